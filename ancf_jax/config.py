@@ -1,0 +1,354 @@
+"""Every setting of a run: frozen dataclasses from which the command line is made.
+
+A default stands once, here. What a model needs differently stands in `MODEL_DEFAULTS`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from ancf_jax.errors import UserError, nearest
+
+ModelName = Literal[
+    "ancf",
+    "linear",
+    "engagement",
+    "mf",
+    "gmf",
+    "mlp",
+    "neumf",
+    "popularity",
+    "most_bought",
+    "ease",
+    "ials",
+]
+FormatName = Literal["auto", "table", "movielens", "ncf", "sequences"]
+LossName = Literal["mse", "log_loss", "bce", "bpr", "softmax", "sampled_softmax", "gbce"]
+Granularity = Literal["hour", "weekday", "day", "month"]
+CORNER_STORE = "corner-store"
+
+
+@dataclass(frozen=True)
+class TableConfig:
+    """How the columns of a table of events are named (format `table`)."""
+
+    user: str = "user_id"
+    """Column that holds the shopper's id."""
+    item: str = "item_id"
+    """Column that holds the product's id, in the events and in the item table."""
+    time: str = "timestamp"
+    """Column of the time: unix seconds or milliseconds, or ISO 8601; may be absent."""
+    rating: str = "rating"
+    """Column of explicit ratings; may be absent, as may all below."""
+    clicked: str = "clicked"
+    """Column that says whether the shopper clicked (1/0, true/false)."""
+    dwell: str = "dwell_seconds"
+    """Column of the time spent on the product, in seconds."""
+    hover: str = "hover_seconds"
+    """Column of the time the pointer rested on the product, in seconds."""
+    quantity: str = "quantity"
+    """Column of the number of pieces bought."""
+    event: str = "event"
+    """Column of the kind of event (view, click, purchase ...)."""
+    name: str = "name"
+    """Column of the item table with the name that people read."""
+    features: tuple[str, ...] = ("department", "category")
+    """Columns of the item table used as levels of the hierarchy, widest first; several values in
+    one field are separated by `|`."""
+    user_features: tuple[str, ...] = ()
+    """Columns of the user table used as features of the shopper."""
+    items_file: str = ""
+    """Item table, where it does not lie beside the events as items.csv or items.parquet."""
+    users_file: str = ""
+    """User table, where it does not lie beside the events as users.csv or users.parquet."""
+    dwell_gap_cap: float = 0.0
+    """Above 0: use the gap to the user's next event as dwell, no longer than this many seconds."""
+    dwell_gap_drop: float = 0.0
+    """Above 0: a gap of exactly this many seconds is an artefact and counts as unknown."""
+    drop_broken: bool = False
+    """Leave out broken rows and count them, instead of refusing the file at the first one."""
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """Which events train, validate and test."""
+
+    kind: Literal["auto", "leave_one_out", "ratio", "time", "given"] = "auto"
+    """`leave_one_out`: each user's last event tests, the one before validates; `ratio`: a random
+    share; `time`: the latest share of all events; `given`: as the files say; `auto`: given where
+    the files say so, else ratio for ratings and leave_one_out for the rest."""
+    validation: float = 0.1
+    """Share of the events that validate (ratio, time)."""
+    test: float = 0.1
+    """Share of the events that test (ratio, time)."""
+    fold: str = ""
+    """Fold of the files that fixes the test events, e.g. u1 for u1.base and u1.test."""
+    events: tuple[str, ...] = ()
+    """Kinds of event that count, e.g. purchase; empty for all. The others are left out."""
+    duplicates: Literal["keep", "first", "last"] = "keep"
+    """What becomes of several events of one user with one item: all are kept, or one."""
+    min_user_events: int = 1
+    """Users with fewer events are left out."""
+    min_item_events: int = 1
+    """Items with fewer events are left out."""
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The shape of a neural model, and a switch for each part of `ancf`."""
+
+    embedding_size: int = 64
+    """Width of user and item embeddings (of the MF path in `ancf`)."""
+    mlp_size: int = 64
+    """Width of the embeddings of the MLP path."""
+    hidden: tuple[int, ...] = (32, 16)
+    """Widths of the MLP tower, first layer first."""
+    dropout: float = 0.2
+    """Share of units dropped in training, in the history encoder and the MLP tower."""
+    mf_path: bool = True
+    """Whether the MF path contributes (ancf)."""
+    mlp_path: bool = True
+    """Whether the MLP path contributes (ancf)."""
+    history: Literal["none", "causal", "candidate"] = "causal"
+    """Attention over the user's history: none, causal self-attention, or candidate-aware (ancf)."""
+    history_length: int = 50
+    """Number of latest events that attention sees."""
+    heads: int = 4
+    """Attention heads."""
+    layers: int = 2
+    """Blocks of causal self-attention."""
+    temporal: tuple[Granularity, ...] = ("hour", "weekday", "day", "month")
+    """Granularities of the temporal encoding; empty for none. Ignored where the data has no clock."""
+    max_period: int = 365
+    """Longest period of the temporal encoding, in its own unit."""
+    hierarchy: bool = True
+    """Whether the item's features (department, category) are embedded, weighed by attention (ancf)."""
+    pooling: Literal["mean", "sum"] = "mean"
+    """How the several values of one feature are pooled."""
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What training minimises."""
+
+    loss: LossName = "sampled_softmax"
+    """mse (ratings), log_loss (scores in [0, 1]), or a ranking loss over the positive and negatives."""
+    negatives: int = 256
+    """Negatives drawn per step (shared by a window batch) or per example (models without windows)."""
+    gbce_calibration: float = 0.75
+    """t of gBCE: 0 is plain BCE, 1 removes the bias of sampling altogether."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """How parameters move."""
+
+    optimizer: Literal["sgd", "adam", "adamw", "adagrad"] = "adamw"
+    """Optax optimiser."""
+    learning_rate: float = 0.002
+    """Peak learning rate."""
+    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    """How the learning rate decays to a hundredth of its peak over the run."""
+    warmup_share: float = 0.05
+    """Share of all steps in which the learning rate rises from 0 (not for constant)."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay (adamw), or L2 penalty times learning rate (others)."""
+    clip: float = 1.0
+    """Largest global norm of the gradient; 0 for no limit."""
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How training runs and when it stops."""
+
+    batch_size: int = 64
+    """Examples per step over all devices: windows for causal history, else events."""
+    patience: int = 5
+    """Epochs without a better validation metric before training stops; 0 never stops early."""
+    metric: str = "auto"
+    """Validation metric that chooses the best checkpoint: ndcg@10, hit_rate@10, loss, rmse, auc ...;
+    auto takes ndcg@10 for ranking losses and loss for the others."""
+    validation_users: int = 10_000
+    """At most this many users, drawn once by seed, are ranked for the validation metric."""
+    spread: Literal["pmap", "shard_map"] = "pmap"
+    """How a step is spread over the local devices."""
+    checkpoint_every: int = 1
+    """Epochs between checkpoints."""
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """Settings of the baselines with a closed form or alternating solution."""
+
+    ease_l2: float = 200.0
+    """L2 penalty of `ease`."""
+    ials_size: int = 64
+    """Width of the factors of `ials`."""
+    ials_l2: float = 0.003
+    """L2 penalty of `ials`, scaled by frequency."""
+    ials_unobserved: float = 0.3
+    """Weight of unobserved pairs of `ials`."""
+    ials_sweeps: int = 16
+    """Alternations of `ials`."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run; saved with it, so that everything later can be opened from the run alone."""
+
+    data: str = CORNER_STORE
+    """File or folder of events; corner-store is the built-in simulated shop."""
+    format: FormatName = "auto"
+    """How the files are laid out; detected from them by default."""
+    model: ModelName = "ancf"
+    """Which system to train."""
+    run: str = ""
+    """Folder of the run: checkpoints, curves, vocabularies; runs/DATA-MODEL by default."""
+    epochs: int = 20
+    """Passes over the training events."""
+    seed: int = 0
+    """Seed of everything random; the same seed gives the same run."""
+    keep_seen: bool = False
+    """Whether items that the user already had may be recommended and count as hits (repeat buying);
+    the built-in corner store, where people buy again, turns it on."""
+    table: TableConfig = field(default_factory=TableConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    baseline: BaselineConfig = field(default_factory=BaselineConfig)
+
+
+BASELINES = ("popularity", "most_bought", "ease", "ials")
+NCF_FAMILY: dict[str, Any] = {
+    "network.embedding_size": 32,
+    "network.mlp_size": 32,
+    "network.hidden": (64, 32, 16),
+    "network.dropout": 0.0,
+    "network.history": "none",
+    "network.temporal": (),
+    "network.hierarchy": False,
+    "objective.loss": "bce",
+    "objective.negatives": 4,
+    "optim.optimizer": "adam",
+    "optim.learning_rate": 0.002,
+    "optim.weight_decay": 0.0,
+    "optim.clip": 0.0,
+    "loop.batch_size": 2048,
+}
+MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
+    "linear": NCF_FAMILY
+    | {
+        "epochs": 10,
+        "objective.loss": "mse",
+        "objective.negatives": 0,
+        "optim.optimizer": "sgd",
+        "optim.learning_rate": 0.01,
+        "optim.schedule": "constant",
+        "loop.batch_size": 32,
+    },
+    "engagement": NCF_FAMILY
+    | {
+        "network.hidden": (64, 32),
+        "objective.loss": "log_loss",
+        "objective.negatives": 0,
+        "loop.batch_size": 1024,
+    },
+    "mf": NCF_FAMILY,
+    "gmf": NCF_FAMILY,
+    "mlp": NCF_FAMILY,
+    "neumf": NCF_FAMILY,
+} | {name: {"epochs": 0} for name in BASELINES}
+
+
+def default_config(model: str) -> Config:
+    """The defaults of one model; raises UserError for an unknown name."""
+    if model not in get_args(ModelName):
+        known = ", ".join(get_args(ModelName))
+        raise UserError(f'there is no model "{model}"{nearest(model, get_args(ModelName))}; choose one of {known}')
+    return override(Config(model=model), MODEL_DEFAULTS.get(model, {}))  # type: ignore[arg-type]
+
+
+def override(config: Config, changes: dict[str, Any]) -> Config:
+    """`config` with fields replaced by dotted name, e.g. {"optim.learning_rate": 0.01}."""
+    for name, value in changes.items():
+        config = _replace(config, name.split("."), value)
+    return config
+
+
+def _replace(node: Any, path: list[str], value: Any) -> Any:
+    known = [f.name for f in dataclasses.fields(node)]
+    if path[0] not in known:
+        raise UserError(f'there is no setting "{path[0]}"{nearest(path[0], known)}; choose one of {", ".join(known)}')
+    child = value if len(path) == 1 else _replace(getattr(node, path[0]), path[1:], value)
+    return dataclasses.replace(node, **{path[0]: child})
+
+
+def get_field(config: Config, name: str) -> Any:
+    """The value of a field by dotted name; raises UserError for an unknown one."""
+    node: Any = config
+    for part in name.split("."):
+        known = [f.name for f in dataclasses.fields(node)] if dataclasses.is_dataclass(node) else []
+        if part not in known:
+            raise UserError(f'there is no setting "{name}"{nearest(part, known)}')
+        node = getattr(node, part)
+    return node
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """All fields by dotted name."""
+    flat: dict[str, Any] = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        nested = flatten(value) if dataclasses.is_dataclass(value) else None
+        flat |= {f.name: value} if nested is None else {f"{f.name}.{k}": v for k, v in nested.items()}
+    return flat
+
+
+def to_json(config: Config) -> str:
+    """The resolved settings as JSON text, by dotted name."""
+    return json.dumps(flatten(config), indent=2)
+
+
+def from_json(text: str) -> Config:
+    """The settings written by `to_json`; unknown keys raise UserError."""
+    flat = json.loads(text)
+    return override(Config(), {k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()})
+
+
+def validate(config: Config) -> None:
+    """Raises UserError where settings are out of range or contradict each other."""
+    checks = [
+        (config.epochs >= 0, "--epochs", config.epochs, "0 or more"),
+        (config.seed >= 0, "--seed", config.seed, "0 or more"),
+        (config.loop.batch_size >= 1, "--loop.batch-size", config.loop.batch_size, "1 or more"),
+        (config.loop.patience >= 0, "--loop.patience", config.loop.patience, "0 or more"),
+        (config.loop.checkpoint_every >= 1, "--loop.checkpoint-every", config.loop.checkpoint_every, "1 or more"),
+        (config.network.embedding_size >= 1, "--network.embedding-size", config.network.embedding_size, "1 or more"),
+        (config.network.mlp_size >= 1, "--network.mlp-size", config.network.mlp_size, "1 or more"),
+        (0 <= config.network.dropout < 1, "--network.dropout", config.network.dropout, "from 0 to below 1"),
+        (len(config.network.hidden) >= 1, "--network.hidden", config.network.hidden, "at least one width"),
+        (all(w >= 1 for w in config.network.hidden), "--network.hidden", config.network.hidden, "widths of 1 or more"),
+        (config.network.heads >= 1, "--network.heads", config.network.heads, "1 or more"),
+        (config.network.layers >= 1, "--network.layers", config.network.layers, "1 or more"),
+        (config.network.history_length >= 1, "--network.history-length", config.network.history_length, "1 or more"),
+        (config.objective.negatives >= 0, "--objective.negatives", config.objective.negatives, "0 or more"),
+        (config.optim.learning_rate > 0, "--optim.learning-rate", config.optim.learning_rate, "above 0"),
+        (0 <= config.optim.warmup_share < 1, "--optim.warmup-share", config.optim.warmup_share, "from 0 to below 1"),
+        (0 < config.split.validation < 1, "--split.validation", config.split.validation, "between 0 and 1"),
+        (0 < config.split.test < 1, "--split.test", config.split.test, "between 0 and 1"),
+    ]
+    for fine, flag, found, expected in checks:
+        if not fine:
+            raise UserError(f"{flag} is {found}, expected {expected}")
+    if config.network.mlp_size % config.network.heads:
+        raise UserError(
+            f"--network.mlp-size {config.network.mlp_size} cannot be divided among "
+            f"--network.heads {config.network.heads}; choose a multiple"
+        )
+    if not (config.network.mf_path or config.network.mlp_path):
+        raise UserError("--network.mf-path and --network.mlp-path are both off; switch one on")

@@ -1,0 +1,43 @@
+"""Negative items drawn on the device."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from ancf_jax.types import Array, EventLog
+
+
+def is_seen(log: EventLog, user: Array, item: Array) -> Array:
+    """Whether each user [B] has each item [B, C] in the log; binary search in the user's sorted items."""
+    low = jnp.broadcast_to(log.seen_start[user][:, None], item.shape)
+    high = jnp.broadcast_to(log.seen_start[user + 1][:, None], item.shape)
+    end = high
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = (low + high) // 2
+        right = log.seen_item[jnp.minimum(middle, log.seen_item.shape[0] - 1)] < item
+        searching = low < high
+        return jnp.where(searching & right, middle + 1, low), jnp.where(searching & ~right, middle, high)
+
+    steps = max(1, int(log.seen_item.shape[0]).bit_length())
+    low, _ = jax.lax.fori_loop(0, steps, halve, (low, high))
+    return (low < end) & (log.seen_item[jnp.minimum(low, log.seen_item.shape[0] - 1)] == item)
+
+
+def first_unseen(log: EventLog, user: Array, drawn: Array) -> tuple[Array, Array]:
+    """Of several draws [T, B, C], the first that user [B] has not in the log: items [B, C], weights [B, C].
+
+    Where all T draws are seen the weight is 0, so that no item of the user ever counts as a negative.
+    """
+    chosen, seen = drawn[0], is_seen(log, user, drawn[0])
+    for again in drawn[1:]:
+        chosen = jnp.where(seen, again, chosen)
+        seen = is_seen(log, user, chosen)
+    return chosen, (~seen).astype(jnp.float32)
+
+
+def draw_uniform(key: Array, shape: tuple[int, ...], items: int) -> Array:
+    """Items of `shape`, uniform over the catalogue."""
+    return jax.random.randint(key, shape, 0, items, dtype=jnp.int32)

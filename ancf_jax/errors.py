@@ -1,0 +1,27 @@
+"""The one error that people see: a sentence, and exit code 2."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """What was found, what was expected and what to do, in one sentence.
+
+    The scripts print it without a traceback and leave with `exit_code`.
+    """
+
+    exit_code = 2
+
+
+class NumericalError(UserError):
+    """Training met a loss that is not a number; the last good checkpoint stands."""
+
+    exit_code = 3
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint such as ` (did you mean "item_id"?)`, or nothing when no known name is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f' (did you mean "{close[0]}"?)' if close else ""

@@ -1,0 +1,197 @@
+"""`ancf`: Attention Neural Collaborative Filtering, the flagship."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ancf_jax.config import NetworkConfig
+from ancf_jax.models.protocol import PairModule, at_every_moment
+from ancf_jax.modules.attention import CausalEncoder, attend
+from ancf_jax.modules.embeddings import embedding_bag, lookup, pair_align, pair_dot
+from ancf_jax.modules.heads import Tower
+from ancf_jax.modules.hierarchy import level_attention
+from ancf_jax.modules.temporal import temporal_encoding
+from ancf_jax.types import Array, Catalogue, Query, Sizes
+
+
+class Ancf(PairModule):
+    """Two embedding paths, attention over history, time, and the category hierarchy, in one dual output.
+
+    MF path:  mf = (user_mf + context) * (item_mf + hierarchy), mf_output = Dense(D_mf -> 1)
+    MLP path: mlp = Dense(concat(user_mlp, item_mlp, context)), then
+              concat(mf, mlp, hierarchy, temporal) -> Dense hidden[0] -> ReLU -> BatchNorm -> Dropout -> tower,
+              mlp_output = Dense(hidden[-1] -> 1)
+    score = Dense(2 -> 1)(mf_output, mlp_output); its sigmoid is the probability of an interaction.
+
+    `context` is what attention over the history makes of the past, for now: by causal self-attention
+    (the same for all candidates) or by attention that each candidate directs at the history. Every
+    part has a switch in `NetworkConfig`. The Dense over a concatenation is computed as a sum of its
+    parts, so the item side is precomputed once and the user side once per query.
+    """
+
+    network: NetworkConfig
+    sizes: Sizes
+
+    def setup(self) -> None:
+        n = self.network
+        rows = {"user": self.sizes.users, "item": self.sizes.items}
+        widths = {"mf": n.embedding_size, "mlp": n.mlp_size}
+        self.tables = {
+            f"{of}_{path}": self.param(f"{of}_{path}", nn.initializers.normal(widths[path] ** -0.5), (rows[of], width))
+            for path, width in widths.items()
+            for of in rows
+        }
+        self.user_feature_tables = self._feature_tables("user", self.sizes.user_features)
+        self.levels = self._feature_tables("level", self.sizes.item_features) if n.hierarchy else {}
+        self._set_up_context()
+        self._set_up_output()
+
+    def _feature_tables(self, prefix: str, features: tuple[tuple[str, int], ...]) -> dict[str, Array]:
+        size = self.network.mlp_size
+        init = nn.initializers.normal(size**-0.5)
+        return {name: self.param(f"{prefix}_{name}", init, (max(values, 1), size)) for name, values in features}
+
+    def _set_up_context(self) -> None:
+        n, size = self.network, self.network.mlp_size
+        if self.levels:
+            self.level_query = nn.Dense(size)
+        if n.temporal:
+            self.temporal = nn.Dense(size)
+        if n.history != "none":
+            self.nothing_yet = self.param("nothing_yet", nn.initializers.normal(size**-0.5), (size,))
+        if n.history == "causal":
+            self.encoder = CausalEncoder(n.layers, n.heads, n.dropout)
+        if n.history == "candidate":
+            shape = (n.heads, size // n.heads)
+            self.query, self.key, self.value = (nn.DenseGeneral(shape) for _ in range(3))
+            self.recency = self.param("recency", nn.initializers.zeros, (n.heads, n.history_length))
+
+    def _set_up_output(self) -> None:
+        n = self.network
+        if n.mf_path:
+            self.context_to_mf = nn.Dense(n.embedding_size, use_bias=False)
+            self.hierarchy_to_mf = nn.Dense(n.embedding_size, use_bias=False)
+            self.mf_output = self.param("mf_output", nn.initializers.ones, (n.embedding_size, 1))
+        if n.mlp_path:
+            self.mlp_user, self.mlp_item, self.mlp_context = (nn.Dense(n.mlp_size, use_bias=False) for _ in range(3))
+            self.first_mlp, self.first_hierarchy = (nn.Dense(n.hidden[0], use_bias=False) for _ in range(2))
+            self.first_temporal = nn.Dense(n.hidden[0])
+            self.tower = Tower(n.hidden, n.dropout, normalise=True)
+            self.mlp_output = nn.Dense(1)
+        if n.mf_path and n.mlp_path:
+            init = nn.initializers.lecun_normal()
+            self.first_mf = self.param("first_mf", init, (n.embedding_size, n.hidden[0]))
+        self.final = self.param("final", nn.initializers.ones, (2,))
+        self.bias = self.param("bias", nn.initializers.zeros, (1,))
+
+    def hierarchy(self, catalogue: Catalogue, items: Array) -> Array:
+        """Department and category of items, weighed by attention: [..., D_mlp]; zero for an item without any."""
+        bags = {name: jnp.take(catalogue.item_features[name], items, axis=0) for name in self.levels}
+        pooled = [embedding_bag(self.levels[name], ids, self.network.pooling) for name, ids in bags.items()]
+        present = jnp.stack([(ids >= 0).any(-1) for ids in bags.values()], -1)
+        mixed, weights = level_attention(
+            self.level_query(lookup(self.tables["item_mlp"], items)), jnp.stack(pooled, -2), present
+        )
+        self.sow("intermediates", "level_weights", weights)
+        return mixed
+
+    def when(self, minute: Array) -> Array:
+        """Temporal encoding of minutes [...], projected to [..., D_mlp]."""
+        return self.temporal(temporal_encoding(minute, self.network.temporal, 32, self.network.max_period))
+
+    def tokens(self, catalogue: Catalogue, query: Query) -> Array:
+        """What each event of the history was, and when: [B, L, D_mlp]."""
+        none = jnp.expand_dims(self.nothing_yet, (0, 1))
+        items = jnp.maximum(query.token, 0)
+        x = lookup(self.tables["item_mlp"], items)
+        if self.levels:
+            x = x + self.hierarchy(catalogue, items)
+        if self.network.temporal:
+            x = x + self.when(query.token_minute)
+        return jnp.where((query.token >= 0)[..., None], x, none)
+
+    def user_rows(self, catalogue: Catalogue, query: Query, path: str) -> Array:
+        """Bag of the user's own row and features in the tables of one path: [B, D] or [B, L, D]."""
+        x = lookup(self.tables[f"user_{path}"], query.user)
+        if path == "mlp":
+            for name, table in self.user_feature_tables.items():
+                ids = lookup(catalogue.user_features[name] + 1, query.user) - 1  # unknown users have no feature
+                x = x + embedding_bag(table, ids, self.network.pooling)
+        return at_every_moment(x, query)
+
+    def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
+        """User side: `mf` [B, D_mf], `first` [B, hidden[0]], and `key`, `value`, `mask` for candidate attention."""
+        n, side = self.network, {}
+        moment = self.when(query.minute) if n.temporal else jnp.zeros((*query.minute.shape, n.mlp_size))
+        context = moment
+        if n.history == "causal":
+            states = self.encoder(self.tokens(catalogue, query), query.mask, train)
+            context = context + (states[:, -1] if query.minute.ndim == 1 else states)
+        if n.history == "candidate":
+            tokens = self.tokens(catalogue, query)
+            side |= {"key": self.key(tokens), "value": self.value(tokens), "mask": query.mask}
+        user_mlp = self.user_rows(catalogue, query, "mlp")
+        if n.mf_path:
+            side["mf"] = self.user_rows(catalogue, query, "mf") + self.context_to_mf(context)
+        if n.mlp_path:
+            mlp = self.mlp_user(user_mlp) + self.mlp_context(context)
+            side["first"] = self.first_mlp(mlp) + self.first_temporal(moment)
+        return side
+
+    def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
+        """Item side: `mf` [..., C, D_mf], `first` [..., C, hidden[0]], and `query` for candidate attention."""
+        n, side = self.network, {}
+        row = lookup(self.tables["item_mlp"], items)
+        hierarchy = self.hierarchy(catalogue, items) if self.levels else jnp.zeros_like(row)
+        if n.mf_path:
+            side["mf"] = lookup(self.tables["item_mf"], items) + self.hierarchy_to_mf(hierarchy)
+        if n.mlp_path:
+            side["first"] = self.first_mlp(self.mlp_item(row)) + self.first_hierarchy(hierarchy)
+        if n.history == "candidate":
+            side["query"] = self.query(row + hierarchy)
+        return side
+
+    def couple(self, users: Any, items: Any) -> Array:
+        """The MF output beside the MLP path's first layer: [..., C, 1 + hidden[0]] (or either)."""
+        n, mf, first = self.network, None, None
+        context = self._candidate_context(users, items) if n.history == "candidate" else None
+        if n.mlp_path:
+            user, item = pair_align(users["first"], items["first"])
+            first = user + item if context is None else user + item + self.first_mlp(self.mlp_context(context))
+        if n.mf_path:
+            kernels = [self.mf_output, self.first_mf] if n.mlp_path else [self.mf_output]
+            mf = self._couple_mf(users["mf"], items["mf"], context, jnp.concatenate(kernels, 1))
+        if first is None or mf is None:
+            return mf if first is None else first
+        return mf + jnp.concatenate([jnp.zeros_like(first[..., :1]), first], -1)
+
+    def finish(self, pairs: Array, weight: Array | None = None, train: bool = False) -> Array:
+        """The dual output: [..., C]."""
+        score = self.bias[0]
+        if self.network.mf_path:
+            score += self.final[0] * pairs[..., 0]
+        if self.network.mlp_path:
+            first = pairs[..., int(self.network.mf_path) :]
+            score += self.final[1] * self.mlp_output(self.tower(first, weight, train))[..., 0]
+        return score
+
+    def _candidate_context(self, users: Any, items: Any) -> Array:
+        """What each candidate's attention finds in the history: [B, C, D_mlp]."""
+        query = items["query"] if items["query"].ndim == 4 else items["query"][None]
+        bias = jnp.expand_dims(self.recency, (0, 2))
+        mixed, weights = attend(query, users["key"], users["value"], bias, users["mask"][:, None, None, :])
+        self.sow("intermediates", "weights", weights)
+        return mixed.reshape((*mixed.shape[:-2], -1))
+
+    def _couple_mf(self, user: Array, item: Array, context: Array | None, kernel: Array) -> Array:
+        """(user * item) @ kernel for every pair, [..., C, K], without the products in memory where it can be."""
+        if context is not None:
+            user, item = pair_align(user, item)
+            return ((user + self.context_to_mf(context)) * item) @ kernel
+        if kernel.shape[1] == 1:
+            return pair_dot(user * kernel.reshape((1,) * (user.ndim - 1) + (-1,)), item)[..., None]
+        weighed = user[..., :, None] * jnp.expand_dims(kernel, tuple(range(user.ndim - 1)))
+        return jnp.einsum("cd,...dk->...ck" if item.ndim == 2 else "...cd,...dk->...ck", item, weighed)

@@ -1,0 +1,109 @@
+"""`mf`, `gmf`, `mlp` and `neumf` of Neural Collaborative Filtering (He et al. 2017)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ancf_jax.models.protocol import PairModule, at_every_moment
+from ancf_jax.modules.embeddings import lookup, pair_align, pair_dot
+from ancf_jax.modules.heads import Tower
+from ancf_jax.types import Array, Catalogue, Query, Sizes
+
+SMALL = nn.initializers.normal(0.01)  # the paper's initialisation of embeddings
+
+
+class MatrixFactorisation(PairModule):
+    """score = u . i + b_u + b_i + b: the dot product with biases (Koren et al. 2009; Rendle et al. 2020)."""
+
+    sizes: Sizes
+    size: int
+
+    def setup(self) -> None:
+        init = nn.initializers.normal(0.1 * self.size**-0.5)
+        self.user_table = self.param("user_table", init, (self.sizes.users, self.size))
+        self.item_table = self.param("item_table", init, (self.sizes.items, self.size))
+        self.user_bias = self.param("user_bias", nn.initializers.zeros, (self.sizes.users, 1))
+        self.item_bias = self.param("item_bias", nn.initializers.zeros, (self.sizes.items, 1))
+        self.bias = self.param("bias", nn.initializers.zeros, (1,))
+
+    def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
+        """Factors [B, D] and biases [B, 1]."""
+        factors, bias = lookup(self.user_table, query.user), lookup(self.user_bias, query.user)
+        return at_every_moment(factors, query), at_every_moment(bias, query)
+
+    def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
+        """Factors [..., C, D] and biases [..., C, 1]."""
+        return lookup(self.item_table, items), lookup(self.item_bias, items)
+
+    def couple(self, users: Any, items: Any) -> Array:
+        """The dot product and the biases: [..., C, 1]."""
+        user_bias, item_bias = pair_align(users[1], items[1])
+        return pair_dot(users[0], items[0])[..., None] + user_bias + item_bias + self.bias[0]
+
+
+class NeuMF(PairModule):
+    """h . concat(p * q, tower(first(u, i))): generalised matrix factorisation beside an MLP, each optional.
+
+    GMF and MLP have tables of their own; the output layer weighs both. `gmf` alone and `mlp` alone
+    are the paper's two parts.
+    """
+
+    sizes: Sizes
+    size: int
+    mlp_size: int
+    hidden: tuple[int, ...]
+    dropout: float = 0.0
+    gmf: bool = True
+    mlp: bool = True
+
+    def setup(self) -> None:
+        users, items = self.sizes.users, self.sizes.items
+        if self.gmf:
+            self.user_gmf = self.param("user_gmf", SMALL, (users, self.size))
+            self.item_gmf = self.param("item_gmf", SMALL, (items, self.size))
+            self.gmf_output = self.param("gmf_output", nn.initializers.lecun_normal(), (self.size, 1))
+        if self.mlp:
+            self.user_mlp = self.param("user_mlp", SMALL, (users, self.mlp_size))
+            self.item_mlp = self.param("item_mlp", SMALL, (items, self.mlp_size))
+            self.first_user = nn.Dense(self.hidden[0])
+            self.first_item = nn.Dense(self.hidden[0], use_bias=False)
+            self.tower = Tower(self.hidden, self.dropout)
+            self.mlp_output = nn.Dense(1, use_bias=False)
+        self.bias = self.param("bias", nn.initializers.zeros, (1,))
+
+    def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
+        """GMF factors weighed by the output layer [B, D], and the MLP's first layer over the user [B, hidden[0]]."""
+        gmf = lookup(self.user_gmf, query.user) * self.gmf_output.T if self.gmf else None
+        first = self.first_user(lookup(self.user_mlp, query.user)) if self.mlp else None
+        return {name: at_every_moment(x, query) for name, x in (("gmf", gmf), ("first", first)) if x is not None}
+
+    def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
+        """GMF factors [..., C, D], and the MLP's first layer over the item [..., C, hidden[0]]."""
+        side = {}
+        if self.gmf:
+            side["gmf"] = lookup(self.item_gmf, items)
+        if self.mlp:
+            side["first"] = self.first_item(lookup(self.item_mlp, items))
+        return side
+
+    def couple(self, users: Any, items: Any) -> Array:
+        """The weighed product beside the MLP's first layer: [..., C, 1 + hidden[0]] (or either)."""
+        pairs = []
+        if self.gmf:
+            pairs.append(pair_dot(users["gmf"], items["gmf"])[..., None])
+        if self.mlp:
+            user, item = pair_align(users["first"], items["first"])
+            pairs.append(user + item)
+        return jnp.concatenate(pairs, -1)
+
+    def finish(self, pairs: Array, weight: Array | None = None, train: bool = False) -> Array:
+        """The weighed product plus the hidden layers over the first one: [..., C]."""
+        score = self.bias[0]
+        if self.gmf:
+            score += pairs[..., 0]
+        if self.mlp:
+            score += self.mlp_output(self.tower(pairs[..., int(self.gmf) :], weight, train))[..., 0]
+        return score

@@ -1,0 +1,135 @@
+"""What every model offers, so that one path trains, ranks, evaluates and recommends with all of them.
+
+A model splits a score into a user side, an item side and what couples them. The item side is
+computed once per catalogue and the user side once per query; only the coupling is paid per pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ancf_jax.types import Array, Catalogue, EventLog, Query, Variables
+
+Groups = tuple[Array, ...]  # candidates int32, each [C] shared by the batch or [..., C] of their own
+
+
+class Model(Protocol):
+    """Scores of candidates for queries, from pure functions of variables and data."""
+
+    def encode_users(self, variables: Variables, log: EventLog, catalogue: Catalogue, query: Query) -> Any:
+        """The user side of queries [B]: a pytree with leaves [B, ...]."""
+        ...
+
+    def encode_items(self, variables: Variables, catalogue: Catalogue, items: Array) -> Any:
+        """The item side of items [C] or [B, C]: a pytree with leaves [C, ...] or [B, C, ...]."""
+        ...
+
+    def score(self, variables: Variables, users: Any, items: Any) -> Array:
+        """Scores float32 [B, C]; higher is better."""
+        ...
+
+
+@dataclass(frozen=True)
+class NeuralModel:
+    """A Linen module with the methods `encode_users`, `encode_items` and `score`, as a `Model`.
+
+    Attributes:
+        unit: what one training example is: one event, or a window of a user's events.
+        link: how a score becomes a prediction: a probability by the sigmoid, or itself.
+        history_length: number of latest events that a query holds.
+    """
+
+    module: nn.Module
+    unit: Literal["event", "window"] = "event"
+    link: Literal["sigmoid", "identity"] = "sigmoid"
+    history_length: int = 1
+
+    def init(self, key: Array, catalogue: Catalogue) -> Variables:
+        """Parameters and batch statistics drawn from `key`."""
+        one = jnp.zeros(1, jnp.int32)
+        row = jnp.full((1, self.history_length), -1, jnp.int32)
+        query = Query(one, one, one, one.astype(jnp.float32), row, row, row == -1)
+        return self.module.init(key, catalogue, query, (one[None],), method="forward")
+
+    def forward(
+        self, variables: Variables, catalogue: Catalogue, query: Query, groups: Groups, weight: Array, key: Array
+    ) -> tuple[Array, Any]:
+        """Training scores [..., C] of all groups of candidates side by side, and the new batch statistics."""
+        scores, changed = self.module.apply(
+            variables,
+            catalogue,
+            query,
+            groups,
+            weight,
+            train=True,
+            method="forward",
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        return scores, changed.get("batch_stats", {})
+
+    def encode_users(self, variables: Variables, log: EventLog, catalogue: Catalogue, query: Query) -> Any:
+        """See `Model`; the history is in the query, so the log is not read."""
+        del log
+        return self.module.apply(variables, catalogue, query, method="encode_users")
+
+    def encode_items(self, variables: Variables, catalogue: Catalogue, items: Array) -> Any:
+        """See `Model`."""
+        return self.module.apply(variables, catalogue, items, method="encode_items")
+
+    def score(self, variables: Variables, users: Any, items: Any) -> Array:
+        """See `Model`; before the sigmoid where there is one."""
+        return self.module.apply(variables, users, items, method="score")
+
+
+class PairModule(nn.Module):
+    """Base of the Linen modules: user side and item side, coupled per pair, finished to a score.
+
+    Coupling stands apart from finishing so that positives and shared negatives, coupled in their
+    own shapes, pass batch normalisation as one batch.
+    """
+
+    def forward(
+        self, catalogue: Catalogue, query: Query, groups: Groups, weight: Array | None = None, train: bool = False
+    ) -> Array:
+        """Scores [..., C] of all groups of candidates side by side; `weight` [..., C] is 0 for padded pairs."""
+        users = self.encode_users(catalogue, query, train)
+        pairs = [self.couple(users, self.encode_items(catalogue, items)) for items in groups]
+        return self.finish(jnp.concatenate(pairs, axis=-2), weight, train)
+
+    def score(self, users: Any, items: Any) -> Array:
+        """Scores [..., C] of encoded items for encoded users."""
+        return self.finish(self.couple(users, items))
+
+    def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
+        """The user side; see `Model`."""
+        raise NotImplementedError
+
+    def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
+        """The item side; see `Model`."""
+        raise NotImplementedError
+
+    def couple(self, users: Any, items: Any) -> Array:
+        """What a pair's score is made of: [..., C, K]."""
+        raise NotImplementedError
+
+    def finish(self, pairs: Array, weight: Array | None = None, train: bool = False) -> Array:
+        """From pairs [..., C, K] to scores [..., C]; by default the sum over K."""
+        return pairs.sum(-1)
+
+
+def at_every_moment(rows: Array, query: Query) -> Array:
+    """Rows [B, D] of users, repeated at every position [B, L, D] where the query is a window."""
+    if query.minute.ndim == 1:
+        return rows
+    return jnp.broadcast_to(rows[:, None], (*query.minute.shape, rows.shape[-1]))
+
+
+def link(kind: str, scores: Array) -> Array:
+    """Predictions from scores: the probability sigmoid(s), or s itself."""
+    return jax.nn.sigmoid(scores) if kind == "sigmoid" else scores

@@ -1,0 +1,83 @@
+"""Multi-head attention over a shopper's history.
+
+Axis suffixes: B batch (any number of leading axes), Q queries, L keys, H heads, D width of a head.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ancf_jax.types import Array
+
+
+def attend(q_BxQxHxD: Array, k_BxLxHxD: Array, v_BxLxHxD: Array, bias: Array, mask: Array) -> tuple[Array, Array]:
+    """softmax(q k^T / sqrt(D) + bias) v over the keys that `mask` allows.
+
+    Args:
+        bias: added to the logits, broadcast to [B, H, Q, L].
+        mask: bool, broadcast to [B, H, Q, L]; a query without any key gets the zero vector.
+
+    Returns:
+        The attended values [B, Q, H, D] and the weights [B, H, Q, L]. Source: Vaswani et al. 2017.
+    """
+    scale = q_BxQxHxD.shape[-1] ** -0.5
+    logits = jnp.einsum("...qhd,...lhd->...hql", q_BxQxHxD * scale, k_BxLxHxD) + bias
+    logits = jnp.where(mask, logits, -1e30)
+    weights = jnp.where(mask, jax.nn.softmax(logits, axis=-1), 0.0)
+    return jnp.einsum("...hql,...lhd->...qhd", weights, v_BxLxHxD), weights
+
+
+def causal_mask(mask: Array) -> Array:
+    """bool [B, 1, L, L]: position q may look at the tokens l <= q that are no padding (`mask` [B, L])."""
+    length = mask.shape[-1]
+    order = jnp.arange(length)
+    return (order[:, None] >= order[None, :])[None, None] & mask[:, None, None, :]
+
+
+def distance_bias(by_distance: Array) -> Array:
+    """Bias [1, H, L, L] that depends on how far back a key lies: `by_distance` [H, L] at q - l."""
+    length = by_distance.shape[-1]
+    order = jnp.arange(length)
+    back = jnp.clip(order[:, None] - order[None, :], 0, length - 1)
+    return by_distance[:, back][None]
+
+
+class CausalBlock(nn.Module):
+    """x + MHA(LN(x)), then x + FFN(LN(x)): one pre-norm block that looks only backwards, [B, L, D] to the same."""
+
+    heads: int
+    dropout: float
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array, train: bool) -> Array:
+        size, length = x.shape[-1], x.shape[-2]
+        by_distance = self.param("distance_bias", nn.initializers.zeros, (self.heads, length))
+        y = nn.LayerNorm()(x)
+        q, k, v = (
+            nn.DenseGeneral((self.heads, size // self.heads), use_bias=False, name=name)(y)
+            for name in ("query", "key", "value")
+        )
+        y, weights = attend(q, k, v, distance_bias(by_distance), causal_mask(mask))
+        self.sow("intermediates", "weights", weights)
+        y = nn.DenseGeneral(size, axis=(-2, -1), use_bias=False, name="out")(y)
+        x = x + nn.Dropout(self.dropout, deterministic=not train)(y)
+        y = nn.gelu(nn.Dense(2 * size, name="widen")(nn.LayerNorm()(x)))
+        y = nn.Dense(size, name="narrow")(nn.Dropout(self.dropout, deterministic=not train)(y))
+        return x + nn.Dropout(self.dropout, deterministic=not train)(y)
+
+
+class CausalEncoder(nn.Module):
+    """Blocks of causal self-attention over tokens [B, L, D]; position t of the result knows tokens 0..t."""
+
+    layers: int
+    heads: int
+    dropout: float
+
+    @nn.compact
+    def __call__(self, x: Array, mask: Array, train: bool) -> Array:
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        for layer in range(self.layers):
+            x = CausalBlock(self.heads, self.dropout, name=f"block_{layer}")(x, mask, train)
+        return nn.LayerNorm()(x)

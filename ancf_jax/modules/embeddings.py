@@ -1,0 +1,40 @@
+"""Embedding tables and bags: rows by number, pooled over the values of a feature."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import jax.numpy as jnp
+
+from ancf_jax.types import Array
+
+
+def lookup(table: Array, ids: Array) -> Array:
+    """Rows [..., D] of `table` [V, D] at `ids` [...]; the zero vector for id -1."""
+    rows = jnp.take(table, jnp.maximum(ids, 0), axis=0, mode="clip")
+    return jnp.where((ids >= 0)[..., None], rows, 0.0)
+
+
+def embedding_bag(table: Array, ids: Array, pooling: Literal["mean", "sum"] = "mean") -> Array:
+    """Sum or mean over the present ids [..., M] of their rows in `table` [V, D]: [..., D].
+
+    An empty bag (all -1) is the zero vector.
+    """
+    total = lookup(table, ids).sum(-2)
+    if pooling == "sum":
+        return total
+    count = (ids >= 0).sum(-1, keepdims=True).astype(total.dtype)
+    return total / jnp.maximum(count, 1.0)
+
+
+def pair_dot(users: Array, items: Array) -> Array:
+    """Dot products [..., C] of users [..., D] with items [C, D] or [..., C, D]."""
+    if items.ndim == 2:
+        return users @ items.T
+    return jnp.einsum("...d,...cd->...c", users, items)
+
+
+def pair_align(users: Array, items: Array) -> tuple[Array, Array]:
+    """users [..., D] and items [C, D] or [..., C, D], given axes so that they broadcast to [..., C, D]."""
+    users = users[..., None, :]
+    return users, items.reshape((1,) * (users.ndim - items.ndim) + items.shape)

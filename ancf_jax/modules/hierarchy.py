@@ -1,0 +1,24 @@
+"""The category hierarchy: the levels of an item weighed by attention."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from ancf_jax.types import Array
+
+
+def level_attention(query: Array, levels: Array, present: Array) -> tuple[Array, Array]:
+    """sum_g softmax_g(query . levels_g / sqrt(D)) levels_g over the levels that an item has.
+
+    Args:
+        query: [..., D] what the item asks of its levels.
+        levels: [..., G, D] embedding of each level (department, category ...).
+        present: bool [..., G]; an item without any level gets the zero vector.
+
+    Returns:
+        [..., D] and the weights [..., G].
+    """
+    logits = jnp.einsum("...d,...gd->...g", query, levels) * query.shape[-1] ** -0.5
+    weights = jnp.where(present, jax.nn.softmax(jnp.where(present, logits, -1e30), axis=-1), 0.0)
+    return jnp.einsum("...g,...gd->...d", weights, levels), weights

@@ -1,0 +1,57 @@
+"""When: the calendar on the device, and its sinusoidal encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+
+from ancf_jax.types import Array
+
+DAY = 24 * 60
+
+
+def day_of_year_and_month(day: Array) -> tuple[Array, Array]:
+    """Day of the year 0..365 and month 0..11 of `day`, days since 1970-01-01 (proleptic Gregorian).
+
+    Integer arithmetic over 400-year eras that begin on 1 March, so that the leap day stands last.
+    """
+    shifted = day + 719_468
+    era_day = shifted % 146_097
+    year = (era_day - era_day // 1_460 + era_day // 36_524 - era_day // 146_096) // 365
+    march_day = era_day - (365 * year + year // 4 - year // 100)
+    march_month = (5 * march_day + 2) // 153
+    month = (march_month + 2) % 12
+    leap = ((year % 4 == 0) & (year % 100 != 0)) | (year % 400 == 0)
+    january = march_day >= 306
+    return jnp.where(january, march_day - 306, march_day + 59 + leap.astype(day.dtype)), month
+
+
+def calendar(minute: Array) -> dict[str, Array]:
+    """Position of each minute since 1970 within its day, week and year.
+
+    Returns int32 arrays: hour 0..23, weekday 0..6 (Monday is 0), day (of the year) 0..365, month 0..11.
+    """
+    day = minute // DAY
+    day_of_year, month = day_of_year_and_month(day)
+    return {"hour": minute // 60 % 24, "weekday": (day + 3) % 7, "day": day_of_year, "month": month}
+
+
+def sinusoid(position: Array, size: int) -> Array:
+    """pe[p, 2k] = sin(p * 10000^(-2k/size)), pe[p, 2k+1] = cos(same): float32 [..., size].
+
+    Source: Vaswani et al. 2017, section 3.5.
+    """
+    k = jnp.arange((size + 1) // 2, dtype=jnp.float32)
+    rate = 10_000.0 ** (-2.0 * k / size)
+    angle = position[..., None].astype(jnp.float32) * rate.reshape((1,) * position.ndim + rate.shape)
+    return jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1).reshape((*position.shape, -1))[..., :size]
+
+
+def temporal_encoding(minute: Array, granularities: Sequence[str], size: int, max_period: int = 365) -> Array:
+    """Sinusoids of the chosen granularities side by side: float32 [..., G * size].
+
+    A position is taken modulo `max_period`, so the width never depends on the time span.
+    """
+    positions = calendar(minute)
+    return jnp.concatenate([sinusoid(positions[name] % max_period, size) for name in granularities], -1)

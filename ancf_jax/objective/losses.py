@@ -1,0 +1,81 @@
+"""Losses per example, as pure functions of scores; summing and weighing is left to the caller.
+
+`scores` is [..., C] with the positive first; `weight` [..., C - 1] is 0 for negatives that do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from ancf_jax.config import ObjectiveConfig
+from ancf_jax.types import Array
+
+VALUE_LOSSES = ("mse", "log_loss")
+
+
+def mse(prediction: Array, value: Array) -> Array:
+    """(prediction - value)^2: [...]."""
+    return (prediction - value) ** 2
+
+
+def log_loss(score: Array, value: Array) -> Array:
+    """-value log sigmoid(score) - (1 - value) log sigmoid(-score), value in [0, 1]: [...]."""
+    return -value * jax.nn.log_sigmoid(score) - (1 - value) * jax.nn.log_sigmoid(-score)
+
+
+def bce(scores: Array, weight: Array) -> Array:
+    """-log sigmoid(s+) - sum over negatives of log sigmoid(-s-): [...] (He et al. 2017, eq. 7)."""
+    return -jax.nn.log_sigmoid(scores[..., 0]) - (weight * jax.nn.log_sigmoid(-scores[..., 1:])).sum(-1)
+
+
+def bpr(scores: Array, weight: Array) -> Array:
+    """-mean over negatives of log sigmoid(s+ - s-): [...] (Rendle et al. 2009)."""
+    margins = jax.nn.log_sigmoid(scores[..., :1] - scores[..., 1:])
+    return -(weight * margins).sum(-1) / jnp.maximum(weight.sum(-1), 1.0)
+
+
+def sampled_softmax(scores: Array, weight: Array, items: int) -> Array:
+    """-s+ + log(exp s+ + (items - 1) / n * sum over n uniform negatives of exp s-): [...].
+
+    The factor makes the sum an unbiased estimate of the full softmax's (Bengio and Senecal 2008).
+    """
+    count = jnp.maximum(weight.sum(-1, keepdims=True), 1.0)
+    shift = jnp.log((items - 1) / count)
+    negatives = jnp.where(weight > 0, scores[..., 1:] + shift, -jnp.inf)
+    return jax.nn.logsumexp(jnp.concatenate([scores[..., :1], negatives], -1), axis=-1) - scores[..., 0]
+
+
+def gbce(scores: Array, weight: Array, items: int, calibration: float) -> Array:
+    """-beta log sigmoid(s+) - sum over negatives of log sigmoid(-s-): [...] (Petrov and Macdonald 2023).
+
+    beta = alpha (t (1 - 1/alpha) + 1/alpha) with alpha = negatives / (items - 1) and t = `calibration`.
+    """
+    alpha = min(1.0, (scores.shape[-1] - 1) / max(items - 1, 1))
+    beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
+    positive = beta * jax.nn.log_sigmoid(scores[..., 0])
+    return -positive - (weight * jax.nn.log_sigmoid(-scores[..., 1:])).sum(-1)
+
+
+def softmax(scores: Array, positive: Array) -> Array:
+    """-s[positive] + logsumexp(s) over scores [..., I] of the whole catalogue: [...]."""
+    chosen = jnp.take_along_axis(scores, positive[..., None], axis=-1)[..., 0]
+    return jax.nn.logsumexp(scores, axis=-1) - chosen
+
+
+def value_loss(objective: ObjectiveConfig) -> Callable[[Array, Array], Array]:
+    """The loss of a score against a known value."""
+    return {"mse": mse, "log_loss": log_loss}[objective.loss]
+
+
+def ranking_loss(objective: ObjectiveConfig, items: int) -> Callable[[Array, Array], Array]:
+    """The loss of a positive against drawn negatives."""
+    return {
+        "bce": bce,
+        "bpr": bpr,
+        "sampled_softmax": partial(sampled_softmax, items=items),
+        "gbce": partial(gbce, items=items, calibration=objective.gbce_calibration),
+    }[objective.loss]

@@ -1,0 +1,142 @@
+"""A run loaded once, then the top N of any shopper at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from ancf_jax.config import Config
+from ancf_jax.data.dataset import Dataset
+from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION
+from ancf_jax.errors import UserError
+from ancf_jax.models.protocol import NeuralModel, link
+from ancf_jax.ranking import Ranker
+from ancf_jax.runs import load
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+COLUMNS = ("user_id", "rank", "item_id", "name", "score", "source")
+EVERYTHING = (TRAIN, VALIDATION, UNUSED, TEST)
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """Top N for users of a run, from all their events; built once, asked often.
+
+    Unknown users get the most popular items, marked `popular` in the column `source`.
+    """
+
+    config: Config
+    dataset: Dataset
+    ranker: Ranker
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Row number of every user id."""
+        return {user: row for row, user in enumerate(self.dataset.interactions.users)}
+
+    @cached_property
+    def _popular(self) -> np.ndarray:
+        return np.argsort(-np.asarray(self.ranker.catalogue.popularity), kind="stable")
+
+    def users_of(self, asked: Sequence[str]) -> list[str]:
+        """The ids asked for; every user of the run for `all`."""
+        return list(self.dataset.interactions.users) if list(asked) == ["all"] else list(asked)
+
+    def latest(self) -> int:
+        """The minute of the newest event: the moment that is scored unless another is given."""
+        return int(np.max(np.asarray(self.ranker.log.minute), initial=0))
+
+    def moment_text(self, minute: int | None) -> str:
+        """The moment that is scored, for people."""
+        if not self.dataset.interactions.clock:
+            return "next"
+        moment = EPOCH + timedelta(minutes=self.latest() if minute is None else minute)
+        return moment.strftime("%A %Y-%m-%d %H:%M")
+
+    def recommend(
+        self, users: Sequence[str], n: int = 10, minute: int | None = None, keep_seen: bool | None = None
+    ) -> pd.DataFrame:
+        """The top n of each user as rows of `COLUMNS`, in the order asked."""
+        return pd.concat(list(self.recommend_blocks(users, n, minute, keep_seen)), ignore_index=True)
+
+    def recommend_blocks(
+        self,
+        users: Sequence[str],
+        n: int = 10,
+        minute: int | None = None,
+        keep_seen: bool | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Iterator[pd.DataFrame]:
+        """The same, a block of users at a time, so that memory does not grow with the users.
+
+        Args:
+            minute: the moment to score for, minutes since 1970 of the shop's clock; the newest event's by default.
+            keep_seen: whether items that the user already had may stand in the list; as trained by default.
+
+        Raises UserError for n below 1, and for a moment where the data has no clock.
+        """
+        if n < 1:
+            raise UserError(f"--top-n is {n}, expected 1 or more")
+        if minute is not None and not self.dataset.interactions.clock:
+            raise UserError("--at needs data with times, but this run's data has only an order; leave --at out")
+        moment = self.latest() if minute is None else minute
+        keep_seen = self.config.keep_seen if keep_seen is None else keep_seen
+        rows = np.array([self.row_of.get(user, -1) for user in users], np.int32)
+        begin = 0
+        for ids, scores in self.ranker.top_n(rows, np.full(len(rows), moment, np.int32), n, keep_seen):
+            part = slice(begin, begin + len(ids))
+            begin = part.stop
+            yield self._table(users[part], rows[part], ids, scores)
+            if progress is not None:
+                progress("recommending", begin, len(rows))
+
+    def _table(self, users: Sequence[str], rows: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
+        n, unknown = ids.shape[1], rows < 0
+        ids = np.where(unknown[:, None], self._popular[None, :n], ids)
+        prediction = np.asarray(link(self._link, jnp.asarray(scores)))
+        keep = (ids >= 0).ravel()
+        item = ids.ravel()[keep]
+        source = self.dataset.interactions
+        columns = {
+            "user_id": np.repeat(np.asarray(users, object), n)[keep],
+            "rank": np.tile(np.arange(1, n + 1, dtype=np.int32), len(rows))[keep],
+            "item_id": source.items[item],
+            "name": source.names[item],
+            "score": np.where(unknown[:, None], np.nan, prediction).ravel()[keep],
+            "source": np.repeat(np.where(unknown, "popular", "model"), n)[keep],
+        }
+        return pd.DataFrame(columns)
+
+    @property
+    def _link(self) -> str:
+        model = self.ranker.model
+        return model.link if isinstance(model, NeuralModel) else "identity"
+
+
+def load_recommender(path: str | Path, say: Callable[[str], None]) -> Recommender:
+    """The run in `path`, knowing all its events; raises UserError where there is no sound run."""
+    run = load(path, EVERYTHING, say)
+    return Recommender(run.config, run.dataset, run.ranker)
+
+
+def minute_of(text: str) -> int:
+    """Minutes since 1970 of a moment such as 2025-07-18T19:00; a zone is converted to UTC.
+
+    Raises UserError for text that is no ISO 8601 moment.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f'--at "{text}" is no moment; write it as 2025-07-18T19:00') from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    minute = (moment - EPOCH) // timedelta(minutes=1)
+    if not 0 <= minute < 2**31:
+        raise UserError(f'--at "{text}" lies before 1970; give a later moment')
+    return minute

@@ -1,0 +1,68 @@
+"""A saved run opened for scoring: settings, data and the best checkpoint become a ranker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ancf_jax import models
+from ancf_jax.checkpoint import open_run
+from ancf_jax.config import Config
+from ancf_jax.data import dataset as data
+from ancf_jax.data.dataset import Dataset
+from ancf_jax.models.protocol import Model, NeuralModel
+from ancf_jax.ranking import Ranker
+from ancf_jax.types import Variables
+
+
+class LoadedRun(NamedTuple):
+    """A run that can score."""
+
+    config: Config
+    dataset: Dataset
+    ranker: Ranker
+    epoch: int
+
+
+def longest(dataset: Dataset) -> int:
+    """Most events that one user has."""
+    return int(np.bincount(dataset.interactions.user).max(initial=1))
+
+
+def build_model(config: Config, dataset: Dataset) -> Model:
+    """The model of `config`, sized for the data."""
+    return models.build(config, data.sizes(dataset), dataset.interactions.clock, longest(dataset))
+
+
+def make_ranker(dataset: Dataset, model: Model, variables: Variables, parts: tuple[int, ...]) -> Ranker:
+    """A ranker that knows the events of `parts`."""
+    log = data.event_log(dataset, parts)
+    length = model.history_length if isinstance(model, NeuralModel) else 1
+    most = int(np.diff(log.seen_start).max(initial=1))
+    return Ranker(model, variables, jax.device_put(log), jax.device_put(data.catalogue(dataset)), length, most)
+
+
+def load(path: str | Path, parts: tuple[int, ...], say: Callable[[str], None]) -> LoadedRun:
+    """The best checkpoint of the run in `path`, knowing the events of `parts`.
+
+    Raises UserError where there is no run, or none of its checkpoints is sound.
+    """
+    run = open_run(path, say)
+    dataset = data.load(run.path / "dataset")
+    run.data_digest = dataset.interactions.digest
+    model = build_model(run.config, dataset)
+    ranker = make_ranker(dataset, model, {}, parts)
+    restored = run.restore_best(_template(model, ranker, run.config.seed))
+    return LoadedRun(run.config, dataset, ranker.with_variables(restored.state), restored.epoch)
+
+
+def _template(model: Model, ranker: Ranker, seed: int) -> Any:
+    """Shapes of the variables, without memory for them."""
+    if isinstance(model, NeuralModel):
+        variables = jax.eval_shape(model.init, jax.random.PRNGKey(seed), ranker.catalogue)
+        return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
+    return model.shapes()

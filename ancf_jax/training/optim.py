@@ -1,0 +1,34 @@
+"""Optax optimisers and schedules from the settings."""
+
+from __future__ import annotations
+
+import optax
+
+from ancf_jax.config import OptimConfig
+
+
+def learning_rate(optim: OptimConfig, steps: int) -> optax.Schedule:
+    """Warm-up from 0 over `warmup_share` of the steps, then decay to a hundredth of the peak; or constant."""
+    peak, floor = optim.learning_rate, 0.01 * optim.learning_rate
+    if optim.schedule == "constant":
+        return optax.constant_schedule(peak)
+    warmup = int(optim.warmup_share * steps)
+    rest = max(1, steps - warmup)
+    decay = {
+        "cosine": optax.cosine_decay_schedule(peak, rest, alpha=0.01),
+        "linear": optax.linear_schedule(peak, floor, rest),
+    }[optim.schedule]
+    return optax.join_schedules([optax.linear_schedule(0.0, peak, max(1, warmup)), decay], [warmup])
+
+
+def optimizer(optim: OptimConfig, steps: int) -> optax.GradientTransformation:
+    """Clip by global norm, then the chosen optimiser over a run of `steps`."""
+    rate = learning_rate(optim, steps)
+    parts = [optax.clip_by_global_norm(optim.clip)] if optim.clip else []
+    if optim.optimizer == "adamw":
+        parts.append(optax.adamw(rate, weight_decay=optim.weight_decay))
+    else:
+        if optim.weight_decay:
+            parts.append(optax.add_decayed_weights(optim.weight_decay))
+        parts.append({"sgd": optax.sgd, "adam": optax.adam, "adagrad": optax.adagrad}[optim.optimizer](rate))
+    return optax.chain(*parts)

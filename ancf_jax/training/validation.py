@@ -1,0 +1,101 @@
+"""What an epoch is judged by: the loss and a metric on validation events, never on test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ancf_jax.config import Config
+from ancf_jax.data.dataset import Dataset, heldout, heldout_events
+from ancf_jax.data.histories import query_after_log
+from ancf_jax.data.interactions import VALIDATION
+from ancf_jax.errors import UserError, nearest
+from ancf_jax.evaluation import value_metrics
+from ancf_jax.models.protocol import NeuralModel
+from ancf_jax.objective import intervals, metrics
+from ancf_jax.objective.losses import VALUE_LOSSES
+from ancf_jax.ranking import Ranker
+from ancf_jax.training.steps import draw_negatives, example_loss
+from ancf_jax.types import Array, Batch, Variables
+
+LOWER_IS_BETTER = ("loss", "rmse", "mae", "log_loss")
+BLOCK = 256
+
+
+@dataclass(frozen=True)
+class Validator:
+    """Scores the state after each epoch on the validation events.
+
+    Attributes:
+        ranker: over the training log; its variables are replaced by the ones to judge.
+        keep_seen: whether items that the user already has can be hits.
+    """
+
+    config: Config
+    model: NeuralModel
+    dataset: Dataset
+    ranker: Ranker
+
+    def judge(self, variables: Variables) -> dict[str, float | None]:
+        """Validation loss and metrics by name."""
+        found: dict[str, float | None] = {"loss": self.loss(variables)}
+        ranker = self.ranker.with_variables(variables)
+        loss = self.config.objective.loss
+        if loss in VALUE_LOSSES:
+            return found | value_metrics(ranker, self.dataset, VALIDATION, loss, self.model.link)
+        held = heldout(self.dataset, VALIDATION, self.config.loop.validation_users, self.config.seed)
+        ranks, _ = ranker.ranks(held, self.config.keep_seen)
+        return found | intervals.mean(metrics.ranking_metrics(ranks, ks=(10,)))
+
+    def score(self, found: dict[str, float | None]) -> float:
+        """The chosen metric as a figure of which more is better; NaN where it is undefined."""
+        name = self.config.loop.metric
+        if name == "auto":
+            name = "loss" if self.config.objective.loss in VALUE_LOSSES else "ndcg@10"
+        if name not in found:
+            known = ", ".join(found)
+            raise UserError(f'--loop.metric "{name}" is not computed here{nearest(name, found)}; choose one of {known}')
+        value = found[name]
+        if value is None:
+            return float("nan")
+        return -value if name in LOWER_IS_BETTER else value
+
+    def loss(self, variables: Variables) -> float:
+        """Mean loss over validation events, with negatives that are the same in every epoch."""
+        total = weight = 0.0
+        for number, columns in enumerate(self._blocks):
+            key = jax.random.fold_in(jax.random.PRNGKey(self.config.seed), number)
+            block_loss, block_weight = self._block_loss(variables, self.ranker.log, self.ranker.catalogue, columns, key)
+            total, weight = total + float(block_loss), weight + float(block_weight)
+        return total / max(weight, 1.0)
+
+    @cached_property
+    def _blocks(self) -> list[tuple[np.ndarray, ...]]:
+        held = heldout_events(self.dataset, VALIDATION)
+        columns = (held.user, held.minute, held.item, held.value, np.ones(len(held.user), np.float32))
+        pad = -len(held.user) % BLOCK
+        padded = [np.concatenate([column, np.zeros(pad, column.dtype)]) for column in columns]
+        return [tuple(c[begin : begin + BLOCK] for c in padded) for begin in range(0, len(padded[0]), BLOCK)]
+
+    @cached_property
+    def _block_loss(self) -> Callable[..., tuple[Array, Array]]:
+        objective, items = self.config.objective, self.ranker.items
+
+        def block_loss(variables: Variables, log: Any, catalogue: Any, columns: Any, key: Array) -> tuple[Array, Array]:
+            user, minute, item, value, weight = columns
+            query = query_after_log(log, user, minute, self.model.history_length)
+            batch = Batch(query, item, value, weight)
+            groups, pair_weight = draw_negatives(self.model, objective, log, batch, items, key, sharded=False)
+            users = self.model.encode_users(variables, log, catalogue, query)
+            sides = [self.model.encode_items(variables, catalogue, group) for group in groups]
+            scores = jnp.concatenate([self.model.score(variables, users, side) for side in sides], -1)
+            losses = example_loss(objective, batch, scores, pair_weight, items)
+            return (losses * weight).sum(), weight.sum()
+
+        return jax.jit(block_loss)

@@ -1,0 +1,94 @@
+"""The pytrees that travel through the library, and the one legend of shapes.
+
+Legend: `B` batch, `L` history length, `C` candidates per example, `D` embedding size, `H` heads,
+`U` / `I` number of users / items, `N` events, `M` values of a multi-valued feature.
+
+Ids are row numbers: users 0..U-1, items 0..I-1. -1 stands for "no value".
+Time on the device is `minute`: int32 minutes since 1970-01-01 00:00 of the shop's clock (or the
+position in the user's history where the source has only an order).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray
+Variables = dict[str, Any]
+
+
+class EventLog(NamedTuple):
+    """Events sorted by (user, time, input order), as flat columns; all that a batch is gathered from.
+
+    The log holds only events that a model may see in the phase at hand, so no index arithmetic on
+    it can reach a held-out event. `prior_dwell` and `prior_kind` are what was known just before
+    the event: never anything of the event itself.
+    """
+
+    user: Array  # int32 [N]
+    item: Array  # int32 [N]
+    minute: Array  # int32 [N]
+    value: Array  # float32 [N] rating or engagement score; 1 where the source has neither
+    kind: Array  # int32 [N] kind of the event itself (view, click, purchase ...)
+    dwell: Array  # float32 [N] compressed dwell of the event itself, in [0, 1]
+    prior_kind: Array  # int32 [N] kind of the user's previous event, -1 for the first
+    prior_dwell: Array  # float32 [N] mean compressed dwell of the user's earlier events, 0 for the first
+    start: Array  # int32 [U + 1] the events of user u are start[u] .. start[u + 1] - 1
+    seen_item: Array  # int32 [S] the distinct items of every user, ascending within a user
+    seen_start: Array  # int32 [U + 1] offsets into `seen_item`
+
+
+class Catalogue(NamedTuple):
+    """What is known of items and users besides their events."""
+
+    item_features: dict[str, Array]  # name -> int32 [I, M], -1 where there are fewer than M values
+    user_features: dict[str, Array]  # name -> int32 [U, M]
+    popularity: Array  # float32 [I] events per item in the training log
+
+
+class Query(NamedTuple):
+    """What is known before the event that is to be scored: who, when, and what came earlier.
+
+    `minute`, `kind` and `dwell` are [B] for one moment per row, or [B, L] for a window in which
+    every position is a moment of its own (position t knows tokens 0..t, all earlier than its event).
+    History is right-aligned: the latest token stands at L-1. A token of -1 with `mask` true is the
+    learned "nothing yet" that precedes a user's first event; `mask` false is padding.
+    """
+
+    user: Array  # int32 [B]; -1 for a user the model does not know
+    minute: Array  # int32 [B] or [B, L]
+    kind: Array  # int32, as `minute`: kind of the user's previous event, -1 for none
+    dwell: Array  # float32, as `minute`: mean compressed dwell of the user's earlier events
+    token: Array  # int32 [B, L] items of the history
+    token_minute: Array  # int32 [B, L]
+    mask: Array  # bool [B, L]
+
+
+class Batch(NamedTuple):
+    """A query with the candidates to score: the positive first, then negatives."""
+
+    query: Query
+    positive: Array  # int32 [B] or [B, L]
+    value: Array  # float32, as `positive`: rating or engagement score of the event
+    weight: Array  # float32, as `positive`: 0 for padding
+
+
+class TrainState(NamedTuple):
+    """All that a training step changes; data order and randomness are functions of seed and step."""
+
+    step: Array  # int32 []
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+
+
+class Sizes(NamedTuple):
+    """The numbers that fix the shapes of a model's parameters."""
+
+    users: int
+    items: int
+    kinds: int
+    item_features: tuple[tuple[str, int], ...]  # (name, number of distinct values)
+    user_features: tuple[tuple[str, int], ...]

@@ -1,0 +1,265 @@
+"""Layouts are told apart, read as their sources define them, and broken files are refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ancf_jax.config import Config, SplitConfig
+from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Interactions
+from ancf_jax.data.readers import detect, read
+from ancf_jax.errors import UserError
+
+BADINPUT = Path(__file__).resolve().parents[1] / "badinput"
+
+
+def _write(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text, encoding="latin-1")
+    return folder
+
+
+def _read(path: Path, fold: str = "") -> Interactions:
+    return read(Config(data=str(path), split=SplitConfig(fold=fold)))
+
+
+def _items(log: Interactions) -> dict[str, list[str]]:
+    return {str(u): log.items[log.item[log.user == at]].tolist() for at, u in enumerate(log.users)}
+
+
+def _parts(log: Interactions) -> dict[str, list[int]]:
+    assert log.given_part is not None
+    return {str(u): log.given_part[log.user == at].tolist() for at, u in enumerate(log.users)}
+
+
+def _feature(log: Interactions, name: str) -> list[list[str]]:
+    f = (log.item_features | log.user_features)[name]
+    return [f.values[row[row >= 0]].tolist() for row in f.ids]
+
+
+ML_100K = {
+    "u__data": "1\t20\t3\t881250949\n2\t10\t4\t881250940\n1\t10\t5\t881250948\n",
+    "u__item": "10|Café (1995)|01-Jan-1995||u|" + "|".join("0100000000000000010"[at] for at in range(19)) + "\n"
+    "20|Toy|01-Jan-1995||u|" + "|".join("0" * 19) + "\n",
+    "u__user": "1|17|F|artist|85711\n2|53|M|other|94043\n",
+    "u1__base": "1\t20\t3\t881250949\n2\t10\t4\t881250940\n",
+    "u1__test": "1\t10\t5\t881250948\n",
+}
+
+
+def test_movielens_100k(tmp_path):
+    log = _read(_write(tmp_path, **ML_100K))
+    assert _items(log) == {"1": ["10", "20"], "2": ["10"]}
+    assert log.rating.tolist() == [5, 3, 4]
+    assert log.time.tolist() == [881250948, 881250949, 881250940]
+    assert log.names.tolist() == ["Toy", "Café (1995)"]
+    assert _feature(log, "genre") == [[], ["Action", "War"]]
+    assert _feature(log, "age") == [["under 18"], ["50-55"]]
+    assert _feature(log, "gender") == [["F"], ["M"]]
+    assert _feature(log, "occupation") == [["artist"], ["other"]]
+    assert log.given_part is None
+
+
+def test_movielens_fold_marks_train_and_test(tmp_path):
+    folder = _write(tmp_path, **ML_100K)
+    log = _read(folder, fold="u1")
+    assert _parts(log) == {"1": [TEST, TRAIN], "2": [TRAIN]}
+    with pytest.raises(UserError, match=r'no fold "u7".*it has u1'):
+        _read(folder, fold="u7")
+
+
+def test_movielens_1m(tmp_path):
+    log = _read(
+        _write(
+            tmp_path,
+            ratings__dat="1::20::3::978300760\n2::10::4::978300761\n",
+            movies__dat="10::Crème: Part 2::Drama|War\n20::Toy::Comedy\n",
+            users__dat="1::F::1::10::48067\n2::M::56::16::70072\n",
+        )
+    )
+    assert log.names.tolist() == ["Toy", "Crème: Part 2"]
+    assert _feature(log, "genre") == [["Comedy"], ["Drama", "War"]]
+    assert _feature(log, "age") == [["under 18"], ["56+"]]
+
+
+def test_movielens_csv(tmp_path):
+    folder = _write(
+        tmp_path,
+        ratings__csv="userId,movieId,rating,timestamp\n1,20,3.5,978300760\n",
+        movies__csv='movieId,title,genres\n20,"Toy, The",Comedy|War\n30,New,(no genres listed)\n',
+    )
+    for path in (folder, folder / "ratings.csv"):
+        log = _read(path)
+        assert log.names.tolist() == ["Toy, The", "New"]
+        assert _feature(log, "genre") == [["Comedy", "War"], []]
+
+
+def test_ncf_files(tmp_path):
+    folder = _write(
+        tmp_path,
+        s__train__rating="a\tx\t1\t978300009\na\ty\t1\t978300002\nb\tx\t1\t978300005\n",
+        s__test__rating="b\tz\t5\t978300001\na\tz\t4\t978300001\n",
+        s__test__negative="(a,z)\tx\tq\n(b,z)\ty\tr\n",
+    )
+    log = _read(folder)
+    assert not log.clock
+    assert _items(log) == {"a": ["y", "x", "z"], "b": ["x", "z"]}
+    assert _parts(log) == {"a": [TRAIN, TRAIN, TEST], "b": [TRAIN, TEST]}
+    assert log.rating is None  # the training file has one value only
+    assert log.items[log.given_negatives].tolist() == [["x", "q"], ["y", "r"]]
+    assert log.given_negatives.dtype == np.int32
+    assert detect(folder / "s.test.rating") == "ncf"
+
+
+def test_sequences_with_attributes(tmp_path):
+    folder = _write(
+        tmp_path,
+        shop__txt="1 20 10 20\n2 30\n1 40\n",
+        shop_item2attributes__json=json.dumps({"10": [7, 8], "30": [8], "50": [9]}),
+    )
+    log = _read(folder)
+    assert _items(log) == {"1": ["20", "10", "20", "40"], "2": ["30"]}
+    assert log.time.tolist() == [0, 1, 2, 3, 0]
+    assert not log.clock
+    assert _feature(log, "attribute") == [[], ["7", "8"], ["8"], [], ["9"]]
+    assert log.given_part is None
+
+
+def test_validation_users_fix_the_split_of_gsasrec(tmp_path):
+    folder = _write(tmp_path, sequences__txt="a 1 2 3 4 5\nb 1 2 3 4\nc 9\n", validation_users__txt="a\n")
+    assert _parts(_read(folder)) == {
+        "a": [TRAIN, TRAIN, UNUSED, VALIDATION, TEST],
+        "b": [TRAIN, TRAIN, UNUSED, TEST],
+        "c": [TEST],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "layout"),
+    [
+        ("shop.csv", "user_id,item_id\na,x\n", "table"),
+        ("shop.txt", "user_id;item_id\na;x\n", "table"),
+        ("shop.txt", "a x y\n", "sequences"),
+        ("u.data", "1\t2\t3\t4\n", "movielens"),
+        ("ratings.csv", "userId,movieId,rating\n1,2,3\n", "movielens"),
+        ("ratings.csv", "user_id,item_id,rating\n1,2,3\n", "table"),
+        ("interactions.parquet", "", "table"),
+        ("x.train.rating", "", "ncf"),
+    ],
+)
+def test_the_layout_is_told_from_the_file_or_its_folder(tmp_path, name, text, layout):
+    (tmp_path / name).write_text(text)
+    assert detect(tmp_path / name) == layout
+    if not (name == "shop.txt" and layout == "table"):
+        assert detect(tmp_path) == layout
+
+
+def test_what_cannot_be_found_or_told_is_explained(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere does not exist; pass .*--data"):
+        _read(tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"no known layout: it holds nothing"):
+        _read(tmp_path)
+    for name in ("table", "movielens", "ncf", "sequences"):
+        with pytest.raises(UserError):
+            read(Config(data=str(tmp_path), format=name))  # type: ignore[arg-type]
+    _write(tmp_path, a__csv="user_id,item_id\na,x\n")
+    with pytest.raises(UserError, match=r"--split\.fold u1 is for movielens"):
+        _read(tmp_path, fold="u1")
+
+
+# What the message must hold: the place, the value, and what to do about it.
+BROKEN = {
+    "binary_id.parquet": 'column "user_id" holds binary, expected text',
+    "blank_item.csv": "line 3, column \"item_id\": found '  '",
+    "clicked_maybe.csv": "line 3, column \"clicked\": found 'maybe', expected 1, 0, true or false",
+    "compressed.csv": "unpack it",
+    "date_rating.parquet": 'column "rating" holds date32[day], expected numbers',
+    "dwell_negative.csv": "line 3, column \"dwell_seconds\": found '-2.5', expected a number from 0 up",
+    "empty.csv": "is empty",
+    "empty_event.csv": 'line 3, column "event": found nothing',
+    "empty_user.csv": 'line 3, column "user_id": found nothing',
+    "extra_field_every_row.csv": "line 2: 5 fields, expected 4 as in the header",
+    "feature_column_twice": 'items.csv has the column "department" 2 times',
+    "fraction_id.parquet": 'column "user_id" holds double, expected text or whole numbers',
+    "header_only.csv": "holds no rows",
+    "huge_id.csv": 'line 3, column "user_id": found \'xxx',
+    "item_column_twice.csv": 'has the column "item_id" 2 times',
+    "item_twice": "items.csv, line 3, column \"item_id\": found 'milk', expected every id once",
+    "many_kinds.csv": "128 kinds of event (e0, e1 ...), expected at most 127",
+    "movielens": "u.data, line 2, column \"rating\": found 'x'",
+    "movielens_csv": 'movies.csv has no column "movieId"; it has id, title',
+    "nan_rating.parquet": "row 2, column \"rating\": found 'nan'",
+    "ncf_lonely": "has no s.test.rating and no s.test.negative",
+    "ncf_no_line": 'has no line for user "b"',
+    "ncf_two_tests": "s.test.rating, line 2, column \"user\": found 'a', expected one test event per user",
+    "ncf_wrong_head": "s.test.negative, line 1: begins with (a,x), expected the test pair",
+    "nested_id.parquet": 'column "user_id" holds list<element: string>',
+    "no_item_column.csv": 'no column "item_id" (did you mean "itemid"?); it has user_id, itemid, timestamp',
+    "no_rows.parquet": "holds no rows",
+    "not_parquet.parquet": "is not a Parquet file",
+    "nul_byte.csv": "line 3: a NUL byte",
+    "null_id.parquet": 'row 2, column "user_id": found nothing',
+    "null_time.parquet": 'row 2, column "timestamp": found nothing',
+    "one_column.csv": "line 1: one column, 'user_id'",
+    "open_quote.csv": 'line 3: a row that cannot be read; look for a quote (") that is not closed',
+    "rating_decimal_comma.csv": "line 3, column \"rating\": found '3,5'",
+    "rating_huge.csv": "line 3, column \"rating\": found '1e300'",
+    "rating_inf.csv": "line 3, column \"rating\": found '-inf'",
+    "rating_nan.csv": "line 3, column \"rating\": found 'NaN'",
+    "rating_negative.csv": "line 3, column \"rating\": found '-1'",
+    "rating_text.csv": "line 5, column \"rating\": found 'good'",
+    "sequence_broken_json": "s_item2attributes.json is not JSON",
+    "sequence_unknown_user": 'user "b" has no line of items',
+    "sequence_user_alone.txt": 'line 2: "bob" alone',
+    "short_row.csv": "line 3: 2 fields, expected 4 as in the header",
+    "struct_rating.parquet": 'column "rating" holds struct<stars: int64>',
+    "time_missing.csv": 'line 3, column "timestamp": found nothing',
+    "time_mixed_units.csv": "'1490000000' on line 2 and '1490000001000' on line 3, expected times in one unit",
+    "time_mixed_zones.csv": "'2017-03-01T10:00:00+02:00' on line 3 and '2017-03-01 10:00' on line 2",
+    "time_negative.csv": "line 3, column \"timestamp\": found '-5'",
+    "time_no_such_day.csv": "line 3, column \"timestamp\": found '2017-02-30 10:00'",
+    "time_numbers_among_dates.csv": "line 4, column \"timestamp\": found '1490000000'",
+    "time_of_day.parquet": 'column "timestamp" holds time64[us], expected times',
+    "time_out_of_range.csv": "line 3, column \"timestamp\": found '99999999999'",
+    "time_text.csv": "line 3, column \"timestamp\": found 'yesterday'",
+    "truncated.parquet": "is damaged or no Parquet file",
+    "two_open_quotes.csv": 'line 3: a quote (") that is not closed',
+    "unknown_layout": "no known layout: it holds notes.md",
+    "utf16_cut.csv": "is not UTF-16 (truncated data)",
+    "utf16_without_bom.csv": "line 1: a NUL byte",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_refused_in_one_sentence(name):
+    with pytest.raises(UserError) as refused:
+        _read(BADINPUT / name)
+    message = str(refused.value)
+    assert BROKEN[name] in message
+    assert name in message or name == "many_kinds.csv"
+    assert "\n" not in message
+    assert len(message) < 500
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "users", "items", "events"),
+    [
+        ("ml-100k", "movielens", 943, 1682, 100000),
+        ("ncf-ml-1m", "ncf", 6040, 3706, 994169 + 6040),
+        ("gsasrec-ml-1m", "sequences", 6040, 3416, 999611),
+        ("s3rec-beauty", "sequences", 22363, 12101, 198502),
+    ],
+)
+def test_real_data_has_the_published_size(shared_data, name, layout, users, items, events):
+    assert detect(shared_data / name) == layout
+    log = _read(shared_data / name)
+    assert (len(log.users), len(log.items), len(log.user)) == (users, items, events)
+    assert (np.diff(log.user) >= 0).all()
+    assert (np.diff(log.time)[np.diff(log.user) == 0] >= 0).all()
+    if name == "gsasrec-ml-1m":  # one test item each, 512 validation items, one unused each (third- or second-last)
+        assert np.bincount(log.given_part).tolist() == [events - 2 * 6040 - 512, 512, 6040, 6040]
+    if name == "ncf-ml-1m":
+        assert log.given_negatives.shape == (6040, 99)

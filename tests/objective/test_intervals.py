@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from math import isnan, nan, sqrt
+
+import numpy as np
+import pytest
+
+from ancf_jax.objective import intervals
+from ancf_jax.objective.intervals import bootstrap, mean, paired
+
+
+def test_mean_leaves_nan_users_out():
+    found = mean({"ndcg@10": np.array([0.0, nan, 1.0, 0.5]), "auc": np.array([nan, nan, nan, nan])})
+    assert found["ndcg@10"] == 0.5
+    assert isnan(found["auc"])
+
+
+def test_bootstrap_agrees_with_the_normal_formula():
+    values = np.random.default_rng(0).exponential(2.0, 5003)
+    low, high = bootstrap({"mrr@10": values}, seed=1, draws=4000)["mrr@10"]
+    half = 1.96 * values.std() / sqrt(len(values))
+    assert (high - low) / 2 == pytest.approx(half, rel=0.05)
+    assert (high + low) / 2 == pytest.approx(values.mean(), abs=0.1 * half)
+
+
+def test_bootstrap_covers_the_true_mean_as_often_as_it_says():
+    rng, repeats = np.random.default_rng(2), 400
+    found = bootstrap({str(i): rng.random(101) for i in range(repeats)}, seed=3, draws=500, level=0.8)
+    covered = sum(low <= 0.5 <= high for low, high in found.values()) / repeats
+    assert covered == pytest.approx(0.8, abs=4 * sqrt(0.8 * 0.2 / repeats))
+
+
+def test_resampling_two_users_gives_a_quarter_a_half_a_quarter():
+    values = np.array([[0.0], [1.0]])
+    means = intervals._resampled_means(values, 40_000, np.random.default_rng(5))
+    shares = [np.mean(means == m) for m in (0, 0.5, 1)]
+    np.testing.assert_allclose(shares, [0.25, 0.5, 0.25], atol=0.01)
+    assert bootstrap({"m": values[:, 0]}, seed=0, level=0.4) == {"m": (0.5, 0.5)}
+    assert bootstrap({"m": values[:, 0]}, seed=0) == {"m": (0.0, 1.0)}
+
+
+def test_nan_users_are_left_out_of_the_metric_concerned_only():
+    rng = np.random.default_rng(7)
+    a, b = rng.random(211), rng.random(211)
+    holes = np.where(rng.random(211) < 0.5, nan, b)
+    found = bootstrap({"a": a, "b": holes, "c": a + 1}, seed=11, draws=300)
+    assert list(found) == ["a", "b", "c"]
+    np.testing.assert_allclose(found["b"], bootstrap({"b": b[~np.isnan(holes)]}, seed=11, draws=300)["b"], rtol=1e-12)
+    np.testing.assert_allclose(found["a"], bootstrap({"a": a}, seed=11, draws=300)["a"], rtol=1e-12)
+    np.testing.assert_allclose(np.subtract(found["c"], found["a"]), 1, rtol=1e-12)
+
+
+def test_no_user_gives_nan_and_one_user_a_point():
+    found = bootstrap({"none": np.array([nan, nan]), "one": np.array([nan, 0.3])}, seed=0, draws=10)
+    assert all(map(isnan, found["none"]))
+    assert found["one"] == (0.3, 0.3)
+
+
+def test_the_seed_and_not_the_block_size_decides_the_draws(monkeypatch):
+    per_user = {"m": np.random.default_rng(13).random(97)}
+    whole = bootstrap(per_user, seed=17, draws=101)["m"]
+    assert whole != bootstrap(per_user, seed=18, draws=101)["m"]
+    monkeypatch.setattr(intervals, "BLOCK", 300)
+    np.testing.assert_allclose(bootstrap(per_user, seed=17, draws=101)["m"], whole, rtol=1e-12)
+
+
+def test_pairing_finds_a_small_difference_under_large_spread_between_users():
+    rng = np.random.default_rng(19)
+    user = rng.random(503)
+    a = {"m": user + 0.01 + rng.normal(0, 0.01, 503), "only_a": user}
+    found = paired(a, {"m": user, "only_b": user}, seed=23)
+    assert list(found) == ["m"]
+    low, high = found["m"]
+    assert 0 < low < a["m"].mean() - user.mean() < high < 0.015
+    assert bootstrap(a, seed=23)["m"][0] < user.mean()

@@ -1,0 +1,38 @@
+"""Train a model: `python train.py --help` lists every setting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+
+from ancf_jax import cli
+from ancf_jax.config import Config, default_config
+from ancf_jax.report import test_report
+from ancf_jax.training.fit import fit
+
+
+@dataclass(frozen=True)
+class Command:
+    """What train.py is asked to do."""
+
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+    resume: bool = False
+    """Go on with the run in the folder, after its latest checkpoint."""
+
+
+def main(argv: list[str], screen: cli.Screen) -> None:
+    """Trains, then shows the figures on the test events."""
+    default = Command(default_config(cli.flag_value(argv, "--model") or "ancf"))
+    command = cli.parse(Command, default, argv, "Train a model on shop events.")
+    fitted = fit(command.config, command.resume, screen)
+
+    def progress(done: int, total: int) -> None:
+        screen.progress("testing", done, total)
+
+    cli.show(*test_report(fitted.config.run, screen.say, progress))
+
+
+if __name__ == "__main__":
+    cli.run(main)
