@@ -244,7 +244,8 @@ class RunFolder(SavedRun, contextlib.AbstractContextManager):
         arrays = ocp.args.StandardSave({name: array for name, array in host.items() if array.size})  # Orbax wants > 0
         record = ocp.args.JsonSave({"digest": _digest(_canonical(info)), "record": info})
         with _quiet():
-            self._manager.save(epoch, args=ocp.args.Composite(state=arrays, info=record))
+            # Without `force` Orbax passes over an epoch that is not the newest, and says nothing.
+            self._manager.save(epoch, args=ocp.args.Composite(state=arrays, info=record), force=True)
             self._manager.wait_until_finished()
         sound = [e for e in self.epochs() if self._rank(e)[0] < math.inf]
         kept = {*sound[-KEPT:], *sorted(sound, key=self._rank)[-KEPT:]}
@@ -353,7 +354,7 @@ def _read_leaf(folder: Path, name: str, shape: list[int], dtype: str, digest: st
     try:
         store = ts.open(spec | {"fill_missing_data_reads": False}, open=True, read=True).result()
         chunk = store.chunk_layout.read_chunk.shape or ()
-        if list(store.shape) != shape or any(c > s for c, s in zip(chunk, shape, strict=True)):
+        if list(store.shape) != shape or any((c or 0) > s for c, s in zip(chunk, shape, strict=True)):
             raise _Damaged(f"leaf {name}: shape {list(store.shape)} is not that of its record, {shape}")
         array = store.read().result()
     except (OSError, ValueError) as error:

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -130,6 +131,15 @@ def test_the_latest_two_and_the_best_two_are_kept(shop):
     with shop.train(resume=True) as run:
         _save(run, 8, 0.8)
         assert run.epochs() == [4, 7, 8]
+        assert {path.name for path in (shop.path / "checkpoints").iterdir()} == {"4", "7", "8"}
+
+
+def test_an_epoch_that_is_there_stands(shop):
+    with shop.train() as run:
+        _save(run, 1)
+        assert run.save(1, _state(2), {}, 9.0, {})
+        assert _bits(run.restore_latest(TEMPLATE).state) == _bits(_state(1))
+    assert shop.said == []
 
 
 def test_nan_is_never_the_best(shop):
@@ -167,6 +177,16 @@ def test_data_that_reads_well_but_is_not_what_was_saved_is_named_by_leaf(shop):
     found = shop.view().restore_best(TEMPLATE)
     assert found.epoch == 3
     assert re.fullmatch(r"checkpoint 4 is damaged \(leaf \S+: not what its digest says\); using 3", shop.said[-1])
+
+
+def test_a_record_that_was_altered_is_found(shop):
+    with shop.train() as run:
+        _save(run, 1, 0.25)
+        _save(run, 2, 0.5)
+    record = shop.path / "checkpoints/1/info/metadata"
+    record.write_text(record.read_text().replace('"score": 0.25', '"score": 0.75'))
+    assert shop.view().restore_best(TEMPLATE).epoch == 2
+    assert re.search(r"checkpoint 1 is damaged \(file \S.*: not what its digest says\); using 2", shop.said[0])
 
 
 @pytest.mark.parametrize("file", ["state/manifest.ocdbt", "info/metadata", "data"])
@@ -295,6 +315,25 @@ def test_a_kill_during_a_write_leaves_the_step_before_it_and_its_leftovers_go(sh
     assert shop.said == []
 
 
+def test_a_kill_during_a_deletion_leaves_no_half_of_a_checkpoint(shop, monkeypatch):
+    def half(path, **_):
+        for file in list(Path(path).rglob("*.ocdbt")):
+            file.unlink()
+            raise KeyboardInterrupt
+
+    with shop.train() as run:
+        for epoch in (1, 2):
+            _save(run, epoch, epoch)
+        monkeypatch.setattr(shutil, "rmtree", half)
+        with pytest.raises(KeyboardInterrupt):
+            _save(run, 3, 3)
+        monkeypatch.undo()
+    assert shop.view().epochs() == [2, 3]
+    with shop.train(resume=True) as run:
+        assert run.restore_latest(TEMPLATE, strict=True).epoch == 3
+        assert {path.name for path in (shop.path / "checkpoints").iterdir()} == {"2", "3"}
+
+
 def test_a_second_process_is_refused_until_the_first_is_killed(shop):
     with _child(shop, "wait") as child:
         assert child.stdout.readline() == "ready\n"
@@ -360,6 +399,15 @@ def test_the_view_writes_nothing(shop):
         open_run(shop.path / "none", print)
 
 
+def test_a_checkpoint_that_training_replaces_meanwhile_is_no_damage(shop, monkeypatch):
+    with shop.train() as run:
+        _save(run, 1)
+    view = shop.view()
+    monkeypatch.setattr(view, "epochs", lambda: [1, 9])  # 9 was listed, then deleted
+    assert view.restore_best(TEMPLATE, strict=True).epoch == 1
+    assert shop.said == []
+
+
 def test_a_view_of_a_run_without_checkpoints_says_so(shop):
     with shop.train(), pytest.raises(UserError, match="has no checkpoint yet"):
         shop.view().restore_best(TEMPLATE)
@@ -374,9 +422,10 @@ def test_rows_after_the_restored_epoch_are_cut_so_that_resumed_equals_straight(s
         for epoch in range(1, 3):
             _save(run, epoch)
         run.append_metrics({"epoch": 3, "loss": 99.0})
-    with open(shop.path / "metrics.jsonl", "a") as file:
-        file.write('{"epoch": 4, "lo')
-    assert [row["epoch"] for row in shop.view().read_metrics()] == [1, 2, 3]
+    whole = (shop.path / "metrics.jsonl").read_text()
+    for torn in ('{"epoch": 2, "lo', '{"epoch": 2}'):
+        (shop.path / "metrics.jsonl").write_text(whole + torn)
+        assert [row["epoch"] for row in shop.view().read_metrics()] == [1, 2, 3]
     with shop.train(resume=True) as run:
         run.restore_latest(TEMPLATE)
         for epoch in range(3, 5):

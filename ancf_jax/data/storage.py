@@ -29,8 +29,9 @@ def write_columns(path: Path, columns: dict[str, np.ndarray], meta: dict[str, An
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise UserError(f"cannot write {path}: {error.strerror}; free some space or choose another --run") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_columns(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -212,6 +212,7 @@ BROKEN = {
     "rating_negative.csv": "line 3, column \"rating\": found '-1'",
     "rating_text.csv": "line 5, column \"rating\": found 'good'",
     "sequence_broken_json": "s_item2attributes.json is not JSON",
+    "sequence_empty_item": "s_item2attributes.json holds something else than an object of item",
     "sequence_unknown_user": 'user "b" has no line of items',
     "sequence_user_alone.txt": 'line 2: "bob" alone',
     "short_row.csv": "line 3: 2 fields, expected 4 as in the header",

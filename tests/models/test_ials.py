@@ -71,6 +71,7 @@ def test_sweeps_equal_dense_least_squares(had, rows, monkeypatch):
 @pytest.mark.parametrize("slots", [4, 64])
 def test_users_are_folded_in_from_the_log_at_hand(had, slots, monkeypatch):
     monkeypatch.setattr("ancf_jax.models.user_rows.SLOTS", slots)  # histories of several rounds, or one
+    monkeypatch.setattr(ials, "ROWS", 2)  # five users: the last block is padded
     model = Ials(Sizes(23, 17, 1, (), ()), 3, 0.02, 0.3, 1)
     items = np.random.default_rng(1).normal(size=(17, 3))
     variables = {"params": {"item": jnp.asarray(items, jnp.float32), "gram": jnp.asarray(items.T @ items, jnp.float32)}}
