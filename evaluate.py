@@ -38,7 +38,7 @@ def main(argv: list[str], screen: cli.Screen) -> None:
     if command.per_user is not None:
         check_ending(command.per_user)
     run = load(command.run, known_parts(PARTS[command.split]), screen.say)
-    keep_seen = run.config.keep_seen if command.keep_seen is None else command.keep_seen
+    keep_seen = bool(run.config.keep_seen if command.keep_seen is None else command.keep_seen)
 
     def progress(done: int, total: int) -> None:
         screen.progress("ranking", done, total)

@@ -43,7 +43,7 @@ def main(argv: list[str], screen: cli.Screen) -> None:
         return
     for block in blocks:
         for user, rows in block.groupby("user_id", sort=False):
-            cli.show(rows.drop(columns="user_id").to_dict("records"), f"{user}, {recommender.moment_text(minute)}")
+            cli.show(cli.records(rows.drop(columns="user_id")), f"{user}, {recommender.moment_text(minute)}")
 
 
 if __name__ == "__main__":

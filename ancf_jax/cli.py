@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pandas as pd
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -63,9 +64,18 @@ class Screen:
         self._bar, self._task, self._title = None, None, ""
 
 
-def parse(command: type[Flags], default: Flags, argv: Sequence[str], description: str) -> Flags:
+def parse(command: type[Flags], default: Flags | None, argv: Sequence[str], description: str) -> Flags:
     """The flags of `argv` over `default`; a typo leaves with exit code 2 and a suggestion."""
-    return tyro.cli(command, default=default, args=list(argv), description=description)
+    return tyro.cli(command, default=default, args=_spelled_out(argv), description=description)
+
+
+def _spelled_out(argv: Sequence[str]) -> list[str]:
+    """Bare --keep-seen and --no-keep-seen with their value, as the parser wants a flag that may also be undecided."""
+    words: list[str] = []
+    for word, following in zip(argv, [*argv, ""][1:], strict=True):
+        bare = word in ("--keep-seen", "--no-keep-seen") and following not in ("True", "False", "None")
+        words += ["--keep-seen", str(word == "--keep-seen")] if bare else [word]
+    return words
 
 
 def expand(argv: Sequence[str]) -> list[str]:
@@ -91,7 +101,7 @@ def expand(argv: Sequence[str]) -> list[str]:
 def flag_value(argv: Sequence[str], flag: str) -> str | None:
     """The last value given for `flag`, as `--flag VALUE` or `--flag=VALUE`; None where it is absent."""
     value = None
-    for word, following in zip(argv, [*argv[1:], None], strict=True):
+    for word, following in zip(argv, [*argv, None][1:], strict=True):
         if word == flag:
             value = following
         elif word.startswith(f"{flag}="):
@@ -109,6 +119,11 @@ def show(rows: list[dict[str, Any]], title: str = "") -> None:
         table.add_row(*(_cell(row.get(name)) for name in rows[0]))
     width = None if sys.stdout.isatty() else 200
     Console(width=width, highlight=False).print(table)
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table, for `show`."""
+    return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
 
 
 def _cell(value: Any) -> str:

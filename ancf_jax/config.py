@@ -7,24 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from ancf_jax.errors import UserError, nearest
 
 ModelName = Literal[
-    "ancf",
-    "linear",
-    "engagement",
-    "mf",
-    "gmf",
-    "mlp",
-    "neumf",
-    "popularity",
-    "most_bought",
-    "ease",
-    "ials",
-]
+    "ancf", "linear", "engagement", "mf", "gmf", "mlp", "neumf", "popularity", "most_bought", "ease", "ials"
+]  # fmt: skip
 FormatName = Literal["auto", "table", "movielens", "ncf", "sequences"]
 LossName = Literal["mse", "log_loss", "bce", "bpr", "softmax", "sampled_softmax", "gbce"]
 Granularity = Literal["hour", "weekday", "day", "month"]
@@ -106,7 +97,7 @@ class NetworkConfig:
     """Width of the embeddings of the MLP path."""
     hidden: tuple[int, ...] = (32, 16)
     """Widths of the MLP tower, first layer first."""
-    dropout: float = 0.2
+    dropout: float = 0.1
     """Share of units dropped in training, in the history encoder and the MLP tower."""
     mf_path: bool = True
     """Whether the MF path contributes (ancf)."""
@@ -134,10 +125,13 @@ class NetworkConfig:
 class ObjectiveConfig:
     """What training minimises."""
 
-    loss: LossName = "sampled_softmax"
+    loss: LossName = "softmax"
     """mse (ratings), log_loss (scores in [0, 1]), or a ranking loss over the positive and negatives."""
     negatives: int = 256
     """Negatives drawn per step (shared by a window batch) or per example (models without windows)."""
+    dual_positions: int = 4
+    """Positions of each window at which `ancf` trains its dual output by full softmax; its MF output is
+    trained at all of them. More costs time in proportion to the catalogue."""
     gbce_calibration: float = 0.75
     """t of gBCE: 0 is plain BCE, 1 removes the bias of sampling altogether."""
 
@@ -148,7 +142,7 @@ class OptimConfig:
 
     optimizer: Literal["sgd", "adam", "adamw", "adagrad"] = "adamw"
     """Optax optimiser."""
-    learning_rate: float = 0.002
+    learning_rate: float = 0.003
     """Peak learning rate."""
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     """How the learning rate decays to a hundredth of its peak over the run."""
@@ -164,7 +158,7 @@ class OptimConfig:
 class LoopConfig:
     """How training runs and when it stops."""
 
-    batch_size: int = 64
+    batch_size: int = 16
     """Examples per step over all devices: windows for causal history, else events."""
     patience: int = 5
     """Epochs without a better validation metric before training stops; 0 never stops early."""
@@ -183,15 +177,15 @@ class LoopConfig:
 class BaselineConfig:
     """Settings of the baselines with a closed form or alternating solution."""
 
-    ease_l2: float = 200.0
+    ease_l2: float = 1000.0
     """L2 penalty of `ease`."""
-    ials_size: int = 64
+    ials_size: int = 128
     """Width of the factors of `ials`."""
-    ials_l2: float = 0.003
+    ials_l2: float = 0.006
     """L2 penalty of `ials`, scaled by frequency."""
-    ials_unobserved: float = 0.3
+    ials_unobserved: float = 0.2
     """Weight of unobserved pairs of `ials`."""
-    ials_sweeps: int = 16
+    ials_sweeps: int = 8
     """Alternations of `ials`."""
 
 
@@ -207,13 +201,13 @@ class Config:
     """Which system to train."""
     run: str = ""
     """Folder of the run: checkpoints, curves, vocabularies; runs/DATA-MODEL by default."""
-    epochs: int = 20
+    epochs: int = 10
     """Passes over the training events."""
     seed: int = 0
     """Seed of everything random; the same seed gives the same run."""
-    keep_seen: bool = False
+    keep_seen: bool | None = None
     """Whether items that the user already had may be recommended and count as hits (repeat buying);
-    the built-in corner store, where people buy again, turns it on."""
+    by default only in the built-in corner store, where people buy again."""
     table: TableConfig = field(default_factory=TableConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -225,6 +219,7 @@ class Config:
 
 BASELINES = ("popularity", "most_bought", "ease", "ials")
 NCF_FAMILY: dict[str, Any] = {
+    "epochs": 20,
     "network.embedding_size": 32,
     "network.mlp_size": 32,
     "network.hidden": (64, 32, 16),
@@ -249,7 +244,7 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
         "optim.optimizer": "sgd",
         "optim.learning_rate": 0.01,
         "optim.schedule": "constant",
-        "loop.batch_size": 32,
+        "loop.batch_size": 8,
     },
     "engagement": NCF_FAMILY
     | {
@@ -320,31 +315,34 @@ def from_json(text: str) -> Config:
     return override(Config(), {k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()})
 
 
+LIMITS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
+    ("0 or more", lambda x: x >= 0, ("epochs", "seed", "objective.negatives", "optim.weight_decay", "optim.clip")),
+    ("0 or more", lambda x: x >= 0, ("loop.patience", "table.dwell_gap_cap", "table.dwell_gap_drop")),
+    (
+        "1 or more",
+        lambda x: x >= 1,
+        ("loop.batch_size", "loop.checkpoint_every", "loop.validation_users", "objective.dual_positions"),
+    ),
+    ("1 or more", lambda x: x >= 1, ("network.embedding_size", "network.mlp_size", "network.hidden", "network.heads")),
+    ("1 or more", lambda x: x >= 1, ("network.layers", "network.history_length", "network.max_period")),
+    ("1 or more", lambda x: x >= 1, ("baseline.ials_size", "baseline.ials_sweeps")),
+    ("above 0", lambda x: x > 0, ("optim.learning_rate", "baseline.ease_l2", "baseline.ials_l2")),
+    ("above 0", lambda x: x > 0, ("baseline.ials_unobserved",)),
+    ("from 0 to 1", lambda x: 0 <= x <= 1, ("objective.gbce_calibration",)),
+    ("from 0 to below 1", lambda x: 0 <= x < 1, ("network.dropout", "optim.warmup_share")),
+    ("above 0 and below 1", lambda x: 0 < x < 1, ("split.validation", "split.test")),
+)
+
+
 def validate(config: Config) -> None:
     """Raises UserError where settings are out of range or contradict each other."""
-    checks = [
-        (config.epochs >= 0, "--epochs", config.epochs, "0 or more"),
-        (config.seed >= 0, "--seed", config.seed, "0 or more"),
-        (config.loop.batch_size >= 1, "--loop.batch-size", config.loop.batch_size, "1 or more"),
-        (config.loop.patience >= 0, "--loop.patience", config.loop.patience, "0 or more"),
-        (config.loop.checkpoint_every >= 1, "--loop.checkpoint-every", config.loop.checkpoint_every, "1 or more"),
-        (config.network.embedding_size >= 1, "--network.embedding-size", config.network.embedding_size, "1 or more"),
-        (config.network.mlp_size >= 1, "--network.mlp-size", config.network.mlp_size, "1 or more"),
-        (0 <= config.network.dropout < 1, "--network.dropout", config.network.dropout, "from 0 to below 1"),
-        (len(config.network.hidden) >= 1, "--network.hidden", config.network.hidden, "at least one width"),
-        (all(w >= 1 for w in config.network.hidden), "--network.hidden", config.network.hidden, "widths of 1 or more"),
-        (config.network.heads >= 1, "--network.heads", config.network.heads, "1 or more"),
-        (config.network.layers >= 1, "--network.layers", config.network.layers, "1 or more"),
-        (config.network.history_length >= 1, "--network.history-length", config.network.history_length, "1 or more"),
-        (config.objective.negatives >= 0, "--objective.negatives", config.objective.negatives, "0 or more"),
-        (config.optim.learning_rate > 0, "--optim.learning-rate", config.optim.learning_rate, "above 0"),
-        (0 <= config.optim.warmup_share < 1, "--optim.warmup-share", config.optim.warmup_share, "from 0 to below 1"),
-        (0 < config.split.validation < 1, "--split.validation", config.split.validation, "between 0 and 1"),
-        (0 < config.split.test < 1, "--split.test", config.split.test, "between 0 and 1"),
-    ]
-    for fine, flag, found, expected in checks:
-        if not fine:
-            raise UserError(f"{flag} is {found}, expected {expected}")
+    for expected, fine, names in LIMITS:
+        for name in names:
+            found = get_field(config, name)
+            if not all(fine(value) for value in (found if isinstance(found, tuple) else (found,))):
+                raise UserError(f"--{name.replace('_', '-')} is {found}, expected {expected}")
+    if not config.network.hidden:
+        raise UserError("--network.hidden is empty, expected the widths of the MLP tower, such as 32 16")
     if config.network.mlp_size % config.network.heads:
         raise UserError(
             f"--network.mlp-size {config.network.mlp_size} cannot be divided among "

@@ -13,12 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.data.dataset import Heldout
 from ancf_jax.data.histories import query_after_log
-from ancf_jax.errors import UserError
+from ancf_jax.errors import NumericalError
 from ancf_jax.models.protocol import Model
 from ancf_jax.objective.metrics import Ranks
-from ancf_jax.types import Array, Catalogue, EventLog, Query, Variables
+from ancf_jax.types import Array, Catalogue, EventLog, Heldout, Query, Variables
 
 USERS_PER_BLOCK = 16  # by measurement: the pairs of a block should stay in the cache
 ITEMS_PER_CHUNK = 4096
@@ -93,7 +92,7 @@ class Ranker:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """For each block of users: items [b, n] by falling score (ties by row number), and scores [b, n].
 
-        Where a user has fewer than n eligible items the rest is -1 with score -inf. Raises UserError
+        Where a user has fewer than n eligible items the rest is -1 with score -inf. Raises NumericalError
         for scores that are not numbers.
         """
         n = min(n, self.items)
@@ -138,9 +137,10 @@ class Ranker:
         eligible = own > -np.inf
         query = np.repeat(np.arange(len(heldout.user)), np.diff(heldout.start))[eligible]
         start = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=len(heldout.user)))])
-        columns = (greater.astype(np.int64), equal.astype(np.int64))
-        kept = [column[eligible] for column in columns]
-        return Ranks(start, *kept, np.concatenate(candidates).astype(np.int64), own[eligible]), eligible
+        greater, equal, size = (
+            x.astype(np.int64) for x in (greater[eligible], equal[eligible], np.concatenate(candidates))
+        )
+        return Ranks(start, greater, equal, size, own[eligible]), eligible
 
     @cached_property
     def _pairs(self) -> Callable[..., Any]:
@@ -186,7 +186,9 @@ def _padded(column: np.ndarray, rows: int) -> np.ndarray:
 
 def _refuse_nan(broken: Any) -> None:
     if broken:
-        raise UserError("the model's scores are not numbers (NaN); train it again with a lower --optim.learning-rate")
+        raise NumericalError(
+            "the model's scores are not numbers (NaN); train it again with a lower --optim.learning-rate"
+        )
 
 
 def _by_chunk(score: Callable[[Any], Array], item_side: Any, items: int) -> Array:
@@ -214,4 +216,4 @@ def _without_seen(scores: Array, log: EventLog, user: Array, max_seen: int) -> A
     slot = log.seen_start[row][:, None] + jnp.arange(max_seen, dtype=jnp.int32)[None, :]
     inside = (slot < log.seen_start[row + 1][:, None]) & (user >= 0)[:, None]
     item = jnp.where(inside, log.seen_item[jnp.minimum(slot, log.seen_item.shape[0] - 1)], scores.shape[1])
-    return scores.at[jnp.arange(scores.shape[0])[:, None], item].set(-jnp.inf, mode="drop")
+    return jnp.asarray(scores).at[jnp.arange(scores.shape[0])[:, None], item].set(-jnp.inf, mode="drop")

@@ -87,7 +87,7 @@ class Recommender:
         if minute is not None and not self.dataset.interactions.clock:
             raise UserError("--at needs data with times, but this run's data has only an order; leave --at out")
         moment = self.latest() if minute is None else minute
-        keep_seen = self.config.keep_seen if keep_seen is None else keep_seen
+        keep_seen = bool(self.config.keep_seen if keep_seen is None else keep_seen)
         rows = np.array([self.row_of.get(user, -1) for user in users], np.int32)
         begin = 0
         for ids, scores in self.ranker.top_n(rows, np.full(len(rows), moment, np.int32), n, keep_seen):

@@ -56,16 +56,18 @@ def default_protocol(dataset: Dataset, split: str) -> Protocol:
     return "given" if dataset.interactions.given_negatives is not None and split == "test" else "full"
 
 
-def test_report(
+def report_on_test(
     path: str, say: Callable[[str], None], progress: Progress | None = None
 ) -> tuple[list[dict[str, Any]], str]:
     """The table after training: the model on the test events, between the simplest and the best there could be."""
     run = load(path, known_parts(TEST), say)
     protocol = default_protocol(run.dataset, "test")
-    found = evaluate_run(run, "test", protocol, run.config.keep_seen, progress=progress)
+    found = evaluate_run(run, "test", protocol, bool(run.config.keep_seen), progress=progress)
     loss, _ = value_loss_of(run.config, run.ranker.model)
     if loss:
-        rows = [{"model": name} | figures for name, figures in mean_baselines(run.dataset, TEST, loss).items()]
+        rows: list[dict[str, Any]] = [
+            {"model": name} | figures for name, figures in mean_baselines(run.dataset, TEST, loss).items()
+        ]
         rows.append({"model": run.config.model} | {name: found.metrics[name] for name in rows[0] if name != "model"})
         return rows, f"Test events of {run.config.data}"
     return _ranking_rows(run, found, protocol), _title(run, protocol)
@@ -78,7 +80,7 @@ def _title(run: LoadedRun, protocol: str) -> str:
 
 
 def _ranking_rows(run: LoadedRun, found: Evaluation, protocol: Protocol) -> list[dict[str, Any]]:
-    keep_seen = run.config.keep_seen
+    keep_seen = bool(run.config.keep_seen)
     popularity = evaluate(
         popularity_ranker(run.config, run.dataset, run.ranker),
         run.dataset,
@@ -98,7 +100,7 @@ def _ranking_rows(run: LoadedRun, found: Evaluation, protocol: Protocol) -> list
 def popularity_ranker(config: Config, dataset: Dataset, like: Ranker) -> Ranker:
     """A ranker by popularity that knows the same events as `like`."""
     baseline = default_config("popularity")
-    model = models.build(baseline, data.sizes(dataset), dataset.interactions.clock, 1)
+    model = models.build(baseline, data.sizes(dataset), dataset.interactions.clock)
     variables = {"params": {"count": like.catalogue.popularity}}
     return Ranker(model, variables, like.log, like.catalogue, 1, like.max_seen)
 

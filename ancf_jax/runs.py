@@ -14,7 +14,7 @@ from ancf_jax.checkpoint import open_run
 from ancf_jax.config import Config
 from ancf_jax.data import dataset as data
 from ancf_jax.data.dataset import Dataset
-from ancf_jax.models.protocol import Model, NeuralModel
+from ancf_jax.models.protocol import Baseline, Model, NeuralModel
 from ancf_jax.ranking import Ranker
 from ancf_jax.types import Variables
 
@@ -28,14 +28,9 @@ class LoadedRun(NamedTuple):
     epoch: int
 
 
-def longest(dataset: Dataset) -> int:
-    """Most events that one user has."""
-    return int(np.bincount(dataset.interactions.user).max(initial=1))
-
-
-def build_model(config: Config, dataset: Dataset) -> Model:
+def build_model(config: Config, dataset: Dataset) -> NeuralModel | Baseline:
     """The model of `config`, sized for the data."""
-    return models.build(config, data.sizes(dataset), dataset.interactions.clock, longest(dataset))
+    return models.build(config, data.sizes(dataset), dataset.interactions.clock)
 
 
 def make_ranker(dataset: Dataset, model: Model, variables: Variables, parts: tuple[int, ...]) -> Ranker:
@@ -60,7 +55,7 @@ def load(path: str | Path, parts: tuple[int, ...], say: Callable[[str], None]) -
     return LoadedRun(run.config, dataset, ranker.with_variables(restored.state), restored.epoch)
 
 
-def _template(model: Model, ranker: Ranker, seed: int) -> Any:
+def _template(model: NeuralModel | Baseline, ranker: Ranker, seed: int) -> Any:
     """Shapes of the variables, without memory for them."""
     if isinstance(model, NeuralModel):
         variables = jax.eval_shape(model.init, jax.random.PRNGKey(seed), ranker.catalogue)

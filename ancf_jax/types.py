@@ -32,12 +32,31 @@ class EventLog(NamedTuple):
     minute: Array  # int32 [N]
     value: Array  # float32 [N] rating or engagement score; 1 where the source has neither
     kind: Array  # int32 [N] kind of the event itself (view, click, purchase ...)
-    dwell: Array  # float32 [N] compressed dwell of the event itself, in [0, 1]
+    mean_dwell: Array  # float32 [N] mean compressed dwell of the user's events up to this one, known ones alone
     prior_kind: Array  # int32 [N] kind of the user's previous event, -1 for the first
     prior_dwell: Array  # float32 [N] mean compressed dwell of the user's earlier events, 0 for the first
     start: Array  # int32 [U + 1] the events of user u are start[u] .. start[u + 1] - 1
     seen_item: Array  # int32 [S] the distinct items of every user, ascending within a user
     seen_start: Array  # int32 [U + 1] offsets into `seen_item`
+
+
+class Heldout(NamedTuple):
+    """One query per user with held-out events, and what the user took, in order, each item once."""
+
+    user: np.ndarray  # int32 [Q] ascending
+    minute: np.ndarray  # int32 [Q] of the user's first held-out event
+    item: np.ndarray  # int32 [E]
+    value: np.ndarray  # float32 [E] of the first held-out event with the item
+    start: np.ndarray  # int32 [Q + 1] the items of query q are start[q] .. start[q + 1] - 1
+
+
+class HeldoutEvents(NamedTuple):
+    """Every held-out event as a query of its own, at the moment of the event, repeats included."""
+
+    user: np.ndarray  # int32 [E] ascending
+    minute: np.ndarray  # int32 [E]
+    item: np.ndarray  # int32 [E]
+    value: np.ndarray  # float32 [E]
 
 
 class Catalogue(NamedTuple):

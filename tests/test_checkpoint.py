@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from ancf_jax.checkpoint import RunFolder, open_run
-from ancf_jax.config import Config, override
+from ancf_jax.config import Config, default_config, override
 from ancf_jax.errors import UserError
 from ancf_jax.types import TrainState
 
@@ -32,7 +32,6 @@ def _state(epoch: int, rows: int = 7) -> TrainState:
         "table": jax.random.normal(jax.random.key(epoch), (rows, 5)),
         "half": jnp.full((3,), epoch + 0.5, jnp.bfloat16),
         "flags": jnp.array([True, False]),
-        "none": jnp.zeros((2, 0)),
     }
     return TrainState(jnp.int32(11 * epoch), params, {}, ({"mu": jnp.full((13,), 1.0 / (epoch + 3))}, ()))
 
@@ -220,10 +219,10 @@ def test_a_run_never_starts_from_zero_because_all_is_damaged(shop):
     for epoch in (1, 2):
         os.truncate(shop.data_file(epoch), 10)
     with shop.train(resume=True) as run:
-        with pytest.raises(UserError, match=r"no sound checkpoint.*checkpoint 2 is.*checkpoint 1 is"):
+        with pytest.raises(UserError, match=r"cannot be restored.*checkpoint 2 is.*checkpoint 1 is"):
             run.restore_latest(TEMPLATE)
         assert run.epochs() == [1, 2]
-    with pytest.raises(UserError, match="no sound checkpoint"):
+    with pytest.raises(UserError, match="cannot be restored"):
         shop.view().restore_best(TEMPLATE)
 
 
@@ -235,7 +234,7 @@ def test_a_forged_shape_is_refused_before_memory_is_taken(shop):
     store = ts.KvStore.open({"driver": "ocdbt", "base": base, "path": "params.table/"}).result()
     header = json.loads(store[".zarray"])
     store[".zarray"] = json.dumps(header | {"shape": [7 * 10**9, 5 * 10**9]}).encode()
-    with pytest.raises(UserError, match=r"leaf params\.table: shape \[7000000000, 5000000000\]"):
+    with pytest.raises(UserError, match=r"leaf params\.table: shape \(7000000000, 5000000000\)"):
         shop.view().restore_best(TEMPLATE)
 
 
@@ -247,13 +246,8 @@ def test_a_model_of_another_shape_or_type_is_refused(shop):
         view.restore_best(jax.eval_shape(partial(_state, 0, 11)))
     with pytest.raises(UserError, match=r"params\.half .*bfloat16\[3\].*float32\[3\]"):
         view.restore_best({"params": params | {"half": jax.ShapeDtypeStruct((3,), jnp.float32)}})
-    with pytest.raises(UserError, match=r"no leaf params\.new"):
+    with pytest.raises(UserError, match=r"leaf params\.new of checkpoint 1 is missing"):
         view.restore_best({"params": {"new": params["half"]}})
-
-
-def test_a_leaf_that_is_no_jax_array_is_a_mistake_of_the_program(shop):
-    with shop.train() as run, pytest.raises(TypeError, match=r"leaf params\.w is ndarray"):
-        run.save(1, {"params": {"w": np.ones(3)}}, {}, 0.0, {})
 
 
 def test_another_format_and_other_data_are_refused(shop, monkeypatch):
@@ -342,7 +336,8 @@ def test_a_second_process_is_refused_until_the_first_is_killed(shop):
         found = shop.view().restore_best({"w": jax.ShapeDtypeStruct((7, 5), jnp.float32)})
         assert found.epoch == 2
         child.kill()
-    shop.train(resume=True).close()
+    with shop.train(resume=True):
+        pass
 
 
 def test_a_second_run_in_one_process_is_refused_and_a_failed_start_frees_the_lock(shop):
@@ -363,7 +358,7 @@ def test_resuming_where_nothing_is_starts_and_says_so(shop):
 def test_resume_takes_over_the_length_of_the_run_and_refuses_another_model(shop):
     with shop.train(network__heads=4) as run:
         _save(run, 1)
-    with pytest.raises(UserError, match=r"network\.hidden \[32, 16\] -> \[8\], network\.heads 4 -> 2; keep them"):
+    with pytest.raises(UserError, match=r"network\.hidden \(32, 16\) -> \(8,\), network\.heads 4 -> 2; keep them"):
         shop.train(resume=True, network__heads=2, network__hidden=(8,), epochs=3)
     free = {"epochs": 41, "loop__patience": 3, "loop__checkpoint_every": 2, "loop__spread": "shard_map"}
     with shop.train(resume=True, loop__validation_users=7, run="elsewhere", **free) as run:
@@ -372,16 +367,28 @@ def test_resume_takes_over_the_length_of_the_run_and_refuses_another_model(shop)
     assert shop.view().config == run.config
 
 
-def test_settings_changed_behind_a_checkpoint_are_refused(shop):
-    with shop.train() as run:
-        _save(run, 1)
+def test_a_setting_that_the_older_run_did_not_have_is_at_its_models_default(shop):
+    started = default_config("engagement")  # whose loss is not that of Config()
+    RunFolder.create(shop.path, started, resume=False, say=print).__exit__()
     file = shop.path / "config.json"
-    file.write_text(file.read_text().replace('"network.heads": 4', '"network.heads": 2'))
-    with pytest.raises(UserError, match=r"config\.json has changed since checkpoint 1: network\.heads 4 -> 2"):
-        shop.view().restore_best(TEMPLATE)
-    file.write_text("{")
+    saved = {k: v for k, v in json.loads(file.read_text()).items() if k not in ("objective.loss", "keep_seen")}
+    file.write_text(json.dumps(saved))
+    assert shop.view().config == started
+    with pytest.raises(UserError, match=r"objective\.loss log_loss -> mse; keep them"):
+        RunFolder.create(shop.path, override(started, {"objective.loss": "mse"}), resume=True, say=print)
+    with RunFolder.create(shop.path, started, resume=True, say=print):
+        assert json.loads(file.read_text())["objective.loss"] == "log_loss"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", ""])
+def test_settings_that_cannot_be_read_are_told(shop, text):
+    with shop.train():
+        pass
+    (shop.path / "config.json").write_text(text)
     with pytest.raises(UserError, match="cannot be read"):
         shop.view()
+    with pytest.raises(UserError, match="cannot be read"):
+        shop.train(resume=True)
 
 
 def test_the_view_writes_nothing(shop):
@@ -397,15 +404,6 @@ def test_the_view_writes_nothing(shop):
         assert listing() == before
     with pytest.raises(UserError, match="no run in"):
         open_run(shop.path / "none", print)
-
-
-def test_a_checkpoint_that_training_replaces_meanwhile_is_no_damage(shop, monkeypatch):
-    with shop.train() as run:
-        _save(run, 1)
-    view = shop.view()
-    monkeypatch.setattr(view, "epochs", lambda: [1, 9])  # 9 was listed, then deleted
-    assert view.restore_best(TEMPLATE, strict=True).epoch == 1
-    assert shop.said == []
 
 
 def test_a_view_of_a_run_without_checkpoints_says_so(shop):

@@ -5,64 +5,49 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ancf_jax.config import CORNER_STORE, Config, SplitConfig
 from ancf_jax.data import corner_store, readers, splits
 from ancf_jax.data.corner_store import Truth
-from ancf_jax.data.engagement import Scales, compress_dwell, engagement_score, fit_scales, prior_means
+from ancf_jax.data.engagement import Scales, compress_dwell, engagement_score, fit_scales, mean_dwell, previous
 from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Feature, Interactions
-from ancf_jax.data.storage import read_columns, write_columns
+from ancf_jax.data.storage import read_tree, write_tree
 from ancf_jax.errors import UserError
-from ancf_jax.types import Catalogue, EventLog, Sizes
+from ancf_jax.types import Catalogue, EventLog, Heldout, HeldoutEvents, Sizes
+
+_FILE = "dataset.npz"
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The events of a run and all that was decided about them on the host.
-
-    Attributes:
-        part: int8 [N] TRAIN / VALIDATION / TEST / UNUSED.
-        audit: figures on the split, see `splits.audit`.
-        scales: seconds that count as full engagement, fitted on training events; None without traces.
-        value: float32 [N], the label: rating, engagement score, or 1.
-        truth: true purchase probabilities, where the simulated shop tests purchases; None elsewhere.
-    """
+    """The events of a run and all that was decided about them on the host."""
 
     interactions: Interactions
-    part: np.ndarray
-    audit: dict[str, Any]
-    scales: Scales | None
-    value: np.ndarray
-    truth: Truth | None = None
-
-
-class Heldout(NamedTuple):
-    """One query per user with held-out events, and what the user took, in order, each item once."""
-
-    user: np.ndarray  # int32 [Q] ascending
-    minute: np.ndarray  # int32 [Q] of the user's first held-out event
-    item: np.ndarray  # int32 [E]
-    value: np.ndarray  # float32 [E] of the first held-out event with the item
-    start: np.ndarray  # int32 [Q + 1] the items of query q are start[q] .. start[q + 1] - 1
+    part: np.ndarray  # int8 [N] TRAIN / VALIDATION / TEST / UNUSED
+    audit: dict[str, Any]  # figures on the split, see `splits.audit`
+    scales: Scales | None  # seconds that count as full engagement, fitted on training events; None without traces
+    value: np.ndarray  # float32 [N], the label: rating, engagement score, or 1
+    truth: Truth | None = None  # true purchase probabilities, where the simulated shop tests purchases
 
 
 def resolve(config: Config) -> Config:
     """`config` with what its data and model imply: the run folder, and the corner store's own rules.
 
-    The corner store recommends what people buy again; all models but `engagement` learn from its
-    purchases unless --split.events says otherwise.
+    The corner store recommends what people buy again, and all models but `engagement` learn from its
+    purchases, unless --keep-seen and --split.events say otherwise.
     """
-    changes: dict[str, Any] = {}
-    if not config.run:
-        changes["run"] = f"runs/{Path(config.data).resolve().stem}-{config.model}"
-    if config.data == CORNER_STORE:
-        changes["keep_seen"] = True
-        if config.model != "engagement" and not config.split.events:
-            changes["split"] = dataclasses.replace(config.split, events=("purchase",))
-    return dataclasses.replace(config, **changes)
+    store = config.data == CORNER_STORE
+    purchases = ("purchase",) if store and config.model != "engagement" else ()
+    return dataclasses.replace(
+        config,
+        run=config.run or f"runs/{Path(config.data).resolve().stem}-{config.model}",
+        keep_seen=store if config.keep_seen is None else config.keep_seen,
+        split=dataclasses.replace(config.split, events=config.split.events or purchases),
+    )
 
 
 def build(config: Config) -> Dataset:
@@ -71,54 +56,43 @@ def build(config: Config) -> Dataset:
     Raises UserError where the data does not fit the model or a part of the split would be empty.
     """
     config = resolve(config)
-    simulated = config.data == CORNER_STORE
+    simulated, engagement = config.data == CORNER_STORE, config.model == "engagement"
     source, truth = corner_store.simulate(config.seed) if simulated else (readers.read(config), None)
-    _refuse_oversize(source)
     interactions = _labelled(splits.select(source, config.split), config)
-    split = splits.resolve_kind(interactions, config.split, engagement=config.model == "engagement")
+    split = splits.resolve_kind(interactions, config.split, engagement)
     part = splits.assign(interactions, split, config.seed)
-    scales = _fit(interactions, part)
+    seconds = [None if x is None else x[part == TRAIN] for x in (interactions.hover, interactions.dwell)]
+    scales = fit_scales(*seconds) if _traces(interactions) else None
     return Dataset(
         interactions=interactions,
         part=part,
         audit=splits.audit(interactions, part, split.kind),
         scales=scales,
-        value=_value(interactions, scales if config.model == "engagement" else None),
+        value=_value(interactions, scales if engagement else None),
         truth=_truth_of(truth, source, interactions, split),
     )
 
 
-def _refuse_oversize(interactions: Interactions) -> None:
-    for name, column in (("events", "user"), ("users", "users"), ("items", "items")):
-        if (size := len(getattr(interactions, column))) >= 2**31:
-            raise UserError(f"the data has {size:,} {name}, but at most {2**31 - 1:,} fit; give a part of them")
+def _traces(interactions: Interactions) -> list[np.ndarray]:
+    columns = (interactions.hover, interactions.dwell, interactions.clicked)
+    return [column for column in columns if column is not None]
 
 
 def _labelled(interactions: Interactions, config: Config) -> Interactions:
     """The events that carry the label which the model learns; the others are counted in `left_out`."""
     if config.model == "engagement":
-        columns = [interactions.hover, interactions.dwell, interactions.clicked]
-        known = [~np.isnan(column) for column in columns if column is not None]
-        if not known:
-            table = config.table
+        if not (traces := _traces(interactions)):
+            names = f'"{config.table.hover}", "{config.table.dwell}" and "{config.table.clicked}"'
             raise UserError(
-                "the engagement model needs the traces that shoppers leave, but the data has none of the columns "
-                f'"{table.hover}", "{table.dwell}" and "{table.clicked}"; map one with --table.hover, --table.dwell '
-                "or --table.clicked, or use --table.dwell-gap-cap"
+                f"the engagement model needs one of the columns {names}, but the data has none; map one with "
+                "--table.hover, --table.dwell or --table.clicked, or use --table.dwell-gap-cap"
             )
-        interactions = splits.keep_events(interactions, np.logical_or.reduce(known), "no_trace")
+        interactions = splits.keep_events(interactions, ~np.all(np.isnan(traces), axis=0), "no_trace")
     elif config.objective.loss == "mse" and interactions.rating is not None:
         interactions = splits.keep_events(interactions, ~np.isnan(interactions.rating), "no_rating")
     if not len(interactions.user):
         raise UserError(f"no event carries a label for --model {config.model}: {interactions.left_out} left out")
     return splits.drop_idle_users(interactions)
-
-
-def _fit(interactions: Interactions, part: np.ndarray) -> Scales | None:
-    hover, dwell, train = interactions.hover, interactions.dwell, part == TRAIN
-    if hover is None and dwell is None and interactions.clicked is None:
-        return None
-    return fit_scales(None if hover is None else hover[train], None if dwell is None else dwell[train])
 
 
 def _value(interactions: Interactions, scales: Scales | None) -> np.ndarray:
@@ -149,33 +123,28 @@ def _minutes(interactions: Interactions) -> np.ndarray:
 
 def _offsets(rows: np.ndarray, count: int) -> np.ndarray:
     """int32 [count + 1]: where each of the ascending row numbers starts."""
-    return np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))]).astype(np.int32)
+    return np.searchsorted(rows, np.arange(count + 1)).astype(np.int32)
 
 
 def event_log(dataset: Dataset, parts: tuple[int, ...]) -> EventLog:
-    """The events of `parts` alone, as NumPy columns; nothing of any other event is in it.
-
-    A dwell that is unknown is 0 in `dwell` and takes no part in the means of `prior_dwell`.
-    """
-    source = dataset.interactions
-    keep = np.isin(dataset.part, parts)
-    user, item, kind = source.user[keep], source.item[keep], source.kind[keep].astype(np.int32)
+    """The events of `parts` alone, as NumPy columns; nothing of any other event is in it."""
+    source, keep = dataset.interactions, np.isin(dataset.part, parts)
+    user, kind, users = source.user[keep], source.kind[keep].astype(np.int32), len(source.users)
     dwell = np.full(len(user), np.nan, np.float32)
     if source.dwell is not None and dataset.scales is not None:
         dwell = compress_dwell(source.dwell[keep], dataset.scales.dwell)
-    prior_dwell, prior_kind = prior_means(user, dwell, kind)
-    users, items = len(source.users), len(source.items)
+    means = mean_dwell(user, dwell)
     pairs = np.sort(splits.pair_ids(source)[keep])  # np.unique hashes, ten times slower here
-    seen_user, seen_item = np.divmod(pairs[np.diff(pairs, prepend=-1) > 0], items)
+    seen_user, seen_item = np.divmod(pairs[np.diff(pairs, prepend=-1) > 0], len(source.items))
     return EventLog(
         user=user,
-        item=item,
+        item=source.item[keep],
         minute=_minutes(source)[keep],
         value=dataset.value[keep],
         kind=kind,
-        dwell=np.nan_to_num(dwell),
-        prior_kind=prior_kind,
-        prior_dwell=prior_dwell,
+        mean_dwell=means,
+        prior_kind=previous(user, kind, -1),
+        prior_dwell=previous(user, means, 0),
         start=_offsets(user, users),
         seen_item=seen_item.astype(np.int32),
         seen_start=_offsets(seen_user, users),
@@ -184,31 +153,19 @@ def event_log(dataset: Dataset, parts: tuple[int, ...]) -> EventLog:
 
 def heldout(dataset: Dataset, part: int, limit: int | None = None, seed: int = 0) -> Heldout:
     """The queries of `part`, sorted by user; with `limit`, at most so many users, drawn by `seed`."""
-    source = dataset.interactions
-    event = np.flatnonzero(dataset.part == part)
+    source, event = dataset.interactions, np.flatnonzero(dataset.part == part)
     if limit is not None:
-        users = np.unique(source.user[event])
-        drawn = np.random.default_rng(seed).permutation(users)[:limit]
+        drawn = np.random.default_rng(seed).permutation(np.unique(source.user[event]))[:limit]
         event = event[np.isin(source.user[event], drawn)]
-    first = np.sort(np.unique(splits.pair_ids(source)[event], return_index=True)[1])
-    event = event[first]
-    user, place, count = np.unique(source.user[event], return_index=True, return_counts=True)
+    event = event[~pd.Series(splits.pair_ids(source)[event]).duplicated().to_numpy()]
+    user, place = np.unique(source.user[event], return_index=True)
     return Heldout(
-        user=user.astype(np.int32),
+        user=user,
         minute=_minutes(source)[event[place]],
         item=source.item[event],
         value=dataset.value[event],
-        start=np.concatenate([[0], np.cumsum(count)]).astype(np.int32),
+        start=np.append(place, len(event)).astype(np.int32),
     )
-
-
-class HeldoutEvents(NamedTuple):
-    """Every held-out event as a query of its own, at the moment of the event, repeats included."""
-
-    user: np.ndarray  # int32 [E] ascending
-    minute: np.ndarray  # int32 [E]
-    item: np.ndarray  # int32 [E]
-    value: np.ndarray  # float32 [E]
 
 
 def heldout_events(dataset: Dataset, part: int) -> HeldoutEvents:
@@ -240,48 +197,19 @@ def sizes(dataset: Dataset) -> Sizes:
     )
 
 
-_FILE = "dataset.npz"
-_SIDES = ("item_features", "user_features")
-_PLAIN = ("clock", "kinds", "left_out", "digest")
-
-
 def save(dataset: Dataset, folder: Path) -> None:
     """Writes the dataset to `folder`/dataset.npz, whole or not at all; raises UserError where it cannot."""
-    source = dataset.interactions
-    columns = {"part": dataset.part, "value": dataset.value}
-    arrays = {f.name: getattr(source, f.name) for f in dataclasses.fields(source) if f.name not in _SIDES + _PLAIN}
-    columns |= {f"events.{name}": column for name, column in arrays.items() if column is not None}
-    for side in _SIDES:
-        for number, feature in enumerate(getattr(source, side).values()):
-            columns |= {f"{side}.{number}.values": feature.values, f"{side}.{number}.ids": feature.ids}
-    if dataset.truth is not None:
-        columns |= {f"truth.{name}": column for name, column in dataset.truth._asdict().items()}
-    meta = {name: getattr(source, name) for name in _PLAIN} | {side: list(getattr(source, side)) for side in _SIDES}
-    scales = None if dataset.scales is None else dataclasses.asdict(dataset.scales)
-    write_columns(folder / _FILE, columns, meta | {"audit": dataset.audit, "scales": scales})
+    write_tree(folder / _FILE, vars(dataset))
 
 
 def load(folder: Path) -> Dataset:
     """The dataset that `save` wrote to `folder`; raises UserError where it is missing or damaged."""
-    columns, meta = read_columns(folder / _FILE)
-
-    def group(prefix: str) -> dict[str, Any]:
-        return {name.removeprefix(prefix): column for name, column in columns.items() if name.startswith(prefix)}
-
-    plain: dict[str, Any] = {name: meta[name] for name in _PLAIN} | {"kinds": tuple(meta["kinds"])}
-    features: dict[str, Any] = {
-        side: {
-            name: Feature(columns[f"{side}.{number}.values"], columns[f"{side}.{number}.ids"])
-            for number, name in enumerate(meta[side])
-        }
-        for side in _SIDES
-    }
-    truth, scales = group("truth."), meta["scales"]
-    return Dataset(
-        interactions=Interactions(**group("events."), **plain, **features),
-        part=columns["part"],
-        audit=meta["audit"],
-        scales=None if scales is None else Scales(**scales),
-        value=columns["value"],
-        truth=Truth(**truth) if truth else None,
-    )
+    tree = read_tree(folder / _FILE)
+    events = tree["interactions"]
+    events["kinds"] = tuple(events["kinds"])
+    for side in ("item_features", "user_features"):
+        events[side] = {name: Feature(**feature) for name, feature in events[side].items()}
+    tree["interactions"] = Interactions(**events)
+    tree["scales"] = tree["scales"] and Scales(**tree["scales"])
+    tree["truth"] = tree["truth"] and Truth(*tree["truth"])
+    return Dataset(**tree)

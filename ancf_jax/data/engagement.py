@@ -24,14 +24,12 @@ def fit_scales(hover: np.ndarray | None, dwell: np.ndarray | None) -> Scales:
 
     Give training events only: the scales are parameters learned from data.
     """
-    return Scales(hover=_scale(hover), dwell=_scale(dwell))
 
+    def scale(seconds: np.ndarray | None) -> float:
+        known = seconds[seconds > 0] if seconds is not None else np.zeros(0)  # NaN is not above 0
+        return float(np.quantile(known, QUANTILE)) if known.size else 1.0
 
-def _scale(seconds: np.ndarray | None) -> float:
-    if seconds is None:
-        return 1.0
-    known = seconds[np.isfinite(seconds) & (seconds > 0)]
-    return float(np.quantile(known, QUANTILE)) if known.size else 1.0
+    return Scales(hover=scale(hover), dwell=scale(dwell))
 
 
 def compress_dwell(dwell: np.ndarray, scale: float) -> np.ndarray:
@@ -58,34 +56,28 @@ def engagement_score(
         (HOVER_WEIGHT, None if hover is None else compress_dwell(hover, scales.hover)),
     ]
     traces = [(weight, np.asarray(column, dtype=np.float64)) for weight, column in columns if column is not None]
-    if not traces:
-        raise ValueError("engagement_score needs at least one of hover, dwell and clicked")
     total = sum(weight * np.nan_to_num(column) for weight, column in traces)
     known = sum(weight * ~np.isnan(column) for weight, column in traces)
     score = np.divide(total, known, out=np.full(np.shape(total), np.nan), where=known > 0)
     return np.round(score, 3).astype(np.float32)
 
 
-def prior_means(user: np.ndarray, dwell01: np.ndarray, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What was known of the user just before each event of a log sorted by (user, time), all [N].
+def mean_dwell(user: np.ndarray, dwell01: np.ndarray) -> np.ndarray:
+    """Mean compressed dwell of the user's known dwells so far, float32 [N], 0 where none is known yet.
 
-    Returns the mean compressed dwell of the user's earlier events (float32, 0 where none is known; NaN
-    is skipped) and the kind of the previous event (int32, -1 for the first). Row e depends on no trace
-    of row e, of later rows, or of other users, to the last bit: the sums are integers.
+    Rows [N] are sorted by (user, time); NaN is skipped. Row e depends on no later row and on no other
+    user, to the last bit: the sums are integers.
     """
-    if not len(user):
-        return np.zeros(0, np.float32), np.zeros(0, np.int32)
-    first = np.concatenate([[True], user[1:] != user[:-1]])
-    begin = np.flatnonzero(first)[np.cumsum(first) - 1]
-    known = ~np.isnan(dwell01)
-    fixed = np.rint(np.nan_to_num(dwell01).astype(np.float64) * _FIXED_POINT).astype(np.int64)
-    total, count = _sum_before(fixed, begin), _sum_before(known.astype(np.int64), begin)
-    prior_dwell = (total / _FIXED_POINT / np.maximum(count, 1)).astype(np.float32)
-    prior_kind = np.where(first, -1, np.roll(kind.astype(np.int32), 1)).astype(np.int32)
-    return prior_dwell, prior_kind
+    first = np.searchsorted(user, user)
+
+    def so_far(values: np.ndarray) -> np.ndarray:
+        total = np.cumsum(values)
+        return total - (total - values)[first]
+
+    total = so_far(np.rint(np.nan_to_num(dwell01).astype(np.float64) * _FIXED_POINT).astype(np.int64))
+    return (total / _FIXED_POINT / np.maximum(so_far(~np.isnan(dwell01) * 1), 1)).astype(np.float32)
 
 
-def _sum_before(values: np.ndarray, begin: np.ndarray) -> np.ndarray:
-    """Sum of `values` from row `begin` to just before each row."""
-    before = np.cumsum(values) - values
-    return before - before[begin]
+def previous(user: np.ndarray, column: np.ndarray, initial: int) -> np.ndarray:
+    """The column [N] of the user's previous event, `initial` for the first; rows are sorted by (user, time)."""
+    return np.where(np.diff(user, prepend=-1) != 0, initial, np.roll(column, 1)).astype(column.dtype)

@@ -21,7 +21,7 @@ def tokens_before(log: EventLog, user: Array, end: Array, length: int) -> tuple[
     first = log.start[user][:, None]
     known = slot >= first
     place = jnp.clip(slot, 0, log.item.shape[0] - 1)
-    return jnp.where(known, log.item[place], -1), log.minute[place], slot >= first - 1
+    return jnp.where(known, log.item[place], -1), jnp.where(known, log.minute[place], 0), slot >= first - 1
 
 
 def batch_of_events(log: EventLog, event: Array, length: int) -> Batch:
@@ -61,11 +61,9 @@ def query_after_log(log: EventLog, user: Array, minute: Array, length: int) -> Q
     token, token_minute, mask = tokens_before(log, row, end, length)
     last = jnp.clip(end - 1, 0, log.item.shape[0] - 1)
     any_event = end > begin
-    seen = jnp.maximum(end - begin, 1).astype(jnp.float32)
-    # The mean over all events follows from the mean over the earlier ones and the last one.
-    dwell = (log.prior_dwell[last] * (seen - 1) + log.dwell[last]) / seen
     kind = jnp.where(any_event, log.kind[last], -1)
-    return Query(user, minute, kind, jnp.where(any_event, dwell, 0.0), token, token_minute, mask)
+    dwell = jnp.where(any_event, log.mean_dwell[last], 0.0)
+    return Query(user, minute, kind, dwell, token, token_minute, mask)
 
 
 def window_ends(start: np.ndarray, length: int) -> np.ndarray:

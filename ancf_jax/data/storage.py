@@ -1,48 +1,65 @@
-"""Columns of numbers and text in one NPZ file: no pickle, written whole or not at all."""
+"""Files written whole or not at all, and trees of columns in one NPZ file without pickle."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from ancf_jax.errors import UserError
 
-_META = "meta"
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A new file that takes the place of `path` when the block ends; what stood there stands until then.
 
-def write_columns(path: Path, columns: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
-    """Writes columns (numbers or text of any shape) and `meta` (JSON) to one file, replacing it at once.
-
-    Raises UserError where the file cannot be written; what stood there before then still stands.
+    Raises UserError where it cannot be written.
     """
     part = path.with_name(f".{path.name}.part")
-    packed = columns | {_META: np.frombuffer(json.dumps(meta).encode(), np.uint8)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
-            np.savez(file, allow_pickle=False, **packed)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; free some space or choose another --run") from error
+        raise UserError(f'"{path}" cannot be written ({error.strerror}); make room, or choose another --run') from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
-def read_columns(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The columns and `meta` that `write_columns` wrote.
+def write_tree(path: Path, tree: dict[str, Any]) -> None:
+    """Writes nested dicts and dataclasses of arrays (numbers or text of any shape) and JSON values to one file."""
+    columns: dict[str, np.ndarray] = {}
+
+    def plain(value: Any) -> dict[str, Any]:
+        if dataclasses.is_dataclass(value):
+            return vars(value)
+        columns[name := f"column {len(columns)}"] = value
+        return {"column": name}
+
+    text = json.dumps(tree, default=plain)
+    with replacing(path) as file:
+        np.savez(file, allow_pickle=False, tree=np.frombuffer(text.encode(), np.uint8), **columns)
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """What `write_tree` wrote, dataclasses as dicts and tuples as lists.
 
     Raises UserError where the file is missing or damaged: a checksum guards every column.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            columns = {name: archive[name] for name in archive.files}
-        return columns, json.loads(columns.pop(_META).tobytes())
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as columns:
+            text = columns["tree"].tobytes()
+            return json.loads(text, object_hook=lambda x: columns[x["column"]] if x.keys() == {"column"} else x)
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}; give the folder of a run that train.py made") from error
     except Exception as error:  # which one a damaged archive raises depends on the byte

@@ -6,28 +6,26 @@ import dataclasses
 
 from ancf_jax.config import BASELINES, Config
 from ancf_jax.models.ancf import Ancf
-from ancf_jax.models.baselines import baseline
+from ancf_jax.models.baselines import MostBought, Popularity
+from ancf_jax.models.ease import Ease
 from ancf_jax.models.engagement import Engagement
+from ancf_jax.models.ials import Ials
 from ancf_jax.models.linear import Linear
 from ancf_jax.models.neumf import MatrixFactorisation, NeuMF
-from ancf_jax.models.protocol import Model, NeuralModel
+from ancf_jax.models.protocol import Baseline, NeuralModel
 from ancf_jax.types import Sizes
 
 
-def build(config: Config, sizes: Sizes, clock: bool, max_events: int) -> Model:
-    """The model that `config` names.
-
-    Args:
-        clock: whether times are real; without a clock there is no temporal encoding.
-        max_events: most events that one user has in any log (baselines read whole histories).
-    """
+def build(config: Config, sizes: Sizes, clock: bool) -> NeuralModel | Baseline:
+    """The model that `config` names; without a `clock` (real times) there is no temporal encoding."""
     if config.model in BASELINES:
-        return baseline(config, sizes, max_events)
+        return _baseline(config, sizes)
     if config.model == "ancf":
         network = config.network if clock else dataclasses.replace(config.network, temporal=())
         unit = "window" if network.history == "causal" else "event"
         length = 1 if network.history == "none" else network.history_length
-        return NeuralModel(Ancf(network, sizes), unit, history_length=length)
+        link = "identity" if config.objective.loss == "mse" else "sigmoid"
+        return NeuralModel(Ancf(network, sizes), unit, link, length, dual=unit == "window" and network.mlp_path)
     net = config.network
     if config.model == "linear":
         return NeuralModel(Linear(sizes, net.embedding_size), link="identity")
@@ -37,3 +35,12 @@ def build(config: Config, sizes: Sizes, clock: bool, max_events: int) -> Model:
         return NeuralModel(MatrixFactorisation(sizes, net.embedding_size))
     parts = {"gmf": config.model != "mlp", "mlp": config.model != "gmf"}
     return NeuralModel(NeuMF(sizes, net.embedding_size, net.mlp_size, net.hidden, net.dropout, **parts))
+
+
+def _baseline(config: Config, sizes: Sizes) -> Baseline:
+    settings = config.baseline
+    if config.model == "ease":
+        return Ease(sizes, settings.ease_l2)
+    if config.model == "ials":
+        return Ials(sizes, settings.ials_size, settings.ials_l2, settings.ials_unobserved, settings.ials_sweeps)
+    return Popularity(sizes) if config.model == "popularity" else MostBought(sizes)

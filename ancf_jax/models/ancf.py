@@ -9,12 +9,22 @@ import jax.numpy as jnp
 
 from ancf_jax.config import NetworkConfig
 from ancf_jax.models.protocol import PairModule, at_every_moment
-from ancf_jax.modules.attention import CausalEncoder, attend
+from ancf_jax.modules.attention import CausalEncoder, attend, gap_bucket
 from ancf_jax.modules.embeddings import embedding_bag, lookup, pair_align, pair_dot
 from ancf_jax.modules.heads import Tower
 from ancf_jax.modules.hierarchy import level_attention
 from ancf_jax.modules.temporal import temporal_encoding
 from ancf_jax.types import Array, Catalogue, Query, Sizes
+
+
+def moments(query: Query) -> Array:
+    """The moment int32 [B, L] that each position of the history looks forward to.
+
+    That is the next token's time, and for the last position the moment that is scored.
+    """
+    if query.minute.ndim == 2:
+        return query.minute
+    return jnp.concatenate([query.token_minute[:, 1:], query.minute[:, None]], 1)
 
 
 class Ancf(PairModule):
@@ -61,6 +71,8 @@ class Ancf(PairModule):
         if n.temporal:
             self.temporal = nn.Dense(size)
         if n.history != "none":
+            self.now_to_token = nn.Dense(size, use_bias=False)
+            self.mf_to_token = nn.Dense(size, use_bias=False)
             self.nothing_yet = self.param("nothing_yet", nn.initializers.normal(size**-0.5), (size,))
         if n.history == "causal":
             self.encoder = CausalEncoder(n.layers, n.heads, n.dropout)
@@ -80,7 +92,7 @@ class Ancf(PairModule):
             self.first_mlp, self.first_hierarchy = (nn.Dense(n.hidden[0], use_bias=False) for _ in range(2))
             self.first_temporal = nn.Dense(n.hidden[0])
             self.tower = Tower(n.hidden, n.dropout, normalise=True)
-            self.mlp_output = nn.Dense(1)
+            self.mlp_output = nn.Dense(1, kernel_init=nn.initializers.zeros)  # at first the MF path alone speaks
         if n.mf_path and n.mlp_path:
             init = nn.initializers.lecun_normal()
             self.first_mf = self.param("first_mf", init, (n.embedding_size, n.hidden[0]))
@@ -107,10 +119,13 @@ class Ancf(PairModule):
         none = jnp.expand_dims(self.nothing_yet, (0, 1))
         items = jnp.maximum(query.token, 0)
         x = lookup(self.tables["item_mlp"], items)
+        if self.network.mf_path:
+            # What was had, in the terms in which it is recommended: people buy the same again.
+            x = x + self.mf_to_token(lookup(self.tables["item_mf"], items))
         if self.levels:
             x = x + self.hierarchy(catalogue, items)
         if self.network.temporal:
-            x = x + self.when(query.token_minute)
+            x = x + self.when(query.token_minute) + self.now_to_token(self.when(moments(query)))
         return jnp.where((query.token >= 0)[..., None], x, none)
 
     def user_rows(self, catalogue: Catalogue, query: Query, path: str) -> Array:
@@ -128,7 +143,8 @@ class Ancf(PairModule):
         moment = self.when(query.minute) if n.temporal else jnp.zeros((*query.minute.shape, n.mlp_size))
         context = moment
         if n.history == "causal":
-            states = self.encoder(self.tokens(catalogue, query), query.mask, train)
+            gap = gap_bucket(moments(query), query.token_minute) if n.temporal else None
+            states = self.encoder(self.tokens(catalogue, query), query.mask, gap, train)
             context = context + (states[:, -1] if query.minute.ndim == 1 else states)
         if n.history == "candidate":
             tokens = self.tokens(catalogue, query)
@@ -154,6 +170,28 @@ class Ancf(PairModule):
             side["query"] = self.query(row + hierarchy)
         return side
 
+    def forward_window(
+        self, catalogue: Catalogue, query: Query, chosen: Array, weight: Array, train: bool = False
+    ) -> tuple[Array | None, Array]:
+        """Scores of the whole catalogue: of the MF output alone at every position, of the dual output at a few.
+
+        The MF output is one product of matrices and gets its signal everywhere; the tower costs a pass per pair.
+
+        Args:
+            chosen: int32 [B, P] positions at which the dual output is scored; `weight` [B, P] is 0 for padding.
+
+        Returns:
+            [B, L, I] (None without the MF path) and [B, P, I].
+        """
+        users = self.encode_users(catalogue, query, train)
+        items = self.encode_items(catalogue, jnp.arange(self.sizes.items, dtype=jnp.int32))
+        mf = None
+        if self.network.mf_path:
+            mf = self.final[0] * self._couple_mf(users["mf"], items["mf"], None, self.mf_output)[..., 0] + self.bias[0]
+        few = {name: jnp.take_along_axis(rows, chosen[..., None], axis=1) for name, rows in users.items()}
+        pairs = self.couple(few, items)
+        return mf, self.finish(pairs, jnp.broadcast_to(weight[..., None], pairs.shape[:-1]), train)
+
     def couple(self, users: Any, items: Any) -> Array:
         """The MF output beside the MLP path's first layer: [..., C, 1 + hidden[0]] (or either)."""
         n, mf, first = self.network, None, None
@@ -164,9 +202,9 @@ class Ancf(PairModule):
         if n.mf_path:
             kernels = [self.mf_output, self.first_mf] if n.mlp_path else [self.mf_output]
             mf = self._couple_mf(users["mf"], items["mf"], context, jnp.concatenate(kernels, 1))
-        if first is None or mf is None:
-            return mf if first is None else first
-        return mf + jnp.concatenate([jnp.zeros_like(first[..., :1]), first], -1)
+        if first is None:
+            return jnp.asarray(mf)
+        return first if mf is None else mf + jnp.concatenate([jnp.zeros_like(first[..., :1]), first], -1)
 
     def finish(self, pairs: Array, weight: Array | None = None, train: bool = False) -> Array:
         """The dual output: [..., C]."""

@@ -6,6 +6,7 @@ computed once per catalogue and the user side once per query; only the coupling 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 
 from ancf_jax.types import Array, Catalogue, EventLog, Query, Variables
 
+Progress = Callable[[str, int, int], None]
 Groups = tuple[Array, ...]  # candidates int32, each [C] shared by the batch or [..., C] of their own
 
 
@@ -34,6 +36,18 @@ class Model(Protocol):
         ...
 
 
+class Baseline(Model, Protocol):
+    """A model without gradients, fitted as a whole."""
+
+    def fit(self, log: EventLog, catalogue: Catalogue, seed: int, progress: Progress | None = None) -> Variables:
+        """The variables, from the training events (NumPy columns)."""
+        ...
+
+    def shapes(self) -> Variables:
+        """Shapes and dtypes of the variables."""
+        ...
+
+
 @dataclass(frozen=True)
 class NeuralModel:
     """A Linen module with the methods `encode_users`, `encode_items` and `score`, as a `Model`.
@@ -42,36 +56,38 @@ class NeuralModel:
         unit: what one training example is: one event, or a window of a user's events.
         link: how a score becomes a prediction: a probability by the sigmoid, or itself.
         history_length: number of latest events that a query holds.
+        dual: whether the module has `forward_window`, the cheap way to train two paths by full softmax.
     """
 
     module: nn.Module
     unit: Literal["event", "window"] = "event"
     link: Literal["sigmoid", "identity"] = "sigmoid"
     history_length: int = 1
+    dual: bool = False
 
     def init(self, key: Array, catalogue: Catalogue) -> Variables:
         """Parameters and batch statistics drawn from `key`."""
         one = jnp.zeros(1, jnp.int32)
         row = jnp.full((1, self.history_length), -1, jnp.int32)
         query = Query(one, one, one, one.astype(jnp.float32), row, row, row == -1)
-        return self.module.init(key, catalogue, query, (one[None],), method="forward")
+        return dict(self.module.init(jnp.asarray(key), catalogue, query, (one[None],), method="forward"))
 
     def forward(
         self, variables: Variables, catalogue: Catalogue, query: Query, groups: Groups, weight: Array, key: Array
     ) -> tuple[Array, Any]:
         """Training scores [..., C] of all groups of candidates side by side, and the new batch statistics."""
-        scores, changed = self.module.apply(
-            variables,
-            catalogue,
-            query,
-            groups,
-            weight,
-            train=True,
-            method="forward",
-            rngs={"dropout": key},
-            mutable=["batch_stats"],
-        )
-        return scores, changed.get("batch_stats", {})
+        return self._train(variables, key, "forward", catalogue, query, groups, weight)
+
+    def forward_window(
+        self, variables: Variables, catalogue: Catalogue, query: Query, chosen: Array, weight: Array, key: Array
+    ) -> tuple[tuple[Array, Array], Any]:
+        """Training scores of the whole catalogue, see `Ancf.forward_window`, and the new batch statistics."""
+        return self._train(variables, key, "forward_window", catalogue, query, chosen, weight)
+
+    def _train(self, variables: Variables, key: Array, method: str, *inputs: Any) -> tuple[Any, Any]:
+        rngs, mutable = {"dropout": jnp.asarray(key)}, ["batch_stats"]
+        found, changed = self.module.apply(variables, *inputs, train=True, method=method, rngs=rngs, mutable=mutable)
+        return found, changed.get("batch_stats", {})
 
     def encode_users(self, variables: Variables, log: EventLog, catalogue: Catalogue, query: Query) -> Any:
         """See `Model`; the history is in the query, so the log is not read."""
@@ -84,7 +100,7 @@ class NeuralModel:
 
     def score(self, variables: Variables, users: Any, items: Any) -> Array:
         """See `Model`; before the sigmoid where there is one."""
-        return self.module.apply(variables, users, items, method="score")
+        return jnp.asarray(self.module.apply(variables, users, items, method="score"))
 
 
 class PairModule(nn.Module):

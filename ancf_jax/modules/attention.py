@@ -11,6 +11,8 @@ import jax.numpy as jnp
 
 from ancf_jax.types import Array
 
+GAPS = 20  # buckets of time gaps: the last begins at a year
+
 
 def attend(q_BxQxHxD: Array, k_BxLxHxD: Array, v_BxLxHxD: Array, bias: Array, mask: Array) -> tuple[Array, Array]:
     """softmax(q k^T / sqrt(D) + bias) v over the keys that `mask` allows.
@@ -44,22 +46,34 @@ def distance_bias(by_distance: Array) -> Array:
     return by_distance[:, back][None]
 
 
+def gap_bucket(now: Array, then: Array) -> Array:
+    """Bucket floor(log2(1 + minutes)) int32 [B, L, L] of the time from each event `then` [B, L] to each `now` [B, L]."""
+    minutes = jnp.maximum(now[:, :, None] - then[:, None, :], 0)
+    return jnp.minimum(jnp.log2(1.0 + minutes).astype(jnp.int32), GAPS - 1)
+
+
 class CausalBlock(nn.Module):
-    """x + MHA(LN(x)), then x + FFN(LN(x)): one pre-norm block that looks only backwards, [B, L, D] to the same."""
+    """x + MHA(LN(x)), then x + FFN(LN(x)): one pre-norm block that looks only backwards, [B, L, D] to the same.
+
+    Attention is biased by how many events lie between, and by the time `gap` [B, L, L] where there is a clock.
+    """
 
     heads: int
     dropout: float
 
     @nn.compact
-    def __call__(self, x: Array, mask: Array, train: bool) -> Array:
+    def __call__(self, x: Array, mask: Array, gap: Array | None, train: bool) -> Array:
         size, length = x.shape[-1], x.shape[-2]
-        by_distance = self.param("distance_bias", nn.initializers.zeros, (self.heads, length))
+        bias = distance_bias(self.param("distance_bias", nn.initializers.zeros, (self.heads, length)))
+        if gap is not None:
+            by_gap = self.param("gap_bias", nn.initializers.zeros, (GAPS, self.heads))
+            bias = bias + jnp.moveaxis(by_gap[gap], -1, 1)
         y = nn.LayerNorm()(x)
         q, k, v = (
             nn.DenseGeneral((self.heads, size // self.heads), use_bias=False, name=name)(y)
             for name in ("query", "key", "value")
         )
-        y, weights = attend(q, k, v, distance_bias(by_distance), causal_mask(mask))
+        y, weights = attend(q, k, v, bias, causal_mask(mask))
         self.sow("intermediates", "weights", weights)
         y = nn.DenseGeneral(size, axis=(-2, -1), use_bias=False, name="out")(y)
         x = x + nn.Dropout(self.dropout, deterministic=not train)(y)
@@ -76,8 +90,8 @@ class CausalEncoder(nn.Module):
     dropout: float
 
     @nn.compact
-    def __call__(self, x: Array, mask: Array, train: bool) -> Array:
+    def __call__(self, x: Array, mask: Array, gap: Array | None, train: bool) -> Array:
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         for layer in range(self.layers):
-            x = CausalBlock(self.heads, self.dropout, name=f"block_{layer}")(x, mask, train)
+            x = CausalBlock(self.heads, self.dropout, name=f"block_{layer}")(x, mask, gap, train)
         return nn.LayerNorm()(x)

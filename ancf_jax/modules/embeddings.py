@@ -12,7 +12,7 @@ from ancf_jax.types import Array
 def lookup(table: Array, ids: Array) -> Array:
     """Rows [..., D] of `table` [V, D] at `ids` [...]; the zero vector for id -1."""
     rows = jnp.take(table, jnp.maximum(ids, 0), axis=0, mode="clip")
-    return jnp.where((ids >= 0)[..., None], rows, 0.0)
+    return jnp.where((ids >= 0)[..., None], rows, 0)
 
 
 def embedding_bag(table: Array, ids: Array, pooling: Literal["mean", "sum"] = "mean") -> Array:

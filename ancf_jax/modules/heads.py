@@ -71,5 +71,6 @@ class Tower(nn.Module):
             x = nn.relu(x)
             if self.normalise:
                 x = BatchNorm(name=f"norm_{layer}")(x, weight, train)
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            # One mask for all candidates of a query: they are compared with each other on the same units.
+            x = nn.Dropout(self.dropout, broadcast_dims=(-2,), deterministic=not train)(x)
         return x

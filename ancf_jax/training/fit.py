@@ -11,12 +11,13 @@ from typing import Any, NamedTuple, Protocol
 import jax
 
 from ancf_jax.checkpoint import RunFolder
-from ancf_jax.config import BASELINES, Config, validate
+from ancf_jax.config import Config, validate
 from ancf_jax.data import dataset as data
 from ancf_jax.data import splits
 from ancf_jax.data.dataset import Dataset, known_parts
 from ancf_jax.data.interactions import VALIDATION
 from ancf_jax.errors import UserError
+from ancf_jax.models.protocol import Baseline, NeuralModel
 from ancf_jax.runs import build_model, make_ranker
 from ancf_jax.training.curves import draw_curves
 from ancf_jax.training.loop import Trainer, trainer
@@ -67,27 +68,32 @@ def fit(config: Config, resume: bool, view: View) -> Fitted:
     with RunFolder.create(config.run, config, resume=resume, say=view.say) as run:
         run.data_digest = dataset.interactions.digest
         data.save(dataset, run.path / "dataset")
-        if config.model in BASELINES:
-            return _fit_baseline(run, config, dataset, view)
-        return _train(run, config, dataset, view)
+        model = build_model(config, dataset)
+        if isinstance(model, NeuralModel):
+            return _train(run, config, dataset, model, view)
+        return _fit_baseline(run, config, dataset, model, view)
 
 
-def _fit_baseline(run: RunFolder, config: Config, dataset: Dataset, view: View) -> Fitted:
+def _fit_baseline(run: RunFolder, config: Config, dataset: Dataset, model: Baseline, view: View) -> Fitted:
     log, catalogue = data.event_log(dataset, known_parts(VALIDATION)), data.catalogue(dataset)
-    variables = build_model(config, dataset).fit(log, catalogue, config.seed, view.progress)
-    run.save(0, {"params": variables["params"], "batch_stats": {}}, {}, 0.0, {}, final=True)
+    variables = model.fit(log, catalogue, config.seed, view.progress)
+    run.save(0, variables, {}, 0.0, {}, final=True)
     return Fitted(config, dataset, float("nan"), 0)
 
 
-def _train(run: RunFolder, config: Config, dataset: Dataset, view: View) -> Fitted:
-    model, known = build_model(config, dataset), known_parts(VALIDATION)
+def _train(run: RunFolder, config: Config, dataset: Dataset, model: NeuralModel, view: View) -> Fitted:
+    known = known_parts(VALIDATION)
     made = trainer(config, model, data.event_log(dataset, known), data.catalogue(dataset))
     validator = Validator(config, model, dataset, make_ranker(dataset, model, {}, known))
     restored = run.restore_latest(jax.eval_shape(made.initial_state))
     state, epoch, progress = made.initial_state(), 0, Progress(-math.inf, 0)
     if restored is not None:
-        state, epoch, progress = restored.state, restored.epoch, Progress(**restored.progress)
+        state, epoch, progress = made.place(restored.state), restored.epoch, Progress(**restored.progress)
         view.say(f"resuming after epoch {epoch}")
+    else:
+        start = {"epoch": 0} | _named(validator.judge({"params": state.params, "batch_stats": state.batch_stats}))
+        run.append_metrics(start)
+        view.say(describe_epoch(start, better=False))
     with _signals(config.run) as check:
         while epoch < config.epochs and not _given_up(config, progress):
             state, train_loss = _one_epoch(made, state, epoch, view, check)
@@ -138,7 +144,7 @@ def _record(
     score = validator.score(found)
     better = score > progress.best
     progress = Progress(score, 0) if better else Progress(progress.best, progress.since + 1)
-    row = {"epoch": epoch, "train_loss": train_loss} | {f"validation_{name}": value for name, value in found.items()}
+    row = {"epoch": epoch, "train_loss": train_loss} | _named(found)
     run.append_metrics(row)
     view.say(describe_epoch(row, better))
     due = epoch % made.config.loop.checkpoint_every == 0 or epoch == made.config.epochs or better
@@ -146,6 +152,10 @@ def _record(
         run.save(epoch, state, found, score, progress._asdict(), final=epoch == made.config.epochs)
         draw_curves(run.read_metrics(), run.path / "curves.png")
     return progress
+
+
+def _named(found: dict[str, float | None]) -> dict[str, float | None]:
+    return {f"validation_{name}": value for name, value in found.items()}
 
 
 def describe_epoch(row: dict[str, Any], better: bool) -> str:

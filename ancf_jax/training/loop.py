@@ -17,7 +17,7 @@ from ancf_jax.data.histories import window_ends
 from ancf_jax.errors import NumericalError, UserError
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.training.optim import optimizer
-from ancf_jax.training.parallel import device_count, spread
+from ancf_jax.training.parallel import device_count, replicate, spread
 from ancf_jax.training.steps import many_steps, training_step
 from ancf_jax.types import Catalogue, EventLog, TrainState
 
@@ -69,10 +69,15 @@ class Trainer:
 
     def initial_state(self) -> TrainState:
         """Parameters drawn from the seed, and a fresh optimiser."""
-        variables = self.model.init(jax.random.PRNGKey(self.config.seed), self.catalogue)
+        variables = jax.jit(self.model.init)(jax.random.PRNGKey(self.config.seed), self.catalogue)
         params = variables["params"]
         opt_state = optimizer(self.config.optim, self.total_steps).init(params)
-        return TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), opt_state)
+        state = TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), opt_state)
+        return self.place(state)
+
+    def place(self, state: TrainState) -> TrainState:
+        """The state where the compiled program expects it; without this it would be compiled twice."""
+        return replicate(state, self.devices)
 
     @property
     def total_steps(self) -> int:
@@ -86,7 +91,7 @@ class Trainer:
         """
         order = epoch_order(self.examples, self.config.seed, epoch, self.steps_per_epoch, self.devices, self.batch_size)
         chunk = -(-self.steps_per_epoch // CHUNKS_PER_EPOCH)
-        key = jax.random.PRNGKey(self.config.seed + 1)
+        key = replicate(jax.random.PRNGKey(self.config.seed + 1), self.devices)
         loss_sum = weight_sum = 0.0
         for begin in range(0, self.steps_per_epoch, chunk):
             count = min(chunk, self.steps_per_epoch - begin)
@@ -118,7 +123,8 @@ def trainer(
     )
     if not len(examples):
         raise UserError("there are no training events; give more data or a smaller --split.test")
-    return Trainer(config, model, jax.device_put(log), jax.device_put(catalogue), items, examples, devices)
+    log, catalogue = replicate((log, catalogue), devices)
+    return Trainer(config, model, log, catalogue, items, examples, devices)
 
 
 def epoch_order(examples: np.ndarray, seed: int, epoch: int, steps: int, devices: int, batch_size: int) -> np.ndarray:

@@ -6,15 +6,26 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ancf_jax.modules.heads import AXIS
+from ancf_jax.types import Array
 
 
 def device_count() -> int:
     """Number of local devices that a step is spread over."""
     return jax.local_device_count()
+
+
+def _mesh(devices: int | None) -> Mesh:
+    return Mesh(np.array(jax.local_devices()[:devices]), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def replicate(tree: Any, devices: int | None = None) -> Any:
+    """The same arrays on every device, where a spread function leaves its state too: nothing moves between calls."""
+    return jax.device_put(tree, NamedSharding(_mesh(devices), PartitionSpec()))
 
 
 def spread(
@@ -26,10 +37,9 @@ def spread(
     many devices there were; its buffers are donated. `shard` has the device as leading axis.
     Everything in `shared` is the same for all devices.
     """
-    chosen = jax.local_devices()[:devices]
     if kind == "pmap":
-        return _pmap(function, chosen)
-    mesh = Mesh(np.array(chosen), (AXIS,), axis_types=(AxisType.Auto,))
+        return _pmap(function, jax.local_devices()[:devices])
+    mesh = _mesh(devices)
     replicated, split = PartitionSpec(), PartitionSpec(AXIS)
 
     def on_shard(state: Any, shard: Any, *shared: Any) -> Any:
@@ -59,7 +69,7 @@ def _pmap(function: Callable[..., Any], devices: list[jax.Device]) -> Callable[.
     return call
 
 
-def local_share(rows: jax.Array) -> jax.Array:
+def local_share(rows: Array) -> Array:
     """This device's contiguous share of rows [B, ...] that every device made alike: [B / devices, ...]."""
     share = rows.shape[0] // jax.lax.axis_size(AXIS)
-    return jax.lax.dynamic_slice_in_dim(rows, jax.lax.axis_index(AXIS) * share, share)
+    return jax.lax.dynamic_slice_in_dim(jnp.asarray(rows), jax.lax.axis_index(AXIS) * share, share)

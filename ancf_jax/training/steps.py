@@ -62,6 +62,51 @@ def example_loss(objective: ObjectiveConfig, batch: Batch, scores: Array, weight
     return losses.ranking_loss(objective, items)(scores, weight[..., 1:])
 
 
+def dual_positions(weight: Array, count: int, key: Array, sharded: bool) -> Array:
+    """`count` random positions int32 [B, P] of each window [B, L], those of weight 0 last.
+
+    With `sharded` the draw does not depend on the number of devices.
+    """
+    rows = weight.shape[0] * (jax.lax.axis_size(AXIS) if sharded else 1)
+    noise = jax.random.uniform(key, (rows, weight.shape[1]))
+    noise = local_share(noise) if sharded else noise
+    return jax.lax.top_k(noise + weight, min(count, weight.shape[1]))[1]
+
+
+def window_loss(
+    model: NeuralModel, objective: ObjectiveConfig, variables: Any, catalogue: Catalogue, batch: Batch, keys: Array
+) -> tuple[Array, tuple[Array, Array], Any]:
+    """Full softmax of both outputs of `ancf`: the dual output at a few positions, the MF output at all.
+
+    Every position counts alike in the sum, so that the few do not drown the many in noise. Returns the
+    loss sum to minimise, (loss sum, weight) of the dual output to report, and the new batch statistics.
+    """
+    chosen = dual_positions(batch.weight, objective.dual_positions, keys[0], sharded=True)
+    positive, weight = (jnp.take_along_axis(x, chosen, axis=1) for x in (batch.positive, batch.weight))
+    (mf, dual), stats = model.forward_window(variables, catalogue, batch.query, chosen, weight, keys[1])
+    dual_sum = (losses.softmax(dual, positive) * weight).sum()
+    mf_sum = 0.0 if mf is None else (losses.softmax(mf, batch.positive) * batch.weight).sum()
+    return dual_sum + mf_sum, (dual_sum, weight.sum()), stats
+
+
+def candidate_loss(
+    model: NeuralModel,
+    objective: ObjectiveConfig,
+    variables: Any,
+    log: EventLog,
+    catalogue: Catalogue,
+    batch: Batch,
+    items: int,
+    keys: Array,
+) -> tuple[Array, tuple[Array, Array], Any]:
+    """The loss over each example's candidates; returns what `window_loss` does."""
+    groups, weight = draw_negatives(model, objective, log, batch, items, keys[0], sharded=True)
+    pair_weight = weight * batch.weight[..., None]
+    scores, stats = model.forward(variables, catalogue, batch.query, groups, pair_weight, keys[1])
+    loss = (example_loss(objective, batch, scores, weight, items) * batch.weight).sum()
+    return loss, (loss, batch.weight.sum()), stats
+
+
 def training_step(
     model: NeuralModel,
     objective: ObjectiveConfig,
@@ -79,22 +124,23 @@ def training_step(
     exact for padded and unequal shards. Randomness is a function of `key` and the step number.
     """
     draw_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
-    dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(AXIS))
+    keys = jnp.stack([draw_key, jax.random.fold_in(dropout_key, jax.lax.axis_index(AXIS))])
     batch = make_batch(model, log, examples)
-    groups, weight = draw_negatives(model, objective, log, batch, items, draw_key, sharded=True)
 
     def local_sum(params: Any) -> tuple[Array, Any]:
         variables = {"params": params, "batch_stats": state.batch_stats}
-        pair_weight = weight * batch.weight[..., None]
-        scores, batch_stats = model.forward(variables, catalogue, batch.query, groups, pair_weight, dropout_key)
-        return (example_loss(objective, batch, scores, weight, items) * batch.weight).sum(), batch_stats
+        if model.dual and objective.loss == "softmax":
+            total, reported, stats = window_loss(model, objective, variables, catalogue, batch, keys)
+        else:
+            total, reported, stats = candidate_loss(model, objective, variables, log, catalogue, batch, items, keys)
+        return total, (reported, stats)
 
-    (loss, batch_stats), grads = jax.value_and_grad(local_sum, has_aux=True)(state.params)
-    loss, total, grads = jax.lax.psum((loss, batch.weight.sum(), grads), AXIS)
+    (_, (reported, batch_stats)), grads = jax.value_and_grad(local_sum, has_aux=True)(state.params)
+    (loss, weight), total, grads = jax.lax.psum((reported, batch.weight.sum(), grads), AXIS)
     grads = jax.tree.map(lambda g: g / jnp.maximum(total, 1.0), grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    return TrainState(state.step + 1, params, batch_stats, opt_state), loss, total
+    return TrainState(state.step + 1, params, batch_stats, opt_state), loss, weight
 
 
 def many_steps(step: Callable[..., tuple[TrainState, Array, Array]]) -> Callable[..., Any]:

@@ -50,7 +50,7 @@ class Validator:
         if loss in VALUE_LOSSES:
             return found | value_metrics(ranker, self.dataset, VALIDATION, loss, self.model.link)
         held = heldout(self.dataset, VALIDATION, self.config.loop.validation_users, self.config.seed)
-        ranks, _ = ranker.ranks(held, self.config.keep_seen)
+        ranks, _ = ranker.ranks(held, bool(self.config.keep_seen))
         return found | intervals.mean(metrics.ranking_metrics(ranks, ks=(10,)))
 
     def score(self, found: dict[str, float | None]) -> float:

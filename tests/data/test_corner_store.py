@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
+from importlib import resources
 
 import numpy as np
 import pytest
 
-from ancf_jax.data import corner_store_products as assortment
 from ancf_jax.data.corner_store import Truth, simulate
 from ancf_jax.data.interactions import Feature, Interactions
-from ancf_jax.errors import UserError
 
 NEW_YEAR = int(np.datetime64("2025-01-01", "s").astype(int))
 VIEW, CLICK, PURCHASE = 0, 1, 2
+BOOK = tomllib.loads(resources.files("ancf_jax.data").joinpath("corner_store.toml").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +94,16 @@ def test_traces_agree_with_the_kind_of_event(log) -> None:
 
 
 def test_the_assortment_speaks_of_products_and_categories_that_exist() -> None:
-    names = [name for c in assortment.CATEGORIES for name in c.products.split("; ")]
-    categories = {c.name for c in assortment.CATEGORIES}
-    assert len(names) == len(set(names))
-    for mentioned in (assortment.ALSO_IN, assortment.LAUNCH_DAY, assortment.MEAT.split("; ")):
-        assert set(mentioned) <= set(names)
-    assert {other for c in assortment.CATEGORIES for other in c.then} <= categories
-    assert set(assortment.ALSO_IN.values()) <= categories
-    assert {c.tag for c in assortment.CATEGORIES} - {""} <= set(assortment.REFUSAL)
+    names = [name for shelf in BOOK["shelf"] for name in shelf["products"]]
+    categories = [shelf["category"] for shelf in BOOK["shelf"]]
+    assert len(names) == len(set(names)) > 300
+    assert len(categories) == len(set(categories)) > 40
+    refused = BOOK["refusal"].values()
+    assert {*BOOK["also_in"], *BOOK["launch_day"]} | {n for group in refused for n in group["products"]} <= set(names)
+    assert {c for group in refused for c in group["categories"]} | set(BOOK["also_in"].values()) <= set(categories)
+    for shelf in BOOK["shelf"]:
+        assert set(shelf["then"]) <= set(categories)
+        assert all(shelf[pattern] in BOOK[pattern] for pattern in ("hourly", "weekly", "seasonal"))
 
 
 def test_features_hold_two_values_for_products_on_two_shelves(log) -> None:
@@ -115,7 +118,7 @@ def test_features_hold_two_values_for_products_on_two_shelves(log) -> None:
     assert values("Cold brew, 12 oz", department) == ["Cold drinks", "Café & bakery"]
     assert values("Peach iced tea", category) == ["Iced coffee & tea", "Soft drinks"]
     assert values("Peach iced tea", department) == ["Cold drinks"]
-    assert (category.ids >= 0).all(1).sum() == len(assortment.ALSO_IN) >= 10
+    assert (category.ids >= 0).all(1).sum() == len(BOOK["also_in"]) >= 10
     for feature in (category, department):
         assert (feature.ids[:, 0] >= 0).all()
         assert feature.ids.max() == len(feature.values) - 1
@@ -123,7 +126,7 @@ def test_features_hold_two_values_for_products_on_two_shelves(log) -> None:
 
 def test_nothing_is_seen_or_likely_before_its_launch(store) -> None:
     log, truth = store
-    launch = NEW_YEAR + 86_400 * np.array([assortment.LAUNCH_DAY.get(name, 0) for name in log.names])
+    launch = NEW_YEAR + 86_400 * np.array([BOOK["launch_day"].get(name, 0) for name in log.names])
     assert (log.time >= launch[log.item]).all()
     assert (launch[np.unique(log.item)] > NEW_YEAR).sum() >= 20  # and they do sell later
     for before, rows in ((1, truth.test), (2, truth.validation)):
@@ -214,18 +217,19 @@ def test_habits_fade(log) -> None:
     assert np.mean(repeated < 10) > 2 * np.mean((repeated >= 10) & (repeated < 20))
 
 
-@pytest.mark.parametrize("tag", list(assortment.REFUSAL))
-def test_some_shoppers_never_buy_some_things(store, tag) -> None:
+@pytest.mark.parametrize("group", list(BOOK["refusal"]))
+def test_some_shoppers_never_buy_some_things(store, group) -> None:
     log, truth = store
-    tagged = {n for c in assortment.CATEGORIES if c.tag == tag for n in c.products.split("; ")}
-    tagged |= set(assortment.MEAT.split("; ")) if tag == "meat" else set()
-    columns = np.isin(log.names, list(tagged - set(assortment.LAUNCH_DAY)))
+    group = BOOK["refusal"][group]
+    left = {n for shelf in BOOK["shelf"] if shelf["category"] in group["categories"] for n in shelf["products"]}
+    left |= set(group["products"])
+    columns = np.isin(log.names, list(left - set(BOOK["launch_day"])))
     possible = truth.test[:, columns] > 0
     refuses = ~possible.any(1)
     assert (possible.all(1) | refuses).all()
-    assert abs(refuses.mean() - assortment.REFUSAL[tag]) < 0.12
+    assert abs(refuses.mean() - group["share"]) < 0.12
     user, item, _ = purchases(log)
-    assert not np.isin(log.names[item], list(tagged))[refuses[user]].any()
+    assert not np.isin(log.names[item], list(left))[refuses[user]].any()
 
 
 def test_engagement_is_a_matter_of_shopper_and_product_together(log) -> None:
@@ -239,12 +243,6 @@ def test_engagement_is_a_matter_of_shopper_and_product_together(log) -> None:
     assert np.corrcoef(dwell[order][:-1][again], dwell[order][1:][again])[0, 1] > 0.2
     bought, seen = np.isin(pair, pair[log.kind == PURCHASE]), log.kind != PURCHASE
     assert dwell[seen & bought].mean() > dwell[seen & ~bought].mean() + 0.3
-
-
-@pytest.mark.parametrize("wrong", [{"shoppers": 0}, {"days": 29}, {"seed": -1}])
-def test_impossible_sizes_are_refused_in_a_sentence(wrong) -> None:
-    with pytest.raises(UserError, match="expected 1 shopper, 30 days"):
-        simulate(**{"shoppers": 2, **wrong})
 
 
 def test_the_smallest_store_works() -> None:

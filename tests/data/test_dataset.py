@@ -10,6 +10,7 @@ from ancf_jax.config import CORNER_STORE, Config, override
 from ancf_jax.data import dataset as data
 from ancf_jax.data.corner_store import Truth
 from ancf_jax.data.engagement import Scales, engagement_score, fit_scales
+from ancf_jax.data.histories import query_after_log
 from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Feature, Interactions
 from ancf_jax.errors import UserError
 
@@ -60,22 +61,29 @@ def test_resolve_fills_the_run_and_keeps_what_was_asked():
     assert data.resolve(Config(data="some where/ml-100k/", model="neumf")).run == "runs/ml-100k-neumf"
     assert data.resolve(Config(data="events.csv", run="mine")).run == "mine"
     assert data.resolve(Config(data="events.csv")).split.events == ()
-    assert not data.resolve(Config(data="events.csv")).keep_seen
 
 
 def test_resolve_corner_store():
     store = data.resolve(Config())
-    assert (store.keep_seen, store.split.events, store.run) == (True, ("purchase",), "runs/corner-store-ancf")
+    assert (store.split.events, store.run) == (("purchase",), "runs/corner-store-ancf")
     assert data.resolve(Config(model="engagement")).split.events == ()
     assert data.resolve(override(Config(), {"split.events": ("view",)})).split.events == ("view",)
     assert data.resolve(store) == store
+
+
+@pytest.mark.parametrize(
+    ("asked", "shop", "found"), [(None, CORNER_STORE, True), (False, CORNER_STORE, False), (None, "events.csv", False)]
+)
+def test_resolve_recommends_again_what_the_corner_store_sold_unless_told_otherwise(asked, shop, found):
+    assert data.resolve(Config(data=shop, keep_seen=asked)).keep_seen is found
+    assert data.resolve(Config(data=shop, keep_seen=True)).keep_seen is True
 
 
 def test_engagement_value_uses_scales_of_training_events_only(build):
     source = random_events()
     made = build(source, {"model": "engagement"})
     train = made.part == TRAIN
-    assert made.audit["split"] == "time"
+    assert made.audit["split"] == "ratio"
     assert made.scales == fit_scales(source.hover[train], source.dwell[train])
     assert made.scales != fit_scales(source.hover, source.dwell)
     expected = engagement_score(source.hover, source.dwell, source.clicked, made.scales)
@@ -143,15 +151,14 @@ def _slow_log(made: data.Dataset, parts: tuple[int, ...]) -> list[tuple]:
     """The rows of the event log and the distinct items per user, by plain loops."""
     source, rows, seen = made.interactions, [], {}
     for user in range(len(source.users)):
-        dwells, previous = [], -1
+        dwells, previous, mean = [], -1, 0.0
         for e in range(len(source.user)):
             if source.user[e] == user and made.part[e] in parts:
                 dwell = min(1.0, np.log1p(source.dwell[e]) / np.log1p(made.scales.dwell))
                 dwell = NAN if np.isnan(source.dwell[e]) else dwell
-                mean = np.mean(dwells) if dwells else 0.0
-                kind = source.kind[e]
-                rows.append((user, source.item[e], source.time[e] // 60, kind, np.nan_to_num(dwell), previous, mean))
                 dwells += [] if np.isnan(dwell) else [dwell]
+                before, mean, kind = mean, np.mean(dwells) if dwells else 0.0, source.kind[e]
+                rows.append((user, source.item[e], source.time[e] // 60, kind, mean, previous, before))
                 previous = kind
                 seen.setdefault(user, set()).add(int(source.item[e]))
     return rows, seen
@@ -162,7 +169,7 @@ def test_event_log_equals_a_slow_reference(build, parts):
     made = build(random_events(events=211), {"split.kind": "time", "split.test": 0.4})
     log = data.event_log(made, parts)
     rows, seen = _slow_log(made, parts)
-    columns = (log.user, log.item, log.minute, log.kind, log.dwell, log.prior_kind, log.prior_dwell)
+    columns = (log.user, log.item, log.minute, log.kind, log.mean_dwell, log.prior_kind, log.prior_dwell)
     for column, expected in zip(columns, zip(*rows, strict=True), strict=True):
         np.testing.assert_allclose(column, expected, atol=1e-6)
         assert column.dtype in (np.int32, np.float32)
@@ -173,6 +180,17 @@ def test_event_log_equals_a_slow_reference(build, parts):
         assert items.tolist() == sorted(seen.get(user, ()))
     assert (log.start[0], log.start[-1]) == (0, len(rows))
     assert {log.start.dtype, log.seen_item.dtype, log.seen_start.dtype} == {np.dtype(np.int32)}
+
+
+def test_the_query_after_the_log_holds_the_mean_of_the_known_dwells_and_the_last_kind(build):
+    made = build(random_events(events=211), {"split.kind": "time", "split.test": 0.4})
+    log = data.event_log(made, (TRAIN,))
+    rows, _ = _slow_log(made, (TRAIN,))
+    last = {row[0]: row for row in rows}  # dwells of 1 in 7 events are unknown
+    users = np.array([0, 5, 12, -1], np.int32)
+    query = query_after_log(log, users, np.zeros(4, np.int32), 3)
+    np.testing.assert_allclose(query.dwell, [last[0][4], last[5][4], last[12][4], 0], rtol=1e-6)
+    assert query.kind.tolist() == [last[0][3], last[5][3], last[12][3], -1]
 
 
 def test_event_log_knows_nothing_of_other_parts(build):
@@ -199,7 +217,7 @@ def test_event_log_without_clock_or_dwell(build):
     assert made.scales is None
     log = data.event_log(made, (TRAIN, VALIDATION, TEST))
     np.testing.assert_array_equal(log.minute, np.arange(997))
-    assert not log.dwell.any()
+    assert not log.mean_dwell.any()
     assert not log.prior_dwell.any()
 
 
@@ -339,9 +357,3 @@ def test_scales_default_where_only_clicks_are_known(build):
     made = build(source, {"model": "engagement"})
     assert made.scales == Scales()
     np.testing.assert_array_equal(made.value, source.clicked)
-
-
-def test_more_events_than_row_numbers_are_refused(build):
-    endless = np.broadcast_to(np.int32(0), (2**31,))
-    with pytest.raises(UserError, match=r"2,147,483,648 events"):
-        build(dataclasses.replace(random_events(), user=endless))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ancf_jax.data.engagement import Scales, compress_dwell, engagement_score, fit_scales, prior_means
+from ancf_jax.data.engagement import Scales, compress_dwell, engagement_score, fit_scales, mean_dwell, previous
 
 NAN = float("nan")
 
@@ -25,8 +25,6 @@ def test_unknown_traces_take_no_part():
     expected = [(0.4 + 0.4 * 0.5) / 0.8, (0.4 + 0.2 * 0.5) / 0.6, 0.5, NAN]
     np.testing.assert_allclose(score, np.round(expected, 3), atol=1e-6)
     np.testing.assert_allclose(engagement_score(None, _column(7), None, scales), [0.5], atol=1e-6)
-    with pytest.raises(ValueError, match="at least one"):
-        engagement_score(None, None, None, scales)
 
 
 def test_score_has_three_decimals_and_stays_in_range():
@@ -68,15 +66,20 @@ def test_compress_dwell_by_hand():
     np.testing.assert_allclose(compress_dwell(_column(0, 7, 63, 1e9, NAN), 63.0), [0, 0.5, 1, 1, NAN], atol=1e-6)
 
 
-def test_priors_by_hand():
+def _priors(user: np.ndarray, dwell: np.ndarray, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return previous(user, mean_dwell(user, dwell), 0), previous(user, kind, -1)
+
+
+def test_means_and_priors_by_hand():
     user = np.array([0, 0, 0, 0, 2, 2, 5])
     dwell = _column(0.5, NAN, 0.25, 0.75, NAN, 1.0, 0.5)
     kind = np.array([1, 0, 2, 1, 1, 0, 2], np.int8)
-    prior_dwell, prior_kind = prior_means(user, dwell, kind)
+    np.testing.assert_array_equal(mean_dwell(user, dwell), _column(0.5, 0.5, 0.375, 0.5, 0, 1, 0.5))
+    prior_dwell, prior_kind = _priors(user, dwell, kind)
     np.testing.assert_array_equal(prior_dwell, _column(0, 0.5, 0.5, 0.375, 0, 0, 0))
     np.testing.assert_array_equal(prior_kind, [-1, 1, 0, 2, -1, 1, -1])
     assert prior_dwell.dtype == np.float32
-    assert prior_kind.dtype == np.int32
+    assert prior_kind.dtype == np.int8
 
 
 def _reference(user: np.ndarray, dwell: np.ndarray) -> np.ndarray:
@@ -91,18 +94,18 @@ def test_priors_equal_a_slow_reference():
     rng = np.random.default_rng(1)
     user = np.sort(rng.integers(0, 13, 211))
     dwell = np.where(rng.random(211) < 0.3, np.nan, rng.random(211)).astype(np.float32)
-    np.testing.assert_allclose(prior_means(user, dwell, user)[0], _reference(user, dwell), atol=1e-6)
+    np.testing.assert_allclose(_priors(user, dwell, user)[0], _reference(user, dwell), atol=1e-6)
 
 
 def test_an_events_own_traces_leave_its_priors_and_all_earlier_ones_unchanged():
     rng = np.random.default_rng(2)
     user = np.sort(rng.integers(0, 7, 101))
     dwell, kind = rng.random(101).astype(np.float32), rng.integers(0, 3, 101).astype(np.int8)
-    before = prior_means(user, dwell, kind)
+    before = _priors(user, dwell, kind)
     for event in range(101):
         changed_dwell, changed_kind = dwell.copy(), kind.copy()
         changed_dwell[event], changed_kind[event] = 1 - dwell[event], (kind[event] + 1) % 3
-        after = prior_means(user, changed_dwell, changed_kind)
+        after = _priors(user, changed_dwell, changed_kind)
         may_change = (np.arange(101) > event) & (user == user[event])
         for old, new in zip(before, after, strict=True):
             np.testing.assert_array_equal(old[~may_change], new[~may_change])
@@ -112,4 +115,4 @@ def test_an_events_own_traces_leave_its_priors_and_all_earlier_ones_unchanged():
 
 
 def test_priors_of_an_empty_log():
-    assert [len(column) for column in prior_means(np.zeros(0), np.zeros(0), np.zeros(0))] == [0, 0]
+    assert [len(column) for column in _priors(np.zeros(0), np.zeros(0), np.zeros(0))] == [0, 0]

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from ancf_jax.config import BASELINES, Config
-from ancf_jax.errors import UserError
-from ancf_jax.models.baselines import MostBought, Popularity, baseline
-from ancf_jax.models.user_rows import SLOTS
+from ancf_jax.models import build
+from ancf_jax.models.baselines import SLOTS, MostBought, Popularity
 from ancf_jax.types import Catalogue, EventLog, Query, Sizes
 
 USERS, ITEMS = 7, 11
@@ -28,6 +27,10 @@ def log_of(histories: list[list[int]], items: int) -> EventLog:
     seen_start = np.cumsum([0, *(len(s) for s in seen)]).astype(np.int32)
     seen_item = np.concatenate(seen).astype(np.int32)
     return EventLog(user, item, flat, zero + 1, flat, zero, flat, zero, start, seen_item, seen_start)
+
+
+def catalogue_of(log: EventLog, items: int) -> Catalogue:
+    return Catalogue({}, {}, np.bincount(log.item, minlength=items).astype(np.float32))
 
 
 def random_histories(seed: int) -> list[list[int]]:
@@ -53,14 +56,14 @@ def scores(model, variables, log: EventLog, user: list[int], items) -> np.ndarra
 
 
 def fitted(name: str, log: EventLog):
-    model = baseline(Config(model=name), Sizes(USERS, ITEMS, 1, (), ()), 999)
-    return model, model.fit(log, Catalogue({}, {}, np.zeros(ITEMS)), 3)
+    model = build(Config(model=name), Sizes(USERS, ITEMS, 1, (), ()), clock=False)
+    return model, model.fit(log, catalogue_of(log, ITEMS), 3)
 
 
 def test_popularity_counts_events_for_everyone():
     log = log_of([[2, 2, 5], [5, 5], [0]], 7)
     model = Popularity(Sizes(3, 7, 1, (), ()))
-    variables = model.fit(log, Catalogue({}, {}, np.zeros(7)), 0)
+    variables = model.fit(log, catalogue_of(log, 7), 0)
     found = scores(model, variables, log, [1, -1], [5, 2, 0, 6])
     np.testing.assert_array_equal(found, [[3, 2, 1, 0]] * 2)
 
@@ -68,7 +71,7 @@ def test_popularity_counts_events_for_everyone():
 def test_most_bought_counts_the_log_at_hand_and_breaks_ties_by_popularity():
     log = log_of([[2, 2, 5], [5, 5], [0]], 7)
     model = MostBought(Sizes(3, 7, 1, (), ()))
-    variables = model.fit(log, Catalogue({}, {}, np.zeros(7)), 0)
+    variables = model.fit(log, catalogue_of(log, 7), 0)
     later = log_of([[2, 2, 5, 0, 0, 0], [5, 5], [0]], 7)
     found = scores(model, variables, later, [0, 1, -1], [0, 2, 5, 6])
     share = np.array([1, 2, 3, 0]) / 7  # of the events at the time of the fit, plus 1
@@ -129,6 +132,9 @@ def test_the_same_seed_gives_the_same_variables(name):
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(first))
 
 
-def test_a_model_that_is_no_baseline_is_named():
-    with pytest.raises(UserError, match='"neumf" is not a baseline'):
-        baseline(Config(model="neumf"), Sizes(USERS, ITEMS, 1, (), ()), 1)
+@pytest.mark.parametrize("name", BASELINES)
+def test_shapes_are_those_of_the_fitted_variables(name):
+    model, variables = fitted(name, log_of(random_histories(0), ITEMS))
+    found = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), variables)
+    assert found == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), model.shapes())
+    assert set(variables) == {"params", "batch_stats"}

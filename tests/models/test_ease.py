@@ -50,7 +50,7 @@ def reference(had: np.ndarray, l2: float) -> np.ndarray:
 
 @pytest.mark.parametrize("block", [4, 1024])
 def test_weights_are_the_regression_of_each_item_on_the_others(block, monkeypatch):
-    monkeypatch.setattr(ease, "_BLOCK", block)  # 13 items: several blocks with a short last one, or one
+    monkeypatch.setattr(ease, "BLOCK", block)  # 13 items: several blocks with a short last one, or one
     had = np.random.default_rng(0).random((29, 13)) < 0.3
     model, variables = fit(had, 0.7)
     expected = reference(had, 0.7)
@@ -95,10 +95,3 @@ def test_a_catalogue_beyond_memory_is_refused_with_its_size():
 def test_a_penalty_that_leaves_no_solution_is_named():
     with pytest.raises(UserError, match=r"--baseline\.ease-l2 is -9\.0"):
         fit(np.ones((3, 5), bool), -9.0)
-
-
-def test_progress_reaches_the_end():
-    told: list[tuple[str, int, int]] = []
-    model = Ease(Sizes(3, 5, 1, (), ()), 1.0)
-    model.fit(log_of(np.eye(3, 5, dtype=bool)), Catalogue({}, {}, np.zeros(5)), 0, lambda *step: told.append(step))
-    assert told[-1][1:] == (5, 5)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.models import ials
-from ancf_jax.models.ials import Ials
+from ancf_jax.models.baselines import SLOTS
+from ancf_jax.models.ials import BLOCK, Ials
 from ancf_jax.types import Catalogue, EventLog, Query, Sizes
 
 
@@ -50,42 +50,41 @@ def loss(had: np.ndarray, users: np.ndarray, items: np.ndarray, l2: float, unobs
 
 @pytest.fixture
 def had() -> np.ndarray:
-    """Random pairs of 23 users and 17 items; user 0 has nothing, user 1 everything, item 16 few."""
-    had = np.random.default_rng(0).random((23, 17)) < 0.3
+    """Random pairs of 149 users (two blocks) and 71 items; user 0 has nothing, user 1 everything (two rounds)."""
+    had = np.random.default_rng(0).random((149, 71)) < 0.3
     had[0], had[1] = False, True
+    assert len(had) > BLOCK
+    assert had.sum(1).max() > SLOTS
     return had
 
 
-@pytest.mark.parametrize("rows", [5, 128])
-def test_sweeps_equal_dense_least_squares(had, rows, monkeypatch):
-    monkeypatch.setattr(ials, "ROWS", rows)  # several blocks with a short last one, or one
-    model = Ials(Sizes(23, 17, 1, (), ()), 3, 0.02, 0.3, 2)
-    variables = model.fit(log_of(had), Catalogue({}, {}, np.zeros(17)), 7)
-    items = np.asarray(0.1 / 3**0.5 * jax.random.normal(jax.random.key(7), (17, 3)), float)
+def test_sweeps_equal_dense_least_squares(had):
+    model = Ials(Sizes(149, 71, 1, (), ()), 3, 0.02, 0.3, 2)
+    variables = model.fit(log_of(had), Catalogue({}, {}, np.zeros(71)), 7)
+    items = np.asarray(0.1 / 3**0.5 * jax.random.normal(jax.random.key(7), (71, 3)), float)
     for _ in range(2):
         users = solve_dense(had, items, 0.02, 0.3)
         items = solve_dense(had.T, users, 0.02, 0.3)
     np.testing.assert_allclose(variables["params"]["item"], items, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(variables["params"]["gram"], items.T @ items, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("slots", [4, 64])
-def test_users_are_folded_in_from_the_log_at_hand(had, slots, monkeypatch):
-    monkeypatch.setattr("ancf_jax.models.user_rows.SLOTS", slots)  # histories of several rounds, or one
-    monkeypatch.setattr(ials, "ROWS", 2)  # five users: the last block is padded
-    model = Ials(Sizes(23, 17, 1, (), ()), 3, 0.02, 0.3, 1)
-    items = np.random.default_rng(1).normal(size=(17, 3))
+@pytest.mark.parametrize("users", [[148, 0, 1, -1, 5], [1], list(range(149))])
+def test_users_are_folded_in_from_the_log_at_hand(had, users):
+    model = Ials(Sizes(149, 71, 1, (), ()), 3, 0.02, 0.3, 1)
+    items = np.random.default_rng(1).normal(size=(71, 3))
     variables = {"params": {"item": jnp.asarray(items, jnp.float32), "gram": jnp.asarray(items.T @ items, jnp.float32)}}
-    found = users_of(model, variables, had, [22, 0, 1, -1, 5])
-    expected = solve_dense(had, items, 0.02, 0.3)[[22, 0, 1, 0, 5]]
+    found = users_of(model, variables, had, users)
+    expected = solve_dense(had, items, 0.02, 0.3)[users] * (np.array(users) >= 0)[:, None]
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
-    assert not found[[1, 3]].any()  # without events, or unknown: the zero vector
+    assert not found[np.isin(users, [0, -1])].any()  # without events, or unknown: the zero vector
 
 
 def test_every_sweep_lowers_the_loss(had):
     losses = []
     for sweeps in (1, 2, 5):
-        model = Ials(Sizes(23, 17, 1, (), ()), 5, 0.01, 0.1, sweeps)
-        variables = model.fit(log_of(had), Catalogue({}, {}, np.zeros(17)), 0)
+        model = Ials(Sizes(149, 71, 1, (), ()), 5, 0.01, 0.1, sweeps)
+        variables = model.fit(log_of(had), Catalogue({}, {}, np.zeros(71)), 0)
         items = np.asarray(variables["params"]["item"], float)
         losses.append(loss(had, solve_dense(had, items, 0.01, 0.1), items, 0.01, 0.1))
     assert losses[0] > losses[1] > losses[2]
@@ -107,6 +106,6 @@ def test_checkerboard_has_one_right_answer_per_user():
 
 
 def test_seeds_differ(had):
-    model = Ials(Sizes(23, 17, 1, (), ()), 3, 0.02, 0.3, 1)
-    one, two = (model.fit(log_of(had), Catalogue({}, {}, np.zeros(17)), seed)["params"]["item"] for seed in (0, 1))
+    model = Ials(Sizes(149, 71, 1, (), ()), 3, 0.02, 0.3, 1)
+    one, two = (model.fit(log_of(had), Catalogue({}, {}, np.zeros(71)), seed)["params"]["item"] for seed in (0, 1))
     assert np.abs(np.asarray(one) - np.asarray(two)).max() > 1e-3

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ancf_jax.objective import intervals
-from ancf_jax.objective.intervals import bootstrap, mean, paired
+from ancf_jax.objective.intervals import bootstrap, mean
 
 
 def test_mean_leaves_nan_users_out():
@@ -62,14 +62,3 @@ def test_the_seed_and_not_the_block_size_decides_the_draws(monkeypatch):
     assert whole != bootstrap(per_user, seed=18, draws=101)["m"]
     monkeypatch.setattr(intervals, "BLOCK", 300)
     np.testing.assert_allclose(bootstrap(per_user, seed=17, draws=101)["m"], whole, rtol=1e-12)
-
-
-def test_pairing_finds_a_small_difference_under_large_spread_between_users():
-    rng = np.random.default_rng(19)
-    user = rng.random(503)
-    a = {"m": user + 0.01 + rng.normal(0, 0.01, 503), "only_a": user}
-    found = paired(a, {"m": user, "only_b": user}, seed=23)
-    assert list(found) == ["m"]
-    low, high = found["m"]
-    assert 0 < low < a["m"].mean() - user.mean() < high < 0.015
-    assert bootstrap(a, seed=23)["m"][0] < user.mean()

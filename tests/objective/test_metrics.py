@@ -135,8 +135,7 @@ def enumerated_samples(scores: np.ndarray, positive: np.ndarray, negatives: int)
 
 
 @pytest.mark.parametrize(("single", "negatives"), [(True, 1), (True, 2), (True, 3), (False, 2), (False, 9)])
-def test_sampled_metrics_equal_the_mean_over_every_sample(single, negatives, monkeypatch):
-    monkeypatch.setattr(metrics, "BLOCK", 7)
+def test_sampled_metrics_equal_the_mean_over_every_sample(single, negatives):
     queries = random_queries(11 + negatives, single)
     found = sampled_metrics(ranks_of(queries), negatives, KS)
     for q, (scores, positive) in enumerate(queries):

@@ -1,0 +1,240 @@
+"""`ancf`: every switch, its formula written out, and what attention may and may not know."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ancf_jax.data import dataset as data
+from ancf_jax.data.histories import batch_of_events, batch_of_windows, query_after_log, window_ends
+from ancf_jax.data.interactions import TRAIN
+from ancf_jax.models import build
+from ancf_jax.runs import build_model
+
+ITEMS = np.arange(23, dtype=np.int32)
+LENGTH = 5
+DAY = 24 * 60
+
+
+class Case:
+    """`ancf` with some switches, random parameters, and a log."""
+
+    def __init__(self, tiny, random_variables, compiled_scores, **switches):
+        self.config = tiny("ancf", **{f"network__{name}": value for name, value in switches.items()})
+        self.dataset = data.build(self.config)
+        self.model = build_model(self.config, self.dataset)
+        self.catalogue = data.catalogue(self.dataset)
+        self.log = jax.tree.map(jnp.asarray, data.event_log(self.dataset, (TRAIN,)))
+        self.variables = random_variables(self.model, self.catalogue)
+        self._scores = compiled_scores
+
+    @property
+    def length(self) -> int:
+        return self.model.history_length
+
+    def scores(self, query, variables=None, catalogue=None) -> np.ndarray:
+        variables, catalogue = variables or self.variables, catalogue or self.catalogue
+        return np.asarray(self._scores(self.model, variables, catalogue, query, ITEMS))
+
+    def now(self, minute: int = 28_400_000):
+        """A query of three users, of nobody known, and of a moment."""
+        user = jnp.array([0, 7, 12, -1], jnp.int32)
+        return query_after_log(self.log, user, jnp.full(4, minute, jnp.int32), self.length)
+
+
+@pytest.fixture(scope="module")
+def case(tiny, random_variables, compiled_scores):
+    """case(**switches), each made and compiled once."""
+    made: dict[tuple, Case] = {}
+
+    def make(**switches) -> Case:
+        key = tuple(sorted(switches.items()))
+        if key not in made:
+            made[key] = Case(tiny, random_variables, compiled_scores, **switches)
+        return made[key]
+
+    return make
+
+
+HISTORIES = ["none", "causal", "candidate"]
+
+
+def gradient_of_scores(case: Case):
+    """Which parameters the scores depend on, by dotted name."""
+
+    def total(params):
+        variables = case.variables | {"params": params}
+        users = case.model.encode_users(variables, case.log, case.catalogue, case.now())
+        scores = case.model.score(variables, users, case.model.encode_items(variables, case.catalogue, ITEMS))
+        return (scores * np.random.default_rng(5).normal(size=scores.shape).astype(np.float32)).sum()
+
+    gradient = jax.jit(jax.grad(total))(case.variables["params"])
+    leaves = jax.tree_util.tree_leaves_with_path(gradient)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): float(np.abs(leaf).max()) for path, leaf in leaves}
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_every_parameter_of_the_whole_model_matters(case, history):
+    size = gradient_of_scores(case(history=history))
+    constant = {"key.bias"}  # moves all logits of a softmax alike
+    assert {name for name, largest in size.items() if largest < 1e-5} <= constant
+    assert all(np.isfinite(list(size.values())))
+
+
+@pytest.mark.parametrize(
+    ("off", "parts"), [("mf_path", ("_mf", "mf_")), ("mlp_path", ("first", "tower", "mlp_output"))]
+)
+def test_a_path_that_is_off_plays_no_part(case, off, parts):
+    size = gradient_of_scores(case(history="none", **{off: False}))
+    assert not any(largest > 0 for name, largest in size.items() if any(part in name for part in parts))
+    assert sum(largest > 1e-5 for largest in size.values()) >= 5
+
+
+def test_without_the_hierarchy_features_play_no_part(case):
+    without, whole = case(history="none", hierarchy=False), case(history="none")
+    features = {name: np.roll(ids, 1, axis=0) for name, ids in whole.catalogue.item_features.items()}
+    other = whole.catalogue._replace(item_features=features)
+    np.testing.assert_array_equal(without.scores(without.now()), without.scores(without.now(), catalogue=other))
+    assert np.abs(whole.scores(whole.now()) - whole.scores(whole.now(), catalogue=other)).max() > 0.01
+
+
+def test_user_features_reach_known_users_alone(case):
+    """Users 0 to 4 are "old", as all are in the other catalogue; the others are nothing, and -1 is unknown."""
+    one, users = case(history="none"), jnp.array([*range(13), -1], jnp.int32)
+    query = query_after_log(one.log, users, jnp.full(14, 28_400_000, jnp.int32), one.length)
+    features = {name: 0 * ids for name, ids in one.catalogue.user_features.items()}
+    other = one.scores(query, catalogue=one.catalogue._replace(user_features=features))
+    moved = np.abs(one.scores(query) - other).max(1) > 1e-3
+    assert not moved[[0, 1, 2, 3, 4, 13]].any()
+    assert moved.sum() >= 4  # the tower's ReLUs may be shut for some
+
+
+PERIODS = {
+    "hour": (3 * DAY, 60),  # the same hour three days on; another hour
+    "weekday": (7 * DAY, DAY),
+    "day": (120, DAY),
+    "month": (DAY, 40 * DAY),
+}
+
+
+@pytest.mark.parametrize("granularity", PERIODS)
+def test_a_granularity_alone_knows_its_own_period(case, granularity):
+    one, (same, other) = case(history="none", temporal=(granularity,)), PERIODS[granularity]
+    moment = 20_000 * DAY + 9 * 60 + 5  # a Thursday in October 2024, five past nine
+    found = one.scores(one.now(moment))
+    np.testing.assert_allclose(one.scores(one.now(moment + same)), found, rtol=1e-5, atol=1e-5)
+    assert np.abs(one.scores(one.now(moment + other)) - found).max() > 1e-3
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_without_temporal_encoding_time_plays_no_part(case, history):
+    one = case(history=history, temporal=())
+    np.testing.assert_array_equal(one.scores(one.now(28_400_000)), one.scores(one.now(29_123_456)))
+
+
+def test_without_a_clock_there_is_no_temporal_encoding(case):
+    one = case(history="none")
+    model = build(one.config, data.sizes(one.dataset), clock=False)
+    assert model.module.network.temporal == ()
+    assert one.model.module.network.temporal == one.config.network.temporal
+
+
+def test_scores_written_out_in_full(case):
+    """concat(mf, mlp, hierarchy, temporal) -> Dense -> ReLU -> BatchNorm -> ...: no sum of parts anywhere."""
+    one = case(history="none")
+    query, p, stats = one.now(), one.variables["params"], one.variables["batch_stats"]["tower"]
+    module = one.model.module
+    hierarchy = np.asarray(module.apply(one.variables, one.catalogue, ITEMS, method="hierarchy"))
+    moment = np.asarray(module.apply(one.variables, query.minute, method="when"))
+    found = one.scores(query)
+    first = np.concatenate([p["first_mf"], *(p[f"first_{n}"]["kernel"] for n in ("mlp", "hierarchy", "temporal"))])
+    mlp = np.concatenate([p[f"mlp_{name}"]["kernel"] for name in ("user", "item", "context")])
+    assert first.shape == (5 + 3 * 6, 7)
+    for row, item in np.ndindex(4, len(ITEMS)):
+        user, h, t = int(query.user[row]), hierarchy[item], moment[row]
+        segment = int(one.catalogue.user_features["segment"][user, 0]) if user >= 0 else -1
+        user_mf = p["user_mf"][user] if user >= 0 else np.zeros(5)
+        user_mlp = p["user_mlp"][user] if user >= 0 else np.zeros(6)
+        user_mlp = user_mlp + (p["user_segment"][segment] if segment >= 0 else 0)
+        mf = (user_mf + t @ p["context_to_mf"]["kernel"]) * (p["item_mf"][item] + h @ p["hierarchy_to_mf"]["kernel"])
+        dense = np.concatenate([user_mlp, p["item_mlp"][item], t]) @ mlp
+        x = np.concatenate([mf, dense, h, t]) @ first + p["first_temporal"]["bias"]
+        for layer in range(2):
+            if layer:
+                x = x @ p["tower"]["dense_1"]["kernel"] + p["tower"]["dense_1"]["bias"]
+            norm, s = p["tower"][f"norm_{layer}"], stats[f"norm_{layer}"]
+            x = norm["scale"] * (np.maximum(x, 0) - s["mean"]) / np.sqrt(s["variance"] + 1e-5) + norm["bias"]
+        outputs = [(mf @ p["mf_output"])[0], (x @ p["mlp_output"]["kernel"] + p["mlp_output"]["bias"])[0]]
+        np.testing.assert_allclose(found[row, item], outputs @ p["final"] + p["bias"][0], rtol=1e-3, atol=1e-3)
+
+
+def test_events_of_the_future_and_of_others_play_no_part(case):
+    """For each history: event e is scored alike whatever e itself, later events and other users' are."""
+    for history in ("causal", "candidate"):
+        one = case(history=history)
+        event = int(one.log.start[7]) + 3  # the fourth of user 7: three are known, and that nothing was before
+        hidden = (np.arange(len(one.log.item)) < event - 3) | (np.arange(len(one.log.item)) >= event)
+        found = one.scores(batch_of_events(one.log, jnp.array([event]), one.length).query)
+        item = jnp.where(hidden, (one.log.item + 5) % 22, one.log.item)
+        late = hidden & (np.arange(len(hidden)) != event)  # the moment that is scored is known
+        minute = jnp.where(late, 1_234_567, one.log.minute)
+        for spoiled in (one.log._replace(item=item), one.log._replace(minute=minute)):
+            query = batch_of_events(spoiled, jnp.array([event]), one.length).query
+            np.testing.assert_allclose(one.scores(query), found, rtol=1e-5, atol=1e-5, err_msg=history)
+        known = one.log._replace(item=jnp.where(hidden, one.log.item, (one.log.item + 5) % 22))
+        other = one.scores(batch_of_events(known, jnp.array([event]), one.length).query)
+        assert np.abs(other - found).max() > 1e-3  # the past does matter
+
+
+def test_a_window_looks_only_backwards(case):
+    one = case(history="causal")
+    end = int(one.log.start[7]) + LENGTH + 3
+    query = batch_of_windows(one.log, jnp.array([end]), LENGTH).query
+    found = one.scores(query)[0]
+    assert found.shape == (LENGTH, len(ITEMS))
+    for position in range(LENGTH - 1):
+        later = np.arange(LENGTH) > position
+        token = jnp.where(later[None], (query.token + 3) % 22, query.token)
+        moved = np.abs(one.scores(query._replace(token=token))[0] - found).max(-1) > 1e-4
+        assert moved.tolist() == later.tolist()
+
+
+def test_a_window_scores_as_its_events_do_one_by_one(case):
+    one = case(history="causal")
+    ends = window_ends(np.asarray(one.log.start), LENGTH)
+    windows = batch_of_windows(one.log, ends, LENGTH)
+    found, compared = one.scores(windows.query), 0
+    for row, end in enumerate(ends):
+        begins = bool(np.asarray(windows.query.token[row] < 0).any())  # the whole past lies within the window
+        positions = [t for t in range(LENGTH) if windows.weight[row, t] > 0 and (begins or t == LENGTH - 1)]
+        events = np.array([end - LENGTH + t for t in positions] + [0] * (LENGTH - len(positions)), np.int32)
+        alone = one.scores(batch_of_events(one.log, events, LENGTH).query)
+        np.testing.assert_allclose(found[row, positions], alone[: len(positions)], rtol=1e-4, atol=1e-4)
+        compared += len(positions)
+    assert compared > 40
+
+
+@pytest.mark.parametrize("history", ["causal", "candidate"])
+def test_masking_equals_dropping(case, history):
+    """What stands in padded slots plays no part, and a shorter history without them scores alike."""
+    one = case(history=history)
+    event = int(one.log.start[7]) + 1  # one event and "nothing yet" are known: two slots of five
+    query = batch_of_events(one.log, jnp.array([event]), LENGTH).query
+    assert query.mask.tolist() == [[False, False, False, True, True]]
+    found = one.scores(query)
+    junk = query._replace(
+        token=jnp.where(query.mask, query.token, 17), token_minute=jnp.where(query.mask, query.token_minute, 5)
+    )
+    np.testing.assert_allclose(one.scores(junk), found, rtol=1e-5, atol=1e-5)
+    short = case(history=history, history_length=2)
+
+    def cut(whole, part):  # biases by distance and by recency have a column per slot
+        if whole.shape == part.shape:
+            return whole
+        return whole[:, :2] if history == "causal" else whole[:, -2:]
+
+    variables = jax.tree.map(cut, one.variables, short.variables)
+    dropped = short.scores(batch_of_events(one.log, jnp.array([event]), 2).query, variables)
+    np.testing.assert_allclose(dropped, found, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,74 @@
+"""`mf`, `gmf`, `mlp` and `neumf` against NumPy."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ancf_jax.config import default_config, override
+from ancf_jax.models import build
+from ancf_jax.types import Catalogue, Query, Sizes
+
+USERS, ITEMS = 7, 11
+SIZES = Sizes(USERS, ITEMS, 1, (), ())
+CATALOGUE = Catalogue({}, {}, jnp.zeros(ITEMS))
+NETWORK = {"network.embedding_size": 3, "network.mlp_size": 5, "network.hidden": (13, 2)}
+USER = jnp.arange(USERS, dtype=jnp.int32)
+ROW = jnp.full((USERS, 1), -1)
+QUERY = Query(USER, 0 * USER, 0 * USER, jnp.zeros(USERS), ROW, ROW, ROW == -1)
+
+
+def model_of(name: str, **changes):
+    return build(override(default_config(name), NETWORK | changes), SIZES, clock=True)
+
+
+def mf(p, user, item):
+    biases = p["user_bias"][user] + p["item_bias"][item] + p["bias"]
+    return p["user_table"][user] @ p["item_table"][item] + biases[0]
+
+
+def gmf(p, user, item):
+    return ((p["user_gmf"][user] * p["item_gmf"][item]) @ p["gmf_output"])[0]
+
+
+def mlp(p, user, item):
+    pair = np.concatenate([p["user_mlp"][user], p["item_mlp"][item]])
+    kernel = np.concatenate([p["first_user"]["kernel"], p["first_item"]["kernel"]])
+    x = np.maximum(pair @ kernel + p["first_user"]["bias"], 0)
+    x = np.maximum(x @ p["tower"]["dense_1"]["kernel"] + p["tower"]["dense_1"]["bias"], 0)
+    return (x @ p["mlp_output"]["kernel"])[0]
+
+
+FORMULAS = {
+    "mf": mf,
+    "gmf": lambda *pair: gmf(*pair) + pair[0]["bias"][0],
+    "mlp": lambda *pair: mlp(*pair) + pair[0]["bias"][0],
+    "neumf": lambda *pair: gmf(*pair) + mlp(*pair) + pair[0]["bias"][0],
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_scores_by_hand(name, random_variables, compiled_scores):
+    model = model_of(name)
+    variables = random_variables(model, CATALOGUE)
+    found = compiled_scores(model, variables, CATALOGUE, QUERY, jnp.arange(ITEMS))
+    for user, item in np.ndindex(USERS, ITEMS):
+        expected = FORMULAS[name](variables["params"], user, item)
+        np.testing.assert_allclose(found[user, item], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_each_part_has_its_own_tables_alone():
+    names = {
+        name: set(jax.eval_shape(model_of(name).init, jax.random.PRNGKey(0), CATALOGUE)["params"]) for name in FORMULAS
+    }
+    assert names["gmf"] | names["mlp"] == names["neumf"]
+    assert names["gmf"] & names["mlp"] == {"bias"}
+
+
+def test_the_papers_initialisation():
+    params = jax.jit(model_of("neumf").init)(jax.random.PRNGKey(0), CATALOGUE)["params"]
+    for name in ("user_gmf", "item_gmf", "user_mlp", "item_mlp"):
+        assert 0.005 < np.std(params[name]) < 0.015
+    np.testing.assert_array_equal(params["bias"], [0.0])

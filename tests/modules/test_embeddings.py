@@ -1,0 +1,47 @@
+"""Rows, bags and pairs against plain NumPy."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ancf_jax.modules.embeddings import embedding_bag, lookup, pair_align, pair_dot
+
+TABLE = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+
+
+def test_lookup_gives_rows_and_zero_for_nothing():
+    found = lookup(jnp.asarray(TABLE), jnp.array([[2, -1], [6, 0]]))
+    np.testing.assert_array_equal(found, [[TABLE[2], np.zeros(3)], [TABLE[6], TABLE[0]]])
+
+
+def test_lookup_keeps_whole_numbers_whole():
+    found = lookup(jnp.array([[4, 5], [6, 7]], jnp.int32), jnp.array([1, -1]))
+    assert found.dtype == jnp.int32
+    np.testing.assert_array_equal(found, [[6, 7], [0, 0]])
+
+
+def test_nothing_has_no_gradient():
+    gradient = jax.grad(lambda table: lookup(table, jnp.array([-1, 3, 3])).sum())(jnp.asarray(TABLE))
+    np.testing.assert_array_equal(gradient.sum(1), [0, 0, 0, 6, 0, 0, 0])
+
+
+@pytest.mark.parametrize(("pooling", "first"), [("sum", TABLE[1] + TABLE[4]), ("mean", (TABLE[1] + TABLE[4]) / 2)])
+def test_a_bag_pools_what_is_there(pooling, first):
+    found = embedding_bag(jnp.asarray(TABLE), jnp.array([[1, -1, 4], [5, -1, -1], [-1, -1, -1]]), pooling)
+    np.testing.assert_allclose(found, [first, TABLE[5], np.zeros(3)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("users", [(5, 3), (5, 2, 3)])
+@pytest.mark.parametrize("shared", [True, False])
+def test_pairs_of_shared_and_own_candidates(users, shared):
+    rng = np.random.default_rng(1)
+    user = rng.normal(size=users).astype(np.float32)
+    item = rng.normal(size=(11, 3) if shared else (*users[:-1], 11, 3)).astype(np.float32)
+    own = np.broadcast_to(item, (*users[:-1], 11, 3))
+    np.testing.assert_allclose(pair_dot(user, item), (user[..., None, :] * own).sum(-1), rtol=1e-4, atol=1e-6)
+    left, right = pair_align(jnp.asarray(user), jnp.asarray(item))
+    assert left.ndim == right.ndim  # rank promotion is an error here
+    np.testing.assert_allclose(left + right, user[..., None, :] + own, rtol=1e-6)

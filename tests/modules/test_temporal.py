@@ -1,0 +1,67 @@
+"""The calendar against the standard library's, and sinusoids against their formula."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ancf_jax.modules.temporal import calendar, sinusoid, temporal_encoding
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def minutes(*moments: datetime) -> np.ndarray:
+    return np.array([(moment - EPOCH) // timedelta(minutes=1) for moment in moments], np.int32)
+
+
+def test_calendar_agrees_with_the_standard_library():
+    """Every day at some minute over 130 years: leap years, 2000 and 2100 among them."""
+    moments = [EPOCH + timedelta(days=day, minutes=(day * 37) % 1440) for day in range(0, 130 * 365, 1)]
+    found = calendar(jnp.asarray(minutes(*moments)))
+    np.testing.assert_array_equal(found["hour"], [m.hour for m in moments])
+    np.testing.assert_array_equal(found["weekday"], [m.weekday() for m in moments])
+    np.testing.assert_array_equal(found["day"], [m.timetuple().tm_yday - 1 for m in moments])
+    np.testing.assert_array_equal(found["month"], [m.month - 1 for m in moments])
+
+
+def test_sinusoid_by_hand():
+    found = sinusoid(jnp.array([[0], [3]]), 5)
+    assert found.shape == (2, 1, 5)
+    np.testing.assert_allclose(found[0, 0], [0, 1, 0, 1, 0], atol=1e-7)
+    rates = [10_000 ** (-2 * k / 5) for k in range(3)]
+    expected = [f(3 * rate) for rate in rates for f in (math.sin, math.cos)][:5]
+    np.testing.assert_allclose(found[1, 0], expected, rtol=1e-5)
+
+
+def test_granularities_stand_side_by_side_in_the_order_asked():
+    moment = datetime(2024, 7, 5, 19, 30, tzinfo=UTC)  # a Friday, day 187 of a leap year
+    found = temporal_encoding(jnp.asarray(minutes(moment)), ("month", "hour", "weekday", "day"), 7)
+    assert found.shape == (1, 28)
+    positions = jnp.array([6, 19, 4, 186])
+    np.testing.assert_allclose(found[0], np.asarray(sinusoid(positions, 7)).ravel(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("granularity", "same", "other"),
+    [
+        ("hour", timedelta(days=3), timedelta(hours=1)),
+        ("weekday", timedelta(days=7), timedelta(days=1)),
+        ("day", timedelta(hours=2), timedelta(days=1)),
+        ("month", timedelta(days=3), timedelta(days=40)),
+    ],
+)
+def test_a_granularity_sees_its_own_period_alone(granularity, same, other):
+    moment = datetime(2025, 3, 11, 9, 15, tzinfo=UTC)
+    first, second, third = temporal_encoding(minutes(moment, moment + same, moment + other), (granularity,), 6)
+    np.testing.assert_allclose(first, second, atol=1e-6)
+    assert np.abs(first - third).max() > 0.01
+
+
+def test_positions_repeat_after_the_longest_period():
+    new_year, later = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 1, 31, tzinfo=UTC)
+    first, second = temporal_encoding(minutes(new_year, later), ("day",), 6, max_period=30)
+    np.testing.assert_allclose(first, second, atol=1e-6)

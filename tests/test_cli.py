@@ -1,0 +1,220 @@
+"""The three scripts as people call them: figures on standard output, one sentence and a code when all is not well."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+
+from ancf_jax import cli
+from ancf_jax.errors import UserError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def script(name: str) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where dataclasses look up the names of their annotations
+    spec.loader.exec_module(module)
+    return module
+
+
+def call(name: str, *argv: object) -> None:
+    with cli.Screen() as screen:
+        script(name).main(cli.expand([str(word) for word in argv]), screen)
+
+
+@pytest.fixture
+def leave(monkeypatch, capsys):
+    """leave(script, *argv): the exit code, standard output and standard error of a whole call."""
+
+    def run(name: str, *argv: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, argv)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.run(script(name).main)
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        found = capsys.readouterr()
+        return code, found.out, found.err
+
+    return run
+
+
+TINY = [
+    "--epochs",
+    "2",
+    "--loop.batch-size",
+    "16",
+    "--network.embedding-size",
+    "3",
+    "--split.kind",
+    "leave_one_out",
+    "--objective.negatives",
+    "3",
+]
+
+
+@pytest.fixture(scope="module")
+def run(planted_shop, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "a run"
+    call("train", "--data", planted_shop, "--model", "mf", "--run", folder, *TINY)
+    return folder
+
+
+def test_training_ends_with_a_table(planted_shop, tmp_path, capsys):
+    call("train", "--data", planted_shop, "--model", "popularity", "--run", tmp_path / "run", *TINY[4:])
+    found = capsys.readouterr()
+    assert "popularity" in found.out
+    assert "ndcg@10" in found.out
+    assert "13 users, 23 items" in found.err
+
+
+def test_json_is_one_object_alone_on_standard_output(run, leave):
+    code, out, err = leave("evaluate", "--run", run, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert len(out.strip().splitlines()) == 1
+    assert {"model", "split", "protocol", "users", "metrics", "intervals", "audit"} <= set(found)
+    assert (found["model"], found["split"], found["protocol"]) == ("mf", "test", "full")
+    assert {"hit_rate@10", "ndcg@10", "mrr@10", "auc"} <= set(found["metrics"])
+    assert set(found["intervals"]) <= set(found["metrics"])
+    low, high = found["intervals"]["ndcg@10"]
+    assert low <= found["metrics"]["ndcg@10"] <= high
+    assert found["audit"]["events"] == sum(found["audit"][part] for part in ("train", "validation", "test"))
+    assert found["users"] <= 13
+
+
+def test_keep_seen_is_a_flag_that_may_be_undecided(run, leave):
+    found = {}
+    for flags in ((), ("--keep-seen",), ("--no-keep-seen",)):
+        code, out, err = leave("evaluate", "--run", run, "--json", *flags)
+        assert code == 0, err
+        found[flags] = json.loads(out)["users"]
+    assert found[()] == found["--no-keep-seen",] <= found["--keep-seen",]
+    assert found["--keep-seen",] == 13
+
+
+def test_the_splits_and_protocols_by_flag(run, leave):
+    code, out, err = leave("evaluate", "--run", run, "--json", "--split", "validation", "--protocol", "sampled")
+    assert code == 0, err
+    assert (json.loads(out)["split"], json.loads(out)["protocol"]) == ("validation", "sampled")
+
+
+def test_evaluation_without_json_is_a_table_and_a_file_per_user(run, leave, tmp_path):
+    code, out, err = leave("evaluate", "--run", run, "--keep-seen", "--per-user", tmp_path / "users.csv")
+    assert code == 0, err
+    assert "ndcg@10" in out
+    rows = pd.read_csv(tmp_path / "users.csv", dtype={"user_id": str})
+    assert rows["user_id"].tolist() == [f"u{n:02d}" for n in range(13)]
+    assert rows["hit_rate@10"].between(0, 1).all()
+
+
+def test_lists_for_people_have_names(run, leave):
+    code, out, err = leave("recommend", "--run", run, "--users", "u03", "--top-n", 3, "--at", "2025-07-18T19:00")
+    assert code == 0, err
+    assert "u03, Friday 2025-07-18 19:00" in out
+    assert out.count("product ") == 3
+
+
+def test_an_unknown_user_gets_the_popular_items(run, leave):
+    code, out, err = leave("recommend", "--run", run, "--users", "nobody", "--top-n", 3)
+    assert code == 0, err
+    assert out.count("popular") == 3
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
+def test_lists_for_programs(run, leave, tmp_path, ending):
+    path = tmp_path / f"lists.{ending}"
+    code, out, err = leave("recommend", "--run", run, "--users", "all", "--top-n", 3, "--keep-seen", "--out", path)
+    assert code == 0, err
+    assert out == ""
+    read = {"parquet": pd.read_parquet, "csv": pd.read_csv, "jsonl": lambda path: pd.read_json(path, lines=True)}
+    rows = read[ending](path)
+    assert rows["user_id"].tolist() == [f"u{n:02d}" for n in range(13) for _ in range(3)]
+    assert not list(tmp_path.glob(".*"))
+
+
+def no_traceback(err: str) -> bool:
+    return "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "words"),
+    [
+        ("train", ["--optim.learning-rat", "0.1"], "learning-rate"),
+        ("train", ["--epochs", "many"], "epochs"),
+        ("train", ["--model", "neumff"], 'no model "neumff" (did you mean "neumf"?)'),
+        ("train", ["--epochs", "-1"], "--epochs is -1, expected 0 or more"),
+        ("train", ["--data", "nowhere/at/all"], "nowhere/at/all"),
+        ("train", ["@no such preset"], "no such preset"),
+        ("evaluate", ["--run", "nowhere"], 'no run in "nowhere"'),
+        ("evaluate", ["--run", "nowhere", "--split", "tset"], "test"),
+        ("evaluate", [], "--run"),
+        ("recommend", ["--run", "nowhere", "--users", "a"], 'no run in "nowhere"'),
+        ("recommend", ["--run", "nowhere", "--out", "lists.xlsx"], ".parquet"),
+        ("recommend", ["--run", "nowhere", "--at", "noon"], '--at "noon"'),
+    ],
+)
+def test_what_is_wrong_is_said_with_exit_code_2(leave, tmp_path, monkeypatch, name, argv, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = leave(name, *argv)
+    assert code == 2
+    assert words in err
+    assert no_traceback(err)
+    assert out == ""
+    assert not list(tmp_path.iterdir())  # nothing is begun
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--protocol", "given"], "no given negatives"),
+        (["--per-user", "users.txt"], ".csv"),
+    ],
+)
+def test_what_a_run_cannot_do_is_said(run, leave, flags, words):
+    code, _, err = leave("evaluate", "--run", run, *flags)
+    assert code == 2
+    assert words in err
+    assert err.count("error:") == 1
+
+
+def test_a_damaged_run_is_said(run, leave, tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    code, _, err = leave("evaluate", "--run", tmp_path)
+    assert code == 2
+    assert "config.json" in err
+    assert no_traceback(err)
+
+
+def test_a_run_is_not_overwritten_and_says_how_to_go_on(run, planted_shop, leave):
+    code, _, err = leave("train", "--data", planted_shop, "--model", "mf", "--run", run, *TINY)
+    assert code == 2
+    assert "--resume" in err
+
+
+def test_presets_are_flags_in_a_file(tmp_path):
+    preset = tmp_path / "my preset.txt"
+    preset.write_text('--epochs 3  # as in the paper\n--data "a folder"\n')
+    assert cli.expand(["--seed", "1", f"@{preset}"]) == ["--seed", "1", "--epochs", "3", "--data", "a folder"]
+    with pytest.raises(UserError, match="cannot be read"):
+        cli.expand(["@" + str(tmp_path)])
+
+
+def test_the_last_value_of_a_flag_counts():
+    assert cli.flag_value(["--model", "mf", "--model=ease"], "--model") == "ease"
+    assert cli.flag_value(["--models", "mf"], "--model") is None
+    assert cli.flag_value(["--model"], "--model") is None
+    assert cli.flag_value([], "--model") is None

@@ -1,0 +1,179 @@
+"""Figures of a model whose scores are known, against counting by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ancf_jax.config import default_config
+from ancf_jax.data import dataset as data
+from ancf_jax.data.corner_store import Truth
+from ancf_jax.data.dataset import Dataset
+from ancf_jax.data.interactions import TEST, TRAIN, VALIDATION, Interactions
+from ancf_jax.errors import UserError
+from ancf_jax.evaluation import (
+    evaluate,
+    given_ranks,
+    mean_baselines,
+    only_liked,
+    truth_metrics,
+    value_figures,
+    value_loss_of,
+)
+from ancf_jax.models import build
+from ancf_jax.ranking import Ranker
+from ancf_jax.types import Sizes
+
+USERS, ITEMS = 3, 7
+# user, item, part, value
+EVENTS = [
+    *[(0, 1, TRAIN, 5.0), (0, 2, TRAIN, 1.0), (0, 3, VALIDATION, 4.0), (0, 4, TEST, 3.0)],
+    *[(1, 1, TRAIN, 3.0), (1, 5, TRAIN, 2.0), (1, 1, VALIDATION, 5.0), (1, 5, TEST, 1.0)],
+    *[(2, 6, TRAIN, 4.0), (2, 6, VALIDATION, 3.0), (2, 0, TEST, 5.0)],
+]
+SCORES = np.array([[7, 6, 5, 4, 3, 2, 1], [1, 1, 1, 1, 1, 1, 1], [0, 9, 8, 0, 0, 0, 7]], np.float32)
+
+
+@dataclass(frozen=True)
+class ByTable:
+    def encode_users(self, variables, log, catalogue, query):
+        return variables["table"][query.user]
+
+    def encode_items(self, variables, catalogue, items):
+        return items
+
+    def score(self, variables, users, items):
+        return users[:, items] if items.ndim == 1 else jnp.take_along_axis(users, items, axis=1)
+
+
+@pytest.fixture(scope="module")
+def shop() -> Dataset:
+    user, item, part, value = (np.array(column) for column in zip(*EVENTS, strict=True))
+    interactions = Interactions(
+        user=user.astype(np.int32),
+        item=item.astype(np.int32),
+        time=np.arange(len(EVENTS)),
+        clock=False,
+        users=np.array(["a", "b", "c"]),
+        items=np.array([f"i{n}" for n in range(ITEMS)]),
+        names=np.array([f"item {n}" for n in range(ITEMS)]),
+        kind=np.zeros(len(EVENTS), np.int8),
+        given_negatives=np.array([[0, 1, 4, -1], [0, 2, 3, 4], [1, 3, 4, 2]], np.int32),
+    )
+    return Dataset(interactions, part.astype(np.int8), {}, None, value.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def ranker(shop) -> Ranker:
+    log = jax.tree.map(jnp.asarray, data.event_log(shop, data.known_parts(TEST)))
+    catalogue = jax.tree.map(jnp.asarray, data.catalogue(shop))
+    return Ranker(ByTable(), {"table": jnp.asarray(SCORES)}, log, catalogue, 1, 3, block=2)
+
+
+def test_full_ranking_with_seen_items_left_out(shop, ranker):
+    """a: 0 above 4 of the unseen 0, 4, 5, 6: place 2. b: 5 was had before. c: 0 ties with 3, 4, 5 below 1, 2."""
+    found = evaluate(ranker, shop, TEST)
+    assert found.left_out == 1
+    np.testing.assert_array_equal(found.user, [0, 1, 2])
+    np.testing.assert_allclose(
+        found.per_user["ndcg@5"], [1 / np.log2(3), np.nan, np.mean(1 / np.log2([4, 5, 6, np.inf]))]
+    )
+    assert found.metrics["hit_rate@5"] == pytest.approx((1 + 3 / 4) / 2)
+    assert found.metrics["hit_rate@1"] == 0
+    low, high = found.intervals["hit_rate@5"]
+    assert 0.75 <= low <= 0.875 <= high <= 1
+    assert found.metrics["coverage@10"] == 1.0
+
+
+def test_full_ranking_with_seen_items_kept(shop, ranker):
+    found = evaluate(ranker, shop, TEST, keep_seen=True)
+    assert found.left_out == 0
+    places = [[5], range(1, 8), range(4, 8)]  # b is tied with all, c's item 0 with 3, 4 and 5 below 1, 2 and 6
+    expected = [np.mean([1 / p if p <= 5 else 0 for p in among]) for among in places]
+    np.testing.assert_allclose(found.per_user["mrr@5"], expected)
+
+
+def test_given_negatives_rank_against_the_items_of_the_files(shop, ranker):
+    """a: 4 is its own negative, which does not count, and -1 is none: below 0 and 1 of 3 in all."""
+    ranks = given_ranks(ranker, shop, data.heldout(shop, TEST))
+    np.testing.assert_array_equal(ranks.greater, [2, 0, 2])
+    np.testing.assert_array_equal(ranks.equal, [0, 4, 2])
+    np.testing.assert_array_equal(ranks.candidates, [3, 5, 5])
+    found = evaluate(ranker, shop, TEST, protocol="given")
+    assert found.left_out == 0
+    np.testing.assert_allclose(found.per_user["hit_rate@1"], [0, 1 / 5, 0])
+    assert "coverage@10" not in found.metrics
+
+
+def test_the_sampled_protocol_is_an_expectation(shop, ranker):
+    """a: against one of the unseen 0, 5, 6 the item 4 wins in two of three draws."""
+    found = evaluate(ranker, shop, TEST, protocol="sampled", negatives=1)
+    np.testing.assert_allclose(found.per_user["hit_rate@1"], [2 / 3, np.nan, (0 + 0 + 3 * 0.5) / 5])
+
+
+def test_given_negatives_that_cannot_be_used_are_explained(shop, ranker):
+    without = dataclasses.replace(shop, interactions=dataclasses.replace(shop.interactions, given_negatives=None))
+    with pytest.raises(UserError, match="no given negatives"):
+        given_ranks(ranker, without, data.heldout(shop, TEST))
+    two = data.heldout(dataclasses.replace(shop, part=np.where(shop.part == TRAIN, TEST, shop.part)), TEST)
+    with pytest.raises(UserError, match="exactly one"):
+        given_ranks(ranker, shop, two)
+
+
+def test_values_make_hits_of_what_is_liked_alone(shop, ranker):
+    """The median of the training values 5, 1, 3, 2, 4 is 3: of the test values 3, 1, 5 b's does not count."""
+    liked = only_liked(data.heldout(shop, TEST), shop)
+    np.testing.assert_array_equal(liked.item, [4, 0])
+    np.testing.assert_array_equal(liked.start, [0, 1, 1, 2])
+    found = evaluate(ranker, shop, TEST, value_loss="mse", keep_seen=True)
+    errors = np.array([3 - 3, 1 - 1, 0 - 5])
+    assert found.metrics["rmse"] == pytest.approx(np.sqrt((errors**2).mean()))
+    assert found.metrics["mae"] == pytest.approx(np.abs(errors).mean())
+    assert np.isnan(found.per_user["ndcg@10"][1])
+
+
+def test_engagement_is_judged_by_auc_and_log_loss(shop, ranker):
+    figures = value_figures(np.array([0.9, 0.2, 0.6]), np.array([1.0, 0.0, 0.5]), "log_loss", 0.5)
+    assert figures["auc"] == 1.0
+    expected = -np.mean([np.log(0.9), np.log(0.8), (np.log(0.6) + np.log(0.4)) / 2])
+    assert figures["log_loss"] == pytest.approx(expected)
+    assert value_figures(np.array([0.9, 0.2]), np.array([1.0, 1.0]), "log_loss", 0.5)["auc"] is None  # one class
+
+
+def test_means_of_items_and_users(shop):
+    """Known before the test: items 1 (5, 3, 5), 2 (1), 3 (4), 5 (2), 6 (4, 3); users a (5, 1, 4), b (3, 2, 5), c (4, 3)."""
+    found = mean_baselines(shop, TEST, "mse")
+    overall = np.mean([5, 1, 4, 3, 2, 5, 4, 3])
+    item = np.array([overall - 3, 2 - 1, overall - 5])  # tested are items 4, 5 and 0
+    user = np.array([10 / 3 - 3, 10 / 3 - 1, 3.5 - 5])
+    assert found["item mean"]["rmse"] == pytest.approx(np.sqrt((item**2).mean()))
+    assert found["user mean"]["mae"] == pytest.approx(np.abs(user).mean())
+
+
+def test_the_truth_is_the_best_there_is(shop):
+    """True chances rank b's item first; a's is behind item 0, unless that is left out as seen."""
+    assert truth_metrics(shop, TEST, True) is None
+    chance = np.full((USERS, ITEMS), 0.1, np.float32)
+    chance[0, [1, 4]] = 0.4, 0.3  # 1 was had before
+    chance[1, 5] = 0.5
+    chance[2, 0] = 0.2
+    simulated = dataclasses.replace(shop, truth=Truth(validation=1 - chance, test=chance))
+    np.testing.assert_allclose(truth_metrics(simulated, TEST, True)["mrr@5"], [1 / 2, 1, 1])
+    np.testing.assert_allclose(truth_metrics(simulated, TEST, False)["mrr@5"], [1, np.nan, 1])
+
+
+def test_models_that_predict_values_are_known_by_their_loss():
+    sizes = Sizes(3, 7, 1, (), ())
+    for name, expected in (
+        ("linear", ("mse", "identity")),
+        ("engagement", ("log_loss", "sigmoid")),
+        ("neumf", (None, "sigmoid")),
+        ("popularity", (None, "identity")),
+    ):
+        config = default_config(name)
+        assert value_loss_of(config, build(config, sizes, clock=False)) == expected

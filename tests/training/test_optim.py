@@ -1,0 +1,56 @@
+"""Learning rates and first steps, by hand."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ancf_jax.config import OptimConfig
+from ancf_jax.training.optim import learning_rate, optimizer
+
+PEAK = 0.5
+GRADIENT = np.array([3.0, -4.0], np.float32)  # of norm 5
+WEIGHTS = np.array([2.0, 1.0], np.float32)
+
+
+def rates(schedule: str, warmup_share: float) -> np.ndarray:
+    optim = OptimConfig(learning_rate=PEAK, schedule=schedule, warmup_share=warmup_share)
+    return np.array([learning_rate(optim, 100)(step) for step in range(101)])
+
+
+def test_constant_stays():
+    np.testing.assert_allclose(rates("constant", 0.1), np.full(101, PEAK), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "decay"),
+    [("linear", lambda t: 1 - 0.99 * t), ("cosine", lambda t: 0.01 + 0.99 * (1 + np.cos(np.pi * t)) / 2)],
+)
+def test_warm_up_then_decay_to_a_hundredth(schedule, decay):
+    found = rates(schedule, 0.1)
+    np.testing.assert_allclose(found[:10], PEAK * np.arange(10) / 10, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(found[10:], PEAK * decay(np.arange(91) / 90), rtol=1e-4, atol=1e-7)
+
+
+def test_without_warm_up_the_first_step_moves():
+    assert rates("cosine", 0.0)[0] == pytest.approx(PEAK)
+
+
+@pytest.mark.parametrize(
+    ("changes", "step"),
+    [
+        ({"optimizer": "sgd"}, -PEAK * GRADIENT),
+        ({"optimizer": "sgd", "clip": 1.0}, -PEAK * GRADIENT / 5),
+        ({"optimizer": "sgd", "weight_decay": 0.1}, -PEAK * (GRADIENT + 0.1 * WEIGHTS)),
+        ({"optimizer": "adam"}, -PEAK * np.sign(GRADIENT)),
+        ({"optimizer": "adamw", "weight_decay": 0.1}, -PEAK * (np.sign(GRADIENT) + 0.1 * WEIGHTS)),
+        ({"optimizer": "adagrad"}, -PEAK * GRADIENT / np.sqrt(GRADIENT**2 + 0.1)),  # optax begins at 0.1
+    ],
+)
+def test_the_first_step_by_hand(changes, step):
+    settings = {"learning_rate": PEAK, "schedule": "constant", "weight_decay": 0.0, "clip": 0.0} | changes
+    transform = optimizer(OptimConfig(**settings), 10)
+    weights = jnp.asarray(WEIGHTS)
+    found, _ = transform.update(jnp.asarray(GRADIENT), transform.init(weights), weights)
+    np.testing.assert_allclose(found, step, rtol=1e-4)
