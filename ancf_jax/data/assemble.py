@@ -1,146 +1,136 @@
-"""From raw columns in any order to `Interactions`: vocabularies, sorting, features aligned with them."""
+"""From columns in any order to `Interactions`: vocabularies, sorting, features aligned with them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from ancf_jax.data.columns import Texts, encode
+from ancf_jax.config import TableConfig
+from ancf_jax.data import columns
 from ancf_jax.data.interactions import Feature, Interactions
+from ancf_jax.data.tabular import Table, Texts
 from ancf_jax.errors import UserError
 
-LONGEST_NAME = 80
-MOST_KINDS = 127  # fits int8
+COLUMNS = {"user": columns.ids, "item": columns.ids, "time": columns.times, "event": columns.kinds}
+COLUMNS |= {"clicked": columns.flags} | dict.fromkeys(("rating", "dwell", "hover", "quantity"), columns.numbers)
+DEFAULTS = TableConfig()
 
 
 @dataclass(frozen=True)
 class Entities:
-    """What a table knows of items or users, one row each, ids without duplicates.
+    """What is known of R items or users besides their events; no id stands twice."""
 
-    Attributes:
-        ids: text [R].
-        names: text [R] or None; "" where there is none.
-        features: by name, with R rows.
-    """
+    ids: Texts = field(default_factory=lambda: pa.array([], pa.large_string()))
+    names: list[str] | None = None  # "" where a row has none
+    features: dict[str, Feature] = field(default_factory=dict)  # with R rows
+    left_out: Counter[str] = field(default_factory=Counter)  # broken rows by reason
 
-    ids: Texts | pa.Array
-    names: Texts | None = None
-    features: dict[str, Feature] = field(default_factory=dict)
 
-    def select(self, keep: np.ndarray) -> Entities:
-        """The rows where `keep` (bool [R]) is true."""
-        mask = pa.array(keep)
-        features = {name: Feature(f.values, f.ids[keep]) for name, f in self.features.items()}
-        return Entities(
-            pc.filter(self.ids, mask), None if self.names is None else pc.filter(self.names, mask), features
-        )
+def usable_events(table: Table, mapping: TableConfig) -> pa.Table:
+    """The rows that are fit for use, as `assemble` takes them: users, items, and what else `mapping` names or finds."""
+    found = {}
+    for name, read_column in COLUMNS.items():
+        column = getattr(mapping, name)
+        if name in ("user", "item") or _is_asked(table, mapping, name, column):
+            found[name] = read_column(table, table.require(column, f"--table.{name}"))
+    events = pa.table(found).filter(pa.array(table.keep))
+    if mapping.dwell_gap_cap > 0:
+        if "time" not in found or found["time"].dtype.kind != "M":
+            raise UserError("--table.dwell-gap-cap needs the times of events; name their column with --table.time")
+        user, micros = columns.encode(events["user"])[1], events["time"].to_numpy().astype(np.int64)
+        dwell = gap_dwell(user, micros, mapping.dwell_gap_cap, mapping.dwell_gap_drop)
+        events = pa.table({**{name: events[name] for name in found}, "dwell": dwell})
+    return events
+
+
+def gap_dwell(user: np.ndarray, micros: np.ndarray, cap: float, drop: float) -> np.ndarray:
+    """Seconds from each event to its user's next one, at most `cap`; float32 [N], NaN for the last, or exactly `drop`."""
+    order = np.lexsort((micros, user))
+    gap = np.diff(micros[order]) / 1e6
+    unknown = (np.diff(user[order]) != 0) | ((drop > 0) & (np.abs(gap - drop) < 1e-6))
+    dwell = np.full(len(user), np.nan, np.float32)
+    dwell[order[:-1]] = np.where(unknown, np.nan, np.minimum(gap, cap))
+    return dwell
+
+
+def entities(table: Table, mapping: TableConfig, side: str, option: str) -> Entities:
+    """What a table of items or users (the `side`) tells; `option` is the setting that lists the columns of features."""
+    ids = columns.ids(table, table.require(getattr(mapping, side), f"--table.{side}"), only_once=True)
+    asked = [column for column in getattr(mapping, option) if _is_asked(table, mapping, option, column)]
+    flag, kept = f"--table.{option.replace('_', '-')}", pa.array(table.keep)
+    found = {column: columns.multi_valued(table, table.require(column, flag)) for column in asked}
+    features = {column: Feature(f.values, f.ids[table.keep]) for column, f in found.items()}
+    names = None
+    if side == "item" and _is_asked(table, mapping, "name", mapping.name):
+        told = columns.texts(table, table.require(mapping.name, "--table.name"))
+        names = [name.strip()[:80] for name in told.filter(kept).to_pylist()]  # an array is as wide as its longest
+    return Entities(ids.filter(kept), names, features, table.left_out)
+
+
+def _is_asked(table: Table, mapping: TableConfig, option: str, column: str) -> bool:
+    """Whether a column is to be read: one of the default names where it is there, another one in any case."""
+    return column in table.names or getattr(mapping, option) != getattr(DEFAULTS, option)
 
 
 def assemble(
-    users: Texts | pa.Array,
-    items: Texts | pa.Array,
+    events: pa.Table,
     *,
-    time: np.ndarray | None = None,
-    clock: bool = False,
-    kind: Texts | None = None,
-    signals: Mapping[str, np.ndarray] | None = None,
-    part: np.ndarray | None = None,
-    item_table: Entities | None = None,
-    user_table: Entities | None = None,
-    left_out: Mapping[str, int] | None = None,
+    items: Entities | None = None,
+    users: Entities | None = None,
+    whole_catalogue: bool = False,
+    left_out: Counter[str] | None = None,
     digest: str = "",
 ) -> Interactions:
     """The log of N raw events, sorted by (user, time, input order) and coded by order of first appearance.
 
-    Args:
-        users, items: text [N], the ids of each event.
-        time: int64 [N] microseconds since 1970 if `clock`, else anything that orders; None for input order.
-        clock: whether `time` is a real time; if not, the log's time is the position in the user's history.
-        kind: text [N], the kind of each event.
-        signals: rating, clicked, dwell, hover, quantity; float32 [N] each.
-        part: int8 [N] as `Interactions.given_part`.
-        item_table: every row becomes an item, whether it has events or not.
-        user_table: rows of users without events are ignored.
-        left_out, digest: passed on.
-
-    Raises UserError where no event is left or there are more than 127 kinds of event.
+    `events` holds texts `user`, `item` and maybe `event` (its kind), `given_part`, signals, and `time`: a timestamp
+    or int64 that only orders. Items without events are kept, unless they are most and not `whole_catalogue`.
     """
-    if not len(users):
-        raise UserError("no events are left to work with; look at the rows that were left out")
-    user_ids, user = encode(users)
-    item_ids, item = _encode_items(items, item_table)
-    kinds, kind_code = encode(kind) if kind is not None else (np.array(["interaction"]), np.zeros(len(user), np.int32))
-    if len(kinds) > MOST_KINDS:
-        raise UserError(
-            f"there are {len(kinds)} kinds of event ({kinds[0]}, {kinds[1]} ...), expected at most {MOST_KINDS}; "
-            "name the column that holds view, click or purchase with --table.event"
-        )
-    order = np.argsort(user, kind="stable") if time is None else np.lexsort((time, user))
-    user = user[order]
-    item_rows, user_rows = _rows_of(item_ids, item_table), _rows_of(user_ids, user_table)
+    items, users, left_out = items or Entities(), users or Entities(), left_out or Counter()
+    log = {name: events[name].to_numpy() for name in events.column_names if name not in ("user", "item", "event")}
+    user_ids, log["user"], user_rows = _vocabulary(events["user"], users, 0)
+    item_ids, log["item"], item_rows = _vocabulary(events["item"], items, np.inf if whole_catalogue else 2)
+    event = events["event"] if "event" in events.column_names else pa.repeat(pa.scalar("interaction"), len(events))
+    kinds, kind = columns.encode(event)
+    log["kind"] = kind.astype(np.int8)
+    unsold = Counter({"items without events": len(items.ids) - int((item_rows >= 0).sum())})
+    order = np.lexsort((log.get("time", np.zeros(len(events))), log["user"]))
+    log = {name: column[order] for name, column in log.items()}
+    clock = "time" in log and log["time"].dtype.kind == "M"
+    place = np.arange(len(order)) - np.searchsorted(log["user"], log["user"])  # in the user's history
+    log["time"] = log["time"].astype("datetime64[s]").astype(np.int64) if clock else place
+    names = np.array([*(items.names or [""] * len(items.ids)), ""])[item_rows]  # row -1 is the last
     return Interactions(
-        user=user,
-        item=item[order],
-        time=time[order] // 1_000_000 if clock and time is not None else positions(user),
+        **log,
         clock=clock,
         users=user_ids,
         items=item_ids,
-        names=_names(item_ids, item_table, item_rows),
-        kind=kind_code[order].astype(np.int8),
+        names=np.where(names != "", names, item_ids),
         kinds=tuple(kinds.tolist()),
-        **{name: column[order] for name, column in (signals or {}).items()},
-        item_features=_aligned(item_table, item_rows),
-        user_features=_aligned(user_table, user_rows),
-        given_part=None if part is None else part[order].astype(np.int8),
-        left_out={reason: count for reason, count in (left_out or {}).items() if count},
+        item_features=_aligned(items, item_rows),
+        user_features=_aligned(users, user_rows),
+        left_out=dict(left_out + items.left_out + users.left_out + unsold),
         digest=digest,
     )
 
 
-def positions(user: np.ndarray) -> np.ndarray:
-    """int64 [N], the position of every event in its user's history; `user` is ascending."""
-    first = np.searchsorted(user, user, side="left")
-    return np.arange(len(user), dtype=np.int64) - first
+def _vocabulary(column: pa.ChunkedArray, table: Entities, most: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, those of events first; int32 [N] the place of each event's; int32 [ids] the table's row of each, or -1."""
+    if not len(column):
+        raise UserError("no events are left to work with; look at the rows that were left out")
+    ids, code = columns.encode(pa.chunked_array([*column.chunks, table.ids]))
+    code, told = code[: len(column)], code[len(column) :]
+    with_events = int(code.max()) + 1
+    size = len(ids) if len(told) <= most * with_events else with_events
+    row = np.full(len(ids), -1, np.int32)
+    row[told] = np.arange(len(told))
+    return ids[:size], code, row[:size]
 
 
-def _encode_items(items: Texts | pa.Array, table: Entities | None) -> tuple[np.ndarray, np.ndarray]:
-    """Items with events first, in order of appearance, then the others of the table."""
-    chunks = _chunks(items) + (_chunks(table.ids) if table is not None else [])
-    ids, code = encode(pa.chunked_array(chunks, pa.large_string()))
-    return ids, code[: len(items)]
-
-
-def _chunks(column: Texts | pa.Array) -> list[pa.Array]:
-    column = pc.cast(column, pa.large_string())
-    return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-
-
-def _rows_of(ids: np.ndarray, table: Entities | None) -> np.ndarray:
-    """int32 [R], the row of the table that tells of each id; -1 for none."""
-    if table is None or not len(table.ids):
-        return np.full(len(ids), -1, np.int32)
-    known = pa.chunked_array(_chunks(table.ids), pa.large_string())
-    place = pc.index_in(pa.array(ids.tolist(), pa.large_string()), value_set=known)
-    return pc.fill_null(place, -1).to_numpy(zero_copy_only=False)
-
-
-def _aligned(table: Entities | None, rows: np.ndarray) -> dict[str, Feature]:
-    if table is None:
-        return {}
-    known = (rows >= 0)[:, None]
-    aligned = {}
-    for name, f in table.features.items():
-        codes = np.where(known, f.ids[rows], -1) if len(f.ids) else np.full((len(rows), 1), -1, np.int32)
-        aligned[name] = Feature(f.values, codes)
-    return aligned
-
-
-def _names(ids: np.ndarray, table: Entities | None, rows: np.ndarray) -> np.ndarray:
-    if table is None or table.names is None or not len(table.names):
-        return ids
-    told = np.array(pc.utf8_slice_codeunits(table.names, 0, LONGEST_NAME).to_pylist(), str)[rows]
-    return np.where((rows >= 0) & (told != ""), told, ids)
+def _aligned(table: Entities, row: np.ndarray) -> dict[str, Feature]:
+    """The features of each id; row -1 meets the empty one that is put at the end."""
+    padded = {name: np.pad(f.ids, ((0, 1), (0, 0)), constant_values=-1) for name, f in table.features.items()}
+    return {name: Feature(table.features[name].values, ids[row]) for name, ids in padded.items()}

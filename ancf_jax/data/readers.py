@@ -5,63 +5,72 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ancf_jax.config import Config, FormatName
-from ancf_jax.data import movielens, ncf, sequences, table
+from ancf_jax.config import Config, FormatName, TableConfig
+from ancf_jax.data import layouts
+from ancf_jax.data.assemble import COLUMNS, DEFAULTS, Entities, assemble, entities, usable_events
 from ancf_jax.data.interactions import Interactions
-from ancf_jax.data.tabular import PARQUET_SUFFIXES
+from ancf_jax.data.tabular import SUFFIXES, read_table, sha256
 from ancf_jax.errors import UserError
 
 
 def read(config: Config) -> Interactions:
-    """The events of `config.data`, laid out as `config.format` says or as the files show.
-
-    Raises UserError where the path is missing, the layout is unknown, or the files are broken.
-    """
-    path = Path(config.data).expanduser()
-    layout = detect(path) if config.format == "auto" else config.format
-    _check_exists(path)
-    if config.split.fold and layout != "movielens":
-        raise UserError(f"--split.fold {config.split.fold} is for movielens folders, and {path} is in format {layout}")
+    """The events of `config.data`, laid out as `config.format` says or files show; UserError where they are broken."""
+    path = Path(os.path.expanduser(config.data))
+    if not os.path.exists(path):  # unlike Path.exists, never raises
+        raise UserError(f"{path} does not exist; pass a file or folder of events, or corner-store, with --data")
+    readers = {"movielens": layouts.read_movielens, "ncf": layouts.read_ncf, "sequences": layouts.read_sequences}
     try:
-        return _read_layout(path, layout, config)
+        layout = detect(path) if config.format == "auto" else config.format
+        if config.split.fold and layout != "movielens":
+            raise UserError(f"--split.fold {config.split.fold} is for movielens; {path} is in format {layout}")
+        return readers.get(layout, _read_tables)(path, config)
     except OSError as problem:
         raise UserError(f"{problem.filename or path} cannot be read ({problem.strerror})") from None
 
 
-def _read_layout(path: Path, layout: str, config: Config) -> Interactions:
-    if layout == "movielens":
-        return movielens.read_folder(path, config.split.fold, config.table.drop_broken)
-    if layout == "ncf":
-        return ncf.read_folder(path)
-    if layout == "sequences":
-        return sequences.read_folder(path)
-    return table.read_folder(path, config.table)
-
-
 def detect(path: Path) -> FormatName:
-    """The layout of a file or folder, from the names of files and, for .txt, the first line.
-
-    Raises UserError with what was found where no layout fits.
-    """
-    _check_exists(path)
-    if movielens.find(path):
+    """The layout of a file or folder from its names and, for .txt, the first line; `table` if no other one fits."""
+    if layouts.movielens_ratings(path):
         return "movielens"
-    if path.name.endswith(ncf.ENDS) or (path.is_dir() and any(path.glob("*" + ncf.ENDS[0]))):
+    if path.name.endswith(layouts.NCF_ENDS) or (path.is_dir() and any(path.glob("*" + layouts.NCF_ENDS[0]))):
         return "ncf"
-    if path.suffix in (".csv", ".tsv", *PARQUET_SUFFIXES) or (path.is_dir() and table.find(path) is not None):
-        return "table"
-    text = sequences.find(path)
-    if text is not None and sequences.looks_right(text):
-        return "sequences"
-    if path.is_file():
-        return "table"
-    found = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
-    raise UserError(
-        f"{path} is in no known layout: it holds {found}; expected interactions.csv or .parquet, MovieLens files, "
-        "*.train.rating or a .txt of sequences, so pass the file of events itself or force a layout with --format"
-    )
+    is_table = [file.suffix in SUFFIXES for file in _event_files(path)] == [True]
+    return "sequences" if not is_table and layouts.sequences(path) else "table"
 
 
-def _check_exists(path: Path) -> None:
-    if not os.path.exists(path):  # unlike Path.exists, never raises
-        raise UserError(f"{path} does not exist; pass a file or folder of events, or corner-store, with --data")
+def _read_tables(path: Path, config: Config) -> Interactions:
+    """The events of a file, or of a folder's interactions.csv or .parquet, with the tables that lie beside them."""
+    files, mapping = _event_files(path), config.table
+    if len(files) != 1:
+        found = ", ".join(sorted(file.name for file in path.iterdir())[:8]) or "nothing"
+        largest = max(files, key=lambda file: file.stat().st_size, default=path / "FILE")
+        expected = "interactions.csv or .parquet, MovieLens files, *.train.rating or a .txt of sequences"
+        remedy = f"pass the file of events itself, such as --data {largest}"
+        raise UserError(f"{path} is in no known layout: it holds {found}; expected {expected}; {remedy}")
+    table = read_table(files[0], [getattr(mapping, name) for name in COLUMNS], mapping.drop_broken)
+    events = usable_events(table, mapping)
+    item_files, items = _side_table(mapping, files[0].parent, "item", "features")
+    user_files, users = _side_table(mapping, files[0].parent, "user", "user_features")
+    digest = sha256(files + item_files + user_files)
+    return assemble(events, items=items, users=users, left_out=table.left_out, digest=digest)
+
+
+def _event_files(path: Path) -> list[Path]:
+    """The path itself if it is a file, else interactions.csv or .parquet in the folder, else all tables of it."""
+    files = [path] if path.is_file() else [file for suffix in SUFFIXES for file in sorted(path.glob("*" + suffix))]
+    return [file for file in files if file.stem == "interactions"][:1] or files
+
+
+def _side_table(mapping: TableConfig, folder: Path, side: str, option: str) -> tuple[list[Path], Entities]:
+    """The file of items or users in a list, empty where there is none, and what it tells."""
+    given, wanted = getattr(mapping, f"{side}s_file"), getattr(mapping, option)
+    places = [Path(given), folder / given] if given else [folder / f"{side}s{suffix}" for suffix in SUFFIXES]
+    for file in places:
+        if file.is_file():
+            table = read_table(file, [getattr(mapping, side), mapping.name, *wanted], mapping.drop_broken)
+            return [file], entities(table, mapping, side, option)
+    if given:
+        raise UserError(f"--table.{side}s-file {given} is neither here nor in {folder}; pass a CSV or Parquet file")
+    if wanted != getattr(DEFAULTS, option):
+        raise UserError(f"no {side} table holds the columns {', '.join(wanted)}; pass it with --table.{side}s-file")
+    return [], Entities()

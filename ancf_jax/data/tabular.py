@@ -1,236 +1,163 @@
-"""CSV and Parquet files as columns of opaque text, whatever their encoding, delimiter or line ends."""
+"""CSV and Parquet files as columns of opaque text, whatever their encoding, delimiter, line ends or types."""
 
 from __future__ import annotations
 
 import csv
-import functools
+import hashlib
 import io
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from array import array
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.compute as pc
 import pyarrow.parquet
 
-from ancf_jax.data.files import opened, read_text
 from ancf_jax.errors import UserError, nearest
 
-PARQUET_SUFFIXES = (".parquet", ".pq")
+SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
 DELIMITERS = (",", ";", "\t")
-FIELD_BREAK = "\x1f"  # stands in for `::`, since the parser knows delimiters of one byte only
-_BLOCK = 1 << 26  # bytes parsed at a time; a row must fit
+_REMEDY = "correct the row, or leave broken rows out with --table.drop-broken"
+Texts = pa.Array  # of large_string, without nulls
 
 
-@dataclass(frozen=True)
+@dataclass
 class Table:
-    """Columns of one file, and where each row came from.
-
-    Attributes:
-        path: the file.
-        names: all columns of the file, trimmed, in order.
-        columns: the wanted ones; text from CSV, typed from Parquet.
-        rows: number of rows in `columns`.
-        locate: row number -> "line 7" (CSV) or "row 7" (Parquet), counted from 1.
-        ragged: rows left out since they had another number of fields than the header.
-        decimal_comma: whether `3,5` is a number, as in files separated by `;`.
-    """
+    """Columns of one file, where each row came from, and which rows are fit for use."""
 
     path: Path
-    names: tuple[str, ...]
-    columns: dict[str, pa.ChunkedArray]
-    rows: int
-    locate: Callable[[int], str]
-    ragged: int = 0
-    decimal_comma: bool = False
+    names: Sequence[str]  # all columns of the file, trimmed, in order
+    columns: dict[str, Texts]  # the wanted ones, at least one; a nested column of Parquet stays as it is
+    locate: Callable[[int], str]  # row number -> "line 7" (CSV) or "row 7" (Parquet), counted from 1
+    drop_broken: bool  # whether broken rows are left out and counted, or refused
+    decimal_comma: bool = False  # whether `3,5` is a number, as in files separated by `;`
+    left_out: Counter[str] = field(default_factory=Counter)  # broken rows by column
+    keep: np.ndarray = field(init=False)  # bool [rows]
+
+    def __post_init__(self) -> None:
+        self.keep = np.ones(len(next(iter(self.columns.values()))), bool)
+        if not len(self.keep):
+            raise UserError(f"{self.path} holds no rows that can be read; pass a file with at least one event")
+
+    def refuse(self, broken: np.ndarray, column: str, expected: str) -> None:
+        """Raises UserError at the first of the `broken` rows (bool [rows]), or leaves them out."""
+        if self.drop_broken:
+            self.left_out[f"broken rows ({self.path.name}: {column})"] += int((broken & self.keep).sum())
+            self.keep &= ~broken
+        elif broken.any():
+            row = int(np.argmax(broken))
+            value = str(self.columns[column][row].as_py() or "")[:60]
+            found = f'{self.path}, {self.locate(row)}, column "{column}": found {repr(value) if value else "nothing"}'
+            raise UserError(f"{found}, expected {expected}; {_REMEDY}")
+
+    def require(self, name: str, flag: str) -> str:
+        """`name` if the file has that column once; else UserError with the columns found and the flag that maps it."""
+        times = self.names.count(name)
+        if times == 1:
+            return name
+        problem = f'the column "{name}" {times} times' if times else f'no column "{name}"{nearest(name, self.names)}'
+        found = ", ".join(self.names)[:300]
+        raise UserError(f"{self.path} has {problem}; it has {found}; name the right one with {flag}")
 
 
-def read_table(path: Path, wanted: Collection[str], drop_broken: bool | None = False) -> Table:
-    """The `wanted` columns of a CSV or Parquet file, as far as it has them.
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, UTF-16 with a BOM, or latin-1, its lines ended by LF; UserError where it is none."""
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")  # shows NUL bytes where it was UTF-16 or no text at all
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        raise UserError(f"{path} is empty; pass a file with at least one event")
+    if "\x00" in text:
+        line = text.count("\n", 0, text.index("\x00")) + 1
+        raise UserError(f"{path}, line {line}: a NUL byte, expected text; unpack the file or save it again as UTF-8")
+    return text
 
-    CSV may be UTF-8, UTF-16 (with BOM) or latin-1, separated by comma, semicolon or tab, its header
-    padded with blanks; a row with too many or too few fields is refused, or left out and counted
-    when `drop_broken` (None where rows cannot be left out). Raises UserError for a file that cannot be read, with the line.
-    """
-    with opened(path) as file:
-        start = file.read(4)
-    if start == b"PAR1":
-        return _read_parquet(path, wanted)
-    if path.suffix in PARQUET_SUFFIXES:
-        raise UserError(f"{path} is not a Parquet file (it begins with {start!r}); write it again or pass a CSV file")
-    return read_csv(path, wanted, drop_broken=drop_broken)
+
+def sha256(paths: Iterable[Path]) -> str:
+    """SHA-256 over the bytes of the files, one after the other, hexadecimal."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
 
 
-def read_csv(
-    path: Path,
-    wanted: Collection[str],
-    *,
-    names: tuple[str, ...] = (),
-    delimiter: str = "",
-    drop_broken: bool | None = False,
-) -> Table:
-    """As `read_table`, for text; `names` are the columns of a file without header, whose fields hold no quotes.
+def read_table(path: Path, wanted: Collection[str], drop_broken: bool) -> Table:
+    """The `wanted` columns of a CSV or Parquet file, as far as it has them; UserError where it cannot be read."""
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == b"PAR1" or path.suffix in (".parquet", ".pq")
+    return (_read_parquet if is_parquet else read_csv)(path, wanted, drop_broken)
 
-    `delimiter` may be `::`; it is found from the header by default.
-    """
-    body = read_text(path)
+
+def read_csv(path: Path, wanted: Collection[str], drop: bool, names: Sequence[str] = (), delimiter: str = "") -> Table:
+    """As `read_table`, for text; one without header has `names`, a `delimiter` such as `::`, and no quotes."""
+    text, quoted = read_text(path), not names
     if delimiter == "::":
-        body, delimiter = body.replace("::", FIELD_BREAK), FIELD_BREAK
-    first_line, quoted = 1, not names
+        text, delimiter = text.replace("::", "\x1f"), "\x1f"  # csv knows delimiters of one character only
+    delimiter = delimiter or max(DELIMITERS, key=text.lstrip("\n").partition("\n")[0].count)
+    rows = _rows(path, text, delimiter, quoted)
     if not names:
-        body, names, delimiter, first_line = _split_header(path, body)
-    if not body.strip("\r\n"):
-        raise UserError(f"{path} holds no rows; pass a file with at least one event")
-    records = functools.partial(_records, body, delimiter, quoted, first_line)
-    data, ragged = _parse(path, body, names, wanted, delimiter, quoted)
-    if ragged and not drop_broken:
-        raise UserError(_ragged_message(path, records(), len(names), drop_broken))
-    if quoted and '"' in body and len([line for line in body.splitlines() if line]) != data.num_rows + ragged:
-        _refuse_open_quote(path, records())
-    return Table(
-        path=path,
-        names=names,
-        columns=dict(zip(data.column_names, data.columns, strict=True)),
-        rows=data.num_rows,
-        locate=lambda row: f"line {_line_of(records(), len(names), row)}",
-        ragged=ragged,
-        decimal_comma=delimiter != ",",
-    )
+        names = [name.strip().strip('"') for name in next(rows)[1]]
+    places = {name: at for at, name in enumerate(names) if name in wanted} or {names[0]: 0}
+    lines, parts, ragged = array("q"), {name: [pa.array([], pa.large_string())] for name in places}, Counter[str]()
+    while batch := list(islice(rows, 1_000)):  # the fewer lists at a time, the less memory and searching for cycles
+        wrong = [(line, len(fields)) for line, fields in batch if len(fields) != len(names)]
+        if wrong and not drop:
+            raise UserError(f"{path}, line {wrong[0][0]}: {wrong[0][1]} fields, expected {len(names)}; {_REMEDY}")
+        ragged[f"broken rows ({path.name}: number of fields)"] += len(wrong)
+        fitting = [row for row in batch if len(row[1]) == len(names)] if wrong else batch
+        lines.extend(line for line, _ in fitting)
+        for name, at in places.items():
+            parts[name].append(pa.array([fields[at] for _, fields in fitting], pa.large_string()))
+    columns = {name: pa.concat_arrays(part) for name, part in parts.items()}
+    return Table(path, names, columns, lambda row: f"line {lines[row]}", drop, delimiter != ",", ragged)
 
 
-def remedy(drop_broken: bool | None) -> str:
-    """What to do about a broken row; None where rows cannot be left out."""
-    return "correct the row" + (", or leave broken rows out with --table.drop-broken" if drop_broken is False else "")
-
-
-def require(table: Table, name: str, flag: str) -> str:
-    """`name` if the file has that column once; else UserError with the columns found and the flag that maps it."""
-    found = ", ".join(table.names)
-    if name not in table.names:
-        hint = nearest(name, table.names)
-        raise UserError(f'{table.path} has no column "{name}"{hint}; it has {found}; name the right one with {flag}')
-    if table.names.count(name) > 1:
-        raise UserError(f'{table.path} has the column "{name}" {table.names.count(name)} times; it has {found}; rename')
-    return name
-
-
-def _split_header(path: Path, text: str) -> tuple[str, tuple[str, ...], str, int]:
-    """Body, names, delimiter, and the line on which the body begins."""
-    lead = len(text) - len(text.lstrip("\r\n"))
-    skipped = len(text[:lead].splitlines())
-    line = io.StringIO(text[lead:], newline="").readline()
-    header = line.rstrip("\r\n")
-    try:
-        fields = {mark: next(csv.reader([header], delimiter=mark, skipinitialspace=True)) for mark in DELIMITERS}
-    except csv.Error as problem:
-        raise UserError(f"{path}, line {skipped + 1}: no header ({problem}), expected names of columns") from None
-    delimiter = max(DELIMITERS, key=lambda mark: len(fields[mark]))
-    names = tuple(name.strip() for name in fields[delimiter])
-    if len(names) < 2:
-        raise UserError(
-            f"{path}, line {skipped + 1}: one column, {header[:60]!r}, expected a header with columns separated "
-            "by comma, semicolon or tab"
-        )
-    return text[lead + len(line) :], names, delimiter, skipped + 2
-
-
-def _parse(
-    path: Path, body: str, names: tuple[str, ...], wanted: Collection[str], delimiter: str, quoted: bool
-) -> tuple[pa.Table, int]:
-    """The wanted columns as text, and the number of rows with another number of fields."""
-    numbers = {str(at): name for at, name in enumerate(names) if name in wanted and names.count(name) == 1}
-    bad: list[int] = []
-
-    def skip(row: pyarrow.csv.InvalidRow) -> str:
-        bad.append(row.actual_columns)
-        return "skip"
-
-    try:
-        data = pyarrow.csv.read_csv(
-            pa.py_buffer(body.encode()),
-            pyarrow.csv.ReadOptions(column_names=[str(at) for at in range(len(names))], block_size=_BLOCK),
-            pyarrow.csv.ParseOptions(
-                delimiter=delimiter,
-                quote_char='"' if quoted else False,
-                newlines_in_values=quoted,
-                invalid_row_handler=skip,
-            ),
-            pyarrow.csv.ConvertOptions(
-                include_columns=list(numbers) or ["0"],
-                column_types=dict.fromkeys(numbers, pa.large_string()),
-                strings_can_be_null=False,
-            ),
-        )
-    except pa.ArrowException as problem:
-        raise UserError(f"{path} cannot be read as a table ({_first_line(problem)}); correct the file") from None
-    return data.rename_columns([numbers.get(at, at) for at in data.column_names]), len(bad)
-
-
-def _records(body: str, delimiter: str, quoted: bool, first_line: int) -> Iterator[tuple[int, list[str]]]:
-    """Line number and fields of every row: the slow way round, for messages only."""
+def _rows(path: Path, text: str, delimiter: str, quoted: bool) -> Iterator[tuple[int, list[str]]]:
+    """The line on which each row that is not blank begins, and its fields."""
     quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    rows = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
-    line = first_line
-    while True:
-        try:
-            fields = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as problem:
-            raise _BrokenRecord(line) from problem
-        if fields:
-            yield line, fields
-        line = first_line + rows.line_num
-
-
-class _BrokenRecord(Exception):
-    """Carries the line on which a record begins that cannot be read."""
-
-
-def _refuse_open_quote(path: Path, records: Iterator[tuple[int, list[str]]]) -> None:
+    reader, line = csv.reader(io.StringIO(text), delimiter=delimiter, quoting=quoting, strict=True), 1
     try:
-        for _ in records:
-            pass
-    except _BrokenRecord as problem:
-        raise UserError(f'{path}, line {problem}: a quote (") that is not closed; close it or double it') from None
+        for fields in reader:
+            if fields:
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error:
+        raise UserError(f'{path}, line {line}: a quote (") that is not closed; close it or double it') from None
 
 
-def _ragged_message(path: Path, records: Iterator[tuple[int, list[str]]], width: int, drop_broken: bool | None) -> str:
-    try:
-        line, fields = next((line, fields) for line, fields in records if len(fields) != width)
-    except (_BrokenRecord, StopIteration) as problem:
-        where = f", line {problem}" if isinstance(problem, _BrokenRecord) else ""
-        return f'{path}{where}: a row that cannot be read; look for a quote (") that is not closed'
-    return f"{path}, line {line}: {len(fields)} fields, expected {width} as in the header; {remedy(drop_broken)}"
-
-
-def _line_of(records: Iterator[tuple[int, list[str]]], width: int, row: int) -> int | str:
-    seen = -1
-    try:
-        for line, fields in records:
-            seen += len(fields) == width
-            if seen == row:
-                return line
-    except _BrokenRecord:
-        pass
-    return f"of row {row + 1}"
-
-
-def _read_parquet(path: Path, wanted: Collection[str]) -> Table:
+def _read_parquet(path: Path, wanted: Collection[str], drop_broken: bool) -> Table:
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        raw = file.schema_arrow.names
-        data = file.read(columns=[name for name in raw if name.strip() in wanted] or raw[:1])
+        names = file.schema_arrow.names
+        data = file.read(columns=[name for name in names if name.strip() in wanted])
     except (pa.ArrowException, OSError, ValueError) as problem:
-        raise UserError(
-            f"{path} is damaged or no Parquet file ({_first_line(problem)}); write or copy it again"
-        ) from None
-    names = tuple(name.strip() for name in raw)
-    columns = {name.strip(): column for name, column in zip(data.column_names, data.columns, strict=True)}
-    if not data.num_rows:
-        raise UserError(f"{path} holds no rows; pass a file with at least one event")
-    return Table(path, names, columns, data.num_rows, locate=lambda row: f"row {row + 1}")
+        raise UserError(f"{path} is damaged or no Parquet file ({str(problem)[:120]!r}); write it again") from None
+    found = zip(data.column_names, data.columns, strict=True)
+    columns = {name.strip(): _as_text(path, name, column).combine_chunks() for name, column in found}
+    columns = columns or {"": pa.nulls(len(data))}
+    return Table(path, [name.strip() for name in names], columns, lambda row: f"row {row + 1}", drop_broken)
 
 
-def _first_line(problem: BaseException) -> str:
-    return str(problem).splitlines()[0][:120]
+def _as_text(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as text, whole numbers with all digits, times in UTC, "" for nothing; else fractions or lists of text."""
+    kind = column.type
+    try:
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            return column.cast(pa.list_(pa.large_string()))
+        if pa.types.is_timestamp(kind):
+            column = column.cast(pa.timestamp("us"), safe=False)
+        if pa.types.is_floating(kind):
+            if not pc.all(pc.equal(pc.subtract(column, pc.floor(column)), 0)).as_py():
+                return column
+            column = column.cast(pa.int64())
+        return column.cast(pa.large_string()).fill_null("")
+    except (pa.ArrowException, ValueError):
+        raise UserError(f'{path}, column "{name}" holds {kind}, expected text, numbers or times; convert it') from None

@@ -51,6 +51,9 @@ class Validator:
             return found | value_metrics(ranker, self.dataset, VALIDATION, loss, self.model.link)
         held = heldout(self.dataset, VALIDATION, self.config.loop.validation_users, self.config.seed)
         ranks, _ = ranker.ranks(held, bool(self.config.keep_seen))
+        given = self.dataset.interactions.given_negatives
+        if given is not None:  # tested against so many negatives, so validated against as many
+            return found | intervals.mean(metrics.sampled_metrics(ranks, given.shape[1], ks=(10,)))
         return found | intervals.mean(metrics.ranking_metrics(ranks, ks=(10,)))
 
     def score(self, found: dict[str, float | None]) -> float:

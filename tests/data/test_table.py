@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ancf_jax.config import Config, TableConfig
+from ancf_jax.data.assemble import gap_dwell
 from ancf_jax.data.interactions import Interactions
 from ancf_jax.data.readers import read
-from ancf_jax.data.table import gap_dwell
 from ancf_jax.errors import UserError
 
 PLAIN = "user_id,item_id,timestamp,rating\nbob,tea,1490000007,3\nann,milk,1490000005,4.5\nann,tea,1490000003,\n"
@@ -115,7 +115,7 @@ def test_without_times_the_order_of_the_file_is_the_time(tmp_path):
 
 
 def test_small_whole_numbers_are_an_order_without_a_clock(tmp_path):
-    log = _read(tmp_path, "user_id,item_id,timestamp\na,x,12\na,y,7\na,z,3\n")
+    log = _read(tmp_path, "user_id,item_id,timestamp\na,x,12\na,y,7.5\na,z,7.25\n")
     assert not log.clock
     assert _events(log) == [("a", "z", 0), ("a", "y", 1), ("a", "x", 2)]
 
@@ -193,6 +193,25 @@ def test_broken_rows_are_dropped_and_counted_when_asked(tmp_path):
         _read(tmp_path, "user_id,item_id\n,x\n", drop_broken=True)
     with pytest.raises(UserError, match="line 3: a quote"):  # else the rest of the file would be one dropped row
         _read(tmp_path, 'user_id,item_id,n\na,x,1\nb,"y,1\nc,z,1\n', drop_broken=True)
+
+
+def test_times_in_another_unit_or_dress_than_the_first_are_dropped_when_asked(tmp_path):
+    head = "user_id,item_id,timestamp\n"
+    log = _read(tmp_path, head + "a,x,1490000000\na,y,1490000001000\na,z,1e305\na,w,1490000002\n", drop_broken=True)
+    assert _events(log) == [("a", "x", 1490000000), ("a", "w", 1490000002)]
+    log = _read(tmp_path, head + "a,x,2017-03-20T10:00Z\na,y,2017-03-20T10:00\n", drop_broken=True)
+    assert _events(log) == [("a", "x", 1490004000)]
+    assert log.left_out == {"broken rows (events.csv: timestamp)": 1}
+
+
+def test_fractions_in_parquet_are_ratings_and_times(tmp_path):
+    events = {"user_id": pa.array([1e15, 7.0]), "item_id": pa.array(["x", "y"])}
+    log = _read_parquet(
+        tmp_path, events | {"timestamp": pa.array([1490004000.5, 1490004001.0])} | {"rating": [1.5, None]}
+    )
+    assert log.users.tolist() == ["1000000000000000", "7"]
+    assert log.time.tolist() == [1490004000, 1490004001]
+    np.testing.assert_array_equal(log.rating, np.array([1.5, np.nan], np.float32))
 
 
 def test_the_line_of_a_broken_value_counts_blank_lines_and_quoted_line_breaks(tmp_path):

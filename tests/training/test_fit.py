@@ -74,6 +74,13 @@ def rows(config: Config) -> list[dict]:
     return [json.loads(line) for line in (Path(config.run) / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(request, monkeypatch):
+    """Drawing takes longer than training here; the run of `straight`, made before, has its picture."""
+    request.getfixturevalue("straight")
+    monkeypatch.setattr("ancf_jax.training.fit.draw_curves", lambda rows, path: None)
+
+
 @pytest.fixture(scope="module")
 def straight(tiny, tmp_path_factory) -> tuple[Config, Screen, float]:
     """A run of `mf` that nothing disturbed."""

@@ -1,0 +1,207 @@
+"""Layouts of published data sets: MovieLens, the files of the NCF paper, and sequences of items."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from itertools import chain, zip_longest
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ancf_jax.config import Config, TableConfig
+from ancf_jax.data import columns
+from ancf_jax.data.assemble import COLUMNS, Entities, assemble, entities, usable_events
+from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Interactions
+from ancf_jax.data.tabular import DELIMITERS, Table, read_csv, read_table, read_text, sha256
+from ancf_jax.errors import UserError
+
+NCF_ENDS = (".train.rating", ".test.rating", ".test.negative")
+_GENRES = (
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
+    "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
+)  # fmt: skip
+_AGES = ("under 18", "18-24", "25-34", "35-44", "45-49", "50-55", "56+")  # the groups of MovieLens 1M
+_AGE_STARTS = (18, 25, 35, 45, 50, 56)
+_RATINGS = ("userId", "movieId", "rating", "timestamp")
+_MOVIELENS_FILES = {  # those without header: delimiter and columns; any other one holds ratings and tabs
+    "ratings.dat": ("::", _RATINGS),
+    "u.item": ("|", ("movieId", "title", "released", "video", "url", *_GENRES)),
+    "movies.dat": ("::", ("movieId", "title", "genres")),
+    "u.user": ("|", ("userId", "years", "gender", "occupation", "zip")),
+    "users.dat": ("::", ("userId", "gender", "years", "occupation", "zip")),
+}
+_MOVIELENS_SIDES = ("u.item", "movies.dat", "movies.csv", "u.user", "users.dat")
+_USER_FEATURES = ("gender", "age", "occupation")
+_MOVIELENS = TableConfig("userId", "movieId", name="title", features=("genre",), user_features=_USER_FEATURES)
+
+
+def movielens_ratings(path: Path) -> Path | None:
+    """The ratings that a folder holds, or their file: u.data, ratings.dat or ratings.csv with a movieId."""
+    names = ("u.data", "ratings.dat", "ratings.csv")
+    files = [path / name for name in names] if path.is_dir() else [path] if path.name in names else []
+    files = [file for file in files if file.is_file()]
+    return next((file for file in files if file.suffix != ".csv" or "movieId" in read_text(file)[:200]), None)
+
+
+def read_movielens(path: Path, config: Config) -> Interactions:
+    """Ratings with titles, genres (multi-valued) and, where there are any, gender, age group and occupation.
+
+    With a `config.split.fold` such as u1 the events are those of u1.base (TRAIN) and u1.test (TEST).
+    """
+    ratings, fold, drop = movielens_ratings(path), config.split.fold, config.table.drop_broken
+    if ratings is None:
+        raise UserError(f"{path} holds no u.data, ratings.dat or ratings.csv (userId, movieId ...); pass their folder")
+    folder = ratings.parent
+    files = [folder / f"{fold}.base", folder / f"{fold}.test"] if fold else [ratings]
+    if not all(file.is_file() for file in files):
+        found = ", ".join(sorted(base.stem for base in folder.glob("*.base"))) or "none"
+        raise UserError(f'{folder} has no fold "{fold}" ({fold}.base and {fold}.test); it has {found}')
+    tables = [_movielens_table(file, drop) for file in files]
+    parts = [usable_events(table, _MOVIELENS) for table in tables]
+    known = {}
+    for file in [folder / name for name in _MOVIELENS_SIDES if (folder / name).is_file()]:
+        table = _movielens_table(file, drop)
+        known |= {"users": _people(table)} if "zip" in table.names else {"items": _movies(table)}
+        files.append(file)
+    left_out = sum((table.left_out for table in tables), Counter())
+    events = _train_and_test(*parts) if fold else parts[0]
+    return assemble(events, left_out=left_out, digest=sha256(files), **known)
+
+
+def _movielens_table(path: Path, drop_broken: bool) -> Table:
+    if path.suffix == ".csv":
+        wanted = [getattr(_MOVIELENS, name) for name in COLUMNS]
+        return read_table(path, [*wanted, "title", "genres"], drop_broken)
+    delimiter, names = _MOVIELENS_FILES.get(path.name, ("\t", _RATINGS))
+    return read_csv(path, names, drop_broken, names, delimiter)
+
+
+def _movies(table: Table) -> Entities:
+    if "Western" in table.names:  # a flag for each genre
+        shown = np.stack([columns.flags(table, genre) == 1 for genre in _GENRES], axis=1)
+        genres = pa.array(["|".join(np.array(_GENRES)[row]) for row in shown], pa.large_string())
+    else:
+        table.require("movieId", "--format table --table.item")
+        genres = columns.texts(table, table.require("genres", "--format table --table.features"))
+        genres = pc.if_else(pc.equal(genres, "(no genres listed)"), "", genres)
+    table.names, table.columns["genre"] = [*table.names, "genre"], genres
+    return entities(table, _MOVIELENS, "item", "features")
+
+
+def _people(table: Table) -> Entities:
+    years = columns.numbers(table, "years")
+    groups = np.array([*_AGES, ""])[np.where(np.isnan(years), len(_AGES), np.digitize(years, _AGE_STARTS))]
+    table.names, table.columns["age"] = [*table.names, "age"], pa.array(groups.tolist(), pa.large_string())
+    return entities(table, _MOVIELENS, "user", "user_features")
+
+
+def _train_and_test(train: pa.Table, test: pa.Table) -> pa.Table:
+    """Both sets of events, marked; columns that one of them lacks are null there."""
+    if len({events["time"].type for events in (train, test) if "time" in events.column_names}) > 1:
+        raise UserError(
+            "the times of the training and the test events are of different kinds; correct one of the files"
+        )
+    part = np.repeat(np.array([TRAIN, TEST], np.int8), [len(train), len(test)])
+    return pa.concat_tables([train, test], promote_options="default").append_column("given_part", pa.array(part))
+
+
+def read_ncf(path: Path, config: Config) -> Interactions:
+    """Events of *.train.rating (TRAIN) and *.test.rating (TEST), with `given_negatives` of *.test.negative.
+
+    Times only order training events (`clock` is false), the test event comes last, and ratings are kept
+    where those of training differ. Negatives without events are items, too. Source: He et al. 2017.
+    """
+    folder, drop = path if path.is_dir() else path.parent, config.table.drop_broken
+    files = [file for end in NCF_ENDS for file in sorted(folder.glob("*" + end))]
+    if [next(end for end in NCF_ENDS if file.name.endswith(end)) for file in files] != list(NCF_ENDS):
+        found = ", ".join(file.name for file in files) or "none"
+        raise UserError(f"{folder} should hold one file each of *{', *'.join(NCF_ENDS)}, found {found}")
+    names = ("user_id", "item_id", "rating", "timestamp")
+    train = read_csv(files[0], names, drop, names, "\t")
+    test = read_csv(files[1], names[:3], drop, (*names[:3], "unused"), "\t")
+    columns.ids(test, "user_id", only_once=True)
+    parts = [usable_events(table, TableConfig()) for table in (train, test)]
+    events = _train_and_test(*parts)
+    order = events["time"].cast(pa.int64()).fill_null(np.iinfo(np.int64).max)  # the test event comes last
+    constant = ["rating"] if len(parts[0]["rating"].unique()) == 1 else []
+    events = events.drop_columns(["time", *constant]).append_column("time", order)
+    negatives = _negatives(files[2], dict(zip(*(parts[1][name].to_pylist() for name in ("user", "item")), strict=True)))
+    listed = Entities(pa.array(dict.fromkeys(chain(*negatives.values())), pa.large_string()))
+    left_out = train.left_out + test.left_out
+    log = assemble(events, items=listed, whole_catalogue=True, left_out=left_out, digest=sha256(files))
+    place = {item: at for at, item in enumerate(log.items.tolist())} | {"": -1}
+    given = zip_longest(*(negatives.get(user, []) for user in log.users.tolist()), fillvalue="")
+    return dataclasses.replace(log, given_negatives=np.array([[place[i] for i in row] for row in given], np.int32).T)
+
+
+def _negatives(path: Path, pairs: dict[str, str]) -> dict[str, list[str]]:
+    """The items of each test user's line, after checking that it begins with the user's test pair."""
+    found: dict[str, list[str]] = {}
+    for at, line in enumerate(read_text(path).split("\n"), start=1):
+        pair, *items = line.rstrip().split("\t")
+        user, _, item = pair.strip("() ").partition(",")
+        if pair and (pairs.get(user) != item or user in found or not items or "" in items):
+            expected = f"(user,item) of {NCF_ENDS[1]}, every user once, and then items, all separated by tabs"
+            raise UserError(f"{path}, line {at}: found {line[:40]!r}, expected {expected}; correct one of the files")
+        found |= {user: items} if pair else {}
+    if lacking := sorted(set(pairs) - set(found)):
+        raise UserError(f'{path} has no line for user "{lacking[0]}" of {NCF_ENDS[1]}; add one')
+    return found
+
+
+def sequences(path: Path) -> Path | None:
+    """The file itself, or the only .txt of a folder, if its first line is of words separated by blanks."""
+    texts = [path] if path.is_file() else path.glob("*.txt")
+    texts = [file for file in texts if not file.name.lower().startswith(("readme", "license", "validation_users"))]
+    first = read_text(texts[0]).lstrip("\n").partition("\n")[0] if len(texts) == 1 else ""
+    return texts[0] if len(first.split()) > 1 and not any(mark in first for mark in DELIMITERS) else None
+
+
+def read_sequences(path: Path, config: Config) -> Interactions:
+    """Lines of `user item item ...`, oldest first; a user on several lines goes on where the last one ended.
+
+    NAME_item2attributes.json beside NAME.txt holds the item feature "attribute"; validation_users.txt fixes
+    the split as in gSASRec. Raises UserError for a line without items, or a listed user without a line.
+    """
+    file = sequences(path)
+    if file is None:
+        raise UserError(f"{path} is not, and holds not one, .txt of words between blanks; pass one with --data")
+    lines = [line.split() for line in read_text(file).split("\n")]
+    for at, line in enumerate(lines, start=1):
+        if len(line) == 1:
+            raise UserError(f'{file}, line {at}: "{line[0][:60]}" alone, expected a user and then items')
+    users = pa.array([line[0] for line in lines for _ in line[1:]], pa.large_string())
+    items = pa.array([item for line in lines for item in line[1:]], pa.large_string())
+    listed, attributes = file.with_name("validation_users.txt"), file.with_name(file.stem + "_item2attributes.json")
+    known = _attributes(attributes) if attributes.is_file() else None
+    digest = sha256(used for used in (file, listed, attributes) if used.is_file())
+    log = assemble(pa.table({"user": users, "item": items}), items=known, digest=digest)
+    return dataclasses.replace(log, given_part=_gsasrec_parts(log, listed)) if listed.is_file() else log
+
+
+def _gsasrec_parts(log: Interactions, file: Path) -> np.ndarray:
+    """int8 [N]: the parts of the table below, from a user's last event backwards, not listed and listed in `file`."""
+    names = read_text(file).split()
+    if unknown := sorted(set(names) - set(log.users.tolist())):
+        raise UserError(f'{file}: user "{unknown[0]}" has no line of items; remove it or add the line')
+    is_listed = np.isin(log.users, names)[log.user]
+    from_end = np.bincount(log.user)[log.user] - 1 - log.time
+    parts = np.array([[TEST, UNUSED, TRAIN, TRAIN], [TEST, VALIDATION, UNUSED, TRAIN]], np.int8)
+    return parts[is_listed.astype(int), np.minimum(from_end, 3)]
+
+
+def _attributes(file: Path) -> Entities:
+    """The feature "attribute" from a JSON object of item -> list of values."""
+    try:
+        told = json.loads(read_text(file))
+        if not isinstance(told, dict) or "" in told or not all(isinstance(values, list) for values in told.values()):
+            raise ValueError("it holds something else")
+        ids = pa.array(told, pa.large_string())
+        lists = pa.array([[str(value) for value in values] for values in told.values()], pa.list_(pa.large_string()))
+    except (ValueError, RecursionError) as problem:
+        raise UserError(f"{file} is not a JSON object of item -> list of values ({problem}); correct it") from None
+    return Entities(ids, features={"attribute": columns.feature(lists)})
