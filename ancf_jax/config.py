@@ -70,7 +70,7 @@ class SplitConfig:
     kind: Literal["auto", "leave_one_out", "ratio", "time", "given"] = "auto"
     """`leave_one_out`: each user's last event tests, the one before validates; `ratio`: a random
     share; `time`: the latest share of all events; `given`: as the files say; `auto`: given where
-    the files say so, else ratio for ratings and leave_one_out for the rest."""
+    the files say so, else ratio for ratings and for engagement, and leave_one_out for the rest."""
     validation: float = 0.1
     """Share of the events that validate (ratio, time)."""
     test: float = 0.1
@@ -164,7 +164,7 @@ class LoopConfig:
     """Epochs without a better validation metric before training stops; 0 never stops early."""
     metric: str = "auto"
     """Validation metric that chooses the best checkpoint: ndcg@10, hit_rate@10, loss, rmse, auc ...;
-    auto takes ndcg@10 for ranking losses and loss for the others."""
+    auto takes ndcg@10 for ranking losses, auc for log_loss and loss for mse."""
     validation_users: int = 10_000
     """At most this many users, drawn once by seed, are ranked for the validation metric."""
     spread: Literal["pmap", "shard_map"] = "pmap"
@@ -219,7 +219,7 @@ class Config:
 
 BASELINES = ("popularity", "most_bought", "ease", "ials")
 NCF_FAMILY: dict[str, Any] = {
-    "epochs": 20,
+    "epochs": 12,
     "network.embedding_size": 32,
     "network.mlp_size": 32,
     "network.hidden": (64, 32, 16),
@@ -231,7 +231,7 @@ NCF_FAMILY: dict[str, Any] = {
     "objective.negatives": 4,
     "optim.optimizer": "adam",
     "optim.learning_rate": 0.002,
-    "optim.weight_decay": 0.0,
+    "optim.weight_decay": 1e-6,
     "optim.clip": 0.0,
     "loop.batch_size": 2048,
 }
@@ -242,6 +242,7 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
         "objective.loss": "mse",
         "objective.negatives": 0,
         "optim.optimizer": "sgd",
+        "optim.weight_decay": 0.0,
         "optim.learning_rate": 0.01,
         "optim.schedule": "constant",
         "loop.batch_size": 8,
@@ -251,6 +252,7 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
         "network.hidden": (64, 32),
         "objective.loss": "log_loss",
         "objective.negatives": 0,
+        "optim.weight_decay": 1e-5,
         "loop.batch_size": 1024,
     },
     "mf": NCF_FAMILY,

@@ -11,10 +11,7 @@ from typing import Any
 
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=4")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Compiling takes most of the time of these tests: it is kept simple, and what is compiled alike is shared.
-COMPILED = tempfile.TemporaryDirectory(prefix="compiled-for-tests-")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", COMPILED.name)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
@@ -24,6 +21,10 @@ import pytest
 
 from ancf_jax.config import Config, default_config, override
 
+# Compiling takes most of the time of these tests: what is compiled alike is shared, with processes they start, too.
+COMPILED = tempfile.TemporaryDirectory(prefix="compiled-for-tests-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+jax.config.update("jax_compilation_cache_dir", COMPILED.name)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 

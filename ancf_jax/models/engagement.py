@@ -27,7 +27,7 @@ class Engagement(PairModule):
     dropout: float = 0.0
 
     def setup(self) -> None:
-        init = nn.initializers.normal(self.size**-0.5)
+        init = nn.initializers.normal(0.01)  # a shopper or product without events stays near nothing
         self.user_table = self.param("user_table", init, (self.sizes.users, self.size))
         self.product_table = self.param("product_table", init, (self.sizes.items, self.size))
         self.interaction_table = self.param("interaction_table", init, (self.sizes.kinds, self.size))

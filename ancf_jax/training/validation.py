@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from ancf_jax.config import Config
 from ancf_jax.data.dataset import Dataset, heldout, heldout_events
 from ancf_jax.data.histories import query_after_log
 from ancf_jax.data.interactions import VALIDATION
-from ancf_jax.errors import UserError, nearest
+from ancf_jax.errors import NumericalError, UserError, nearest
 from ancf_jax.evaluation import value_metrics
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.objective import intervals, metrics
@@ -43,8 +44,13 @@ class Validator:
     ranker: Ranker
 
     def judge(self, variables: Variables) -> dict[str, float | None]:
-        """Validation loss and metrics by name."""
-        found: dict[str, float | None] = {"loss": self.loss(variables)}
+        """Validation loss and metrics by name; raises NumericalError where the loss is not a number."""
+        found: dict[str, float | None] = {"loss": (mean := self.loss(variables))}
+        if not math.isfinite(mean):
+            rate = self.config.optim.learning_rate
+            raise NumericalError(
+                f"the validation loss is {mean} with learning rate {rate}; lower --optim.learning-rate"
+            )
         ranker = self.ranker.with_variables(variables)
         loss = self.config.objective.loss
         if loss in VALUE_LOSSES:
@@ -60,7 +66,7 @@ class Validator:
         """The chosen metric as a figure of which more is better; NaN where it is undefined."""
         name = self.config.loop.metric
         if name == "auto":
-            name = "loss" if self.config.objective.loss in VALUE_LOSSES else "ndcg@10"
+            name = {"mse": "loss", "log_loss": "auc"}.get(self.config.objective.loss, "ndcg@10")
         if name not in found:
             known = ", ".join(found)
             raise UserError(f'--loop.metric "{name}" is not computed here{nearest(name, found)}; choose one of {known}')

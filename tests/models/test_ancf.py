@@ -238,3 +238,23 @@ def test_masking_equals_dropping(case, history):
     variables = jax.tree.map(cut, one.variables, short.variables)
     dropped = short.scores(batch_of_events(one.log, jnp.array([event]), 2).query, variables)
     np.testing.assert_allclose(dropped, found, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("mf_path", [True, False])
+def test_training_windows_scores_what_ranking_scores(case, mf_path):
+    """The dual output at the chosen positions is the model's score; the MF output is the score without the tower."""
+    one = case(history="causal", mf_path=mf_path)
+    ends = window_ends(np.asarray(one.log.start), LENGTH)[:7]
+    query = batch_of_windows(one.log, ends, LENGTH).query
+    chosen = np.random.default_rng(0).permuted(np.tile(np.arange(LENGTH), (7, 1)), axis=1)[:, :2]
+    module = one.model.module
+    window = jax.jit(lambda *inputs: module.apply(*inputs, np.ones((7, 2), np.float32), method="forward_window"))
+    mf, dual = window(one.variables, one.catalogue, query, chosen)
+    expected = np.take_along_axis(one.scores(query), chosen[..., None], axis=1)
+    np.testing.assert_allclose(dual, expected, rtol=1e-4, atol=1e-4)
+    if not mf_path:
+        assert mf is None
+        return
+    params = one.variables["params"]
+    silent = params | {"mlp_output": jax.tree.map(np.zeros_like, params["mlp_output"])}
+    np.testing.assert_allclose(mf, one.scores(query, one.variables | {"params": silent}), rtol=1e-4, atol=1e-4)
