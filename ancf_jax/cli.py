@@ -127,7 +127,7 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _cell(value: Any) -> str:
-    if value is None:
+    if value is None or value != value:  # None and NaN: nothing to show
         return ""
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 

@@ -16,7 +16,7 @@ from ancf_jax.objective import intervals, metrics
 from ancf_jax.objective.losses import VALUE_LOSSES
 from ancf_jax.objective.metrics import Ranks
 from ancf_jax.ranking import Progress, Ranker
-from ancf_jax.types import EventLog
+from ancf_jax.types import EventLog, HeldoutEvents
 
 Protocol = Literal["full", "sampled", "given"]
 PARTS = {"validation": VALIDATION, "test": TEST}
@@ -117,9 +117,11 @@ def evaluate(
     figures: dict[str, float | None] = dict(intervals.mean(per_user))
     bounds = intervals.bootstrap(per_user, seed=seed)
     if value_loss:
-        found = value_metrics(ranker, dataset, part, value_loss, link_kind)
+        events, threshold = heldout_events(dataset, part), _median(dataset)
+        prediction = predict_events(ranker, events, link_kind)
+        found = value_figures(prediction, events.value, value_loss, threshold)
         figures |= found
-        bounds = {name: bound for name, bound in bounds.items() if name not in found}
+        bounds |= value_intervals(prediction, events, value_loss, threshold, seed)
     if protocol == "full":
         top = ranker.top_n(liked.user, liked.minute, TOP, keep_seen)
         figures[f"coverage@{TOP}"] = metrics.coverage(np.concatenate([ids for ids, _ in top]), ranker.items)
@@ -146,9 +148,28 @@ def value_metrics(
     auc tells events of at least the median training value from the others; None when one class is absent.
     """
     held = heldout_events(dataset, part)
-    scores = ranker.candidate_scores(held.user, held.minute, held.item[:, None], block=1024)[:, 0]
-    prediction = np.asarray(link(link_kind, jnp.asarray(scores)))
+    prediction = predict_events(ranker, held, link_kind)
     return value_figures(prediction, held.value, value_loss, _median(dataset))
+
+
+def predict_events(ranker: Ranker, held: HeldoutEvents, link_kind: str) -> np.ndarray:
+    """Predicted values float32 [E] of held-out events."""
+    scores = ranker.candidate_scores(held.user, held.minute, held.item[:, None], block=1024)[:, 0]
+    return np.asarray(link(link_kind, jnp.asarray(scores)))
+
+
+def value_intervals(
+    prediction: np.ndarray, held: HeldoutEvents, value_loss: str, threshold: float, seed: int, draws: int = 200
+) -> dict[str, tuple[float, float]]:
+    """95 % bootstrap intervals of the value figures; users are drawn, each with all their events."""
+    rng, (users, row) = np.random.default_rng(seed), np.unique(held.user, return_inverse=True)
+    found = []
+    for _ in range(draws):
+        times = np.bincount(rng.integers(0, len(users), len(users)), minlength=len(users))[row]
+        drawn = np.repeat(np.arange(len(row)), times)
+        found.append(value_figures(prediction[drawn], held.value[drawn], value_loss, threshold))
+    columns = {name: [one[name] for one in found if one[name] is not None] for name in found[0]}
+    return {name: tuple(np.quantile(values, [0.025, 0.975])) for name, values in columns.items() if values}
 
 
 def value_figures(

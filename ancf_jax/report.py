@@ -23,6 +23,7 @@ from ancf_jax.evaluation import (
     mean_baselines,
     truth_metrics,
     value_loss_of,
+    value_metrics,
 )
 from ancf_jax.objective import intervals
 from ancf_jax.output import write_table
@@ -30,6 +31,7 @@ from ancf_jax.ranking import Progress, Ranker
 from ancf_jax.runs import LoadedRun, load
 
 SHOWN = ("ndcg@10", "hit_rate@10", "mrr@10", "recall@20")
+NONE = (None, None)  # of a figure over all users together, such as coverage
 SIMULATED = "simulated data: figures say how well the simulation is understood, not how a real shop would do"
 
 
@@ -62,14 +64,14 @@ def report_on_test(
     """The table after training: the model on the test events, between the simplest and the best there could be."""
     run = load(path, known_parts(TEST), say)
     protocol = default_protocol(run.dataset, "test")
-    found = evaluate_run(run, "test", protocol, bool(run.config.keep_seen), progress=progress)
-    loss, _ = value_loss_of(run.config, run.ranker.model)
+    loss, kind = value_loss_of(run.config, run.ranker.model)
     if loss:
         rows: list[dict[str, Any]] = [
             {"model": name} | figures for name, figures in mean_baselines(run.dataset, TEST, loss).items()
         ]
-        rows.append({"model": run.config.model} | {name: found.metrics[name] for name in rows[0] if name != "model"})
+        rows.append({"model": run.config.model} | value_metrics(run.ranker, run.dataset, TEST, loss, kind))
         return rows, f"Test events of {run.config.data}"
+    found = evaluate_run(run, "test", protocol, bool(run.config.keep_seen), progress=progress)
     return _ranking_rows(run, found, protocol), _title(run, protocol)
 
 
@@ -127,7 +129,7 @@ def to_json(run: LoadedRun, split: str, protocol: str, keep_seen: bool, found: E
         "users_without_hits_to_find": int(np.sum(np.isnan(next(iter(found.per_user.values()))))),
         "already_had": found.left_out,
         "metrics": {name: _number(value) for name, value in found.metrics.items()},
-        "intervals": {name: [_number(low), _number(high)] for name, (low, high) in found.intervals.items()},
+        "intervals": {name: [_number(x) for x in found.intervals.get(name, NONE)] for name in found.metrics},
         "audit": run.dataset.audit,
     }
 
