@@ -168,8 +168,12 @@ def value_intervals(
         times = np.bincount(rng.integers(0, len(users), len(users)), minlength=len(users))[row]
         drawn = np.repeat(np.arange(len(row)), times)
         found.append(value_figures(prediction[drawn], held.value[drawn], value_loss, threshold))
-    columns = {name: [one[name] for one in found if one[name] is not None] for name in found[0]}
-    return {name: tuple(np.quantile(values, [0.025, 0.975])) for name, values in columns.items() if values}
+    columns = {name: [x for one in found if (x := one[name]) is not None] for name in found[0]}
+    return {
+        name: (float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975)))
+        for name, values in columns.items()
+        if values
+    }
 
 
 def value_figures(
