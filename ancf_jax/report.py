@@ -53,17 +53,12 @@ def evaluate_run(
     )
 
 
-def default_protocol(dataset: Dataset, split: str) -> Protocol:
-    """`given` where the files hold negatives for the split, else `full`."""
-    return "given" if dataset.interactions.given_negatives is not None and split == "test" else "full"
-
-
 def report_on_test(
     path: str, say: Callable[[str], None], progress: Progress | None = None
 ) -> tuple[list[dict[str, Any]], str]:
     """The table after training: the model on the test events, between the simplest and the best there could be."""
     run = load(path, known_parts(TEST), say)
-    protocol = default_protocol(run.dataset, "test")
+    protocol: Protocol = "full" if run.dataset.interactions.given_negatives is None else "given"
     loss, kind = value_loss_of(run.config, run.ranker.model)
     if loss:
         rows: list[dict[str, Any]] = [
