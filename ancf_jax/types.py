@@ -70,26 +70,26 @@ class Catalogue(NamedTuple):
 class Query(NamedTuple):
     """What is known before the event that is to be scored: who, when, and what came earlier.
 
-    `minute`, `kind` and `dwell` are [B] for one moment per row, or [B, L] for a window in which
-    every position is a moment of its own (position t knows tokens 0..t, all earlier than its event).
-    History is right-aligned: the latest token stands at L-1. A token of -1 with `mask` true is the
-    learned "nothing yet" that precedes a user's first event; `mask` false is padding.
+    `user`, `minute`, `kind` and `dwell` are [B] for one moment per row, with the history right-aligned:
+    the latest token stands at L-1. They are [B, L] for windows, where every position is a moment of its
+    own that knows the tokens of its segment up to itself, all earlier than its event.
+    A token of -1 in a segment is the learned "nothing yet" that precedes a user's first event.
     """
 
-    user: Array  # int32 [B]; -1 for a user the model does not know
-    minute: Array  # int32 [B] or [B, L]
-    kind: Array  # int32, as `minute`: kind of the user's previous event, -1 for none
-    dwell: Array  # float32, as `minute`: mean compressed dwell of the user's earlier events
+    user: Array  # int32 [B] or [B, L]; -1 for a user the model does not know
+    minute: Array  # int32, as `user`
+    kind: Array  # int32, as `user`: kind of the user's previous event, -1 for none
+    dwell: Array  # float32, as `user`: mean compressed dwell of the user's earlier events
     token: Array  # int32 [B, L] items of the history
     token_minute: Array  # int32 [B, L]
-    mask: Array  # bool [B, L]
+    segment: Array  # int32 [B, L] tokens of one segment belong together; -1 is padding
 
 
 class Batch(NamedTuple):
     """A query with the candidates to score: the positive first, then negatives."""
 
     query: Query
-    positive: Array  # int32 [B] or [B, L]
+    positive: Array  # int32 [B], or [B, L] for windows
     value: Array  # float32, as `positive`: rating or engagement score of the event
     weight: Array  # float32, as `positive`: 0 for padding
 

@@ -12,41 +12,41 @@ from ancf_jax.types import Array, Batch, EventLog, Query
 
 
 def tokens_before(log: EventLog, user: Array, end: Array, length: int) -> tuple[Array, Array, Array]:
-    """Items, minutes and mask [B, L] of the `length` events that precede log offset `end` [B].
+    """Items, minutes and segment [B, L] of the `length` events that precede log offset `end` [B].
 
-    The slot before a user's first event holds -1 with a true mask: "nothing yet". Slots before that
-    are padding.
+    The slot before a user's first event holds -1 in segment 0: "nothing yet". Slots before that are padding.
     """
     slot = end[:, None] - length + jnp.arange(length, dtype=jnp.int32)[None, :]
     first = log.start[user][:, None]
     known = slot >= first
     place = jnp.clip(slot, 0, log.item.shape[0] - 1)
-    return jnp.where(known, log.item[place], -1), jnp.where(known, log.minute[place], 0), slot >= first - 1
+    segment = jnp.where(slot >= first - 1, 0, -1)
+    return jnp.where(known, log.item[place], -1), jnp.where(known, log.minute[place], 0), segment
 
 
 def batch_of_events(log: EventLog, event: Array, length: int) -> Batch:
     """The batch that scores events [B] from what preceded each; event -1 is padding of weight 0."""
     place = jnp.maximum(event, 0)
     user, minute = log.user[place], log.minute[place]
-    token, token_minute, mask = tokens_before(log, user, place, length)
-    query = Query(user, minute, log.prior_kind[place], log.prior_dwell[place], token, token_minute, mask)
+    token, token_minute, segment = tokens_before(log, user, place, length)
+    query = Query(user, minute, log.prior_kind[place], log.prior_dwell[place], token, token_minute, segment)
     return Batch(query, log.item[place], log.value[place], (event >= 0).astype(jnp.float32))
 
 
-def batch_of_windows(log: EventLog, end: Array, length: int) -> Batch:
-    """The batch that scores the `length` events before each log offset `end` [B], each from its past.
+def batch_of_windows(log: EventLog, target: Array) -> Batch:
+    """The batch that scores the events `target` [B, L], runs of consecutive ones, each from the run before it.
 
-    Position t of a window holds as token the event before its target, so that an encoder which
-    looks only backwards sees nothing of the target. End -1 is padding of weight 0.
+    The token at a position is the event before its target, so that an encoder which looks only
+    backwards sees nothing of the target. Target -1 is padding of weight 0.
     """
-    place = jnp.maximum(end, 1)
-    user = log.user[place - 1]
-    token, token_minute, mask = tokens_before(log, user, place - 1, length)
-    target = place[:, None] - length + jnp.arange(length, dtype=jnp.int32)[None, :]
-    inside = (target >= log.start[user][:, None]) & (end[:, None] > 0)
-    target = jnp.clip(target, 0, log.item.shape[0] - 1)
-    query = Query(user, log.minute[target], log.prior_kind[target], log.prior_dwell[target], token, token_minute, mask)
-    return Batch(query, log.item[target], log.value[target], inside.astype(jnp.float32))
+    place = jnp.maximum(target, 0)
+    user, before = log.user[place], jnp.maximum(place - 1, 0)
+    known = place > log.start[user]
+    token, token_minute = jnp.where(known, log.item[before], -1), jnp.where(known, log.minute[before], 0)
+    begins = (jnp.diff(target, axis=1, prepend=-2) != 1) | (jnp.diff(user, axis=1, prepend=-1) != 0)
+    segment = jnp.where(target >= 0, jnp.cumsum(begins, axis=1), -1)
+    query = Query(user, log.minute[place], log.prior_kind[place], log.prior_dwell[place], token, token_minute, segment)
+    return Batch(query, log.item[place], log.value[place], (target >= 0).astype(jnp.float32))
 
 
 def query_after_log(log: EventLog, user: Array, minute: Array, length: int) -> Query:
@@ -58,18 +58,48 @@ def query_after_log(log: EventLog, user: Array, minute: Array, length: int) -> Q
     row = jnp.maximum(user, 0)
     begin, end = log.start[row], log.start[row + 1]
     end = jnp.where(known, end, begin)
-    token, token_minute, mask = tokens_before(log, row, end, length)
+    token, token_minute, segment = tokens_before(log, row, end, length)
     last = jnp.clip(end - 1, 0, log.item.shape[0] - 1)
     any_event = end > begin
     kind = jnp.where(any_event, log.kind[last], -1)
     dwell = jnp.where(any_event, log.mean_dwell[last], 0.0)
-    return Query(user, minute, kind, dwell, token, token_minute, mask)
+    return Query(user, minute, kind, dwell, token, token_minute, segment)
 
 
-def window_ends(start: np.ndarray, length: int) -> np.ndarray:
-    """Log offsets int32 [W] that cut every user's events into windows of `length`, counted from the last event."""
+def pack_windows(start: np.ndarray, length: int) -> np.ndarray:
+    """Every event once, as rows int32 [R, L] of targets for `batch_of_windows`, -1 padded.
+
+    Each user's events are cut into windows of `length`, counted from the last event; windows, longest first, go
+    into the fullest row that still has room, so that little of a row is padding.
+    """
     events = np.diff(start)
     windows = -(-events // length)
     user = np.repeat(np.arange(len(events)), windows)
     number = np.arange(len(user)) - np.repeat(np.cumsum(windows) - windows, windows)
-    return (start[user + 1] - number * length).astype(np.int32)
+    end = start[user + 1] - number * length
+    size = np.minimum(length, end - start[user])
+    row, column = _best_fit(size, length)
+    rows = np.full((int(row.max(initial=-1)) + 1, length), -1, np.int32)
+    within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+    rows[np.repeat(row, size), np.repeat(column, size) + within] = np.repeat(end - size, size) + within
+    return rows
+
+
+def _best_fit(size: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column [W] of each piece in rows of `capacity`, by best fit decreasing."""
+    row, column = np.zeros(len(size), np.int64), np.zeros(len(size), np.int64)
+    with_room: list[list[int]] = [[] for _ in range(capacity + 1)]  # row numbers by the room they have
+    rooms = rows = 0  # bit r of `rooms`: some row has room r
+    for piece in np.argsort(-size, kind="stable").tolist():
+        need = int(size[piece])
+        enough = rooms >> need
+        room = need + (enough & -enough).bit_length() - 1 if enough else capacity
+        if enough:
+            row[piece] = with_room[room].pop()
+            rooms &= ~(0 if with_room[room] else 1 << room)
+        else:
+            row[piece], rows = rows, rows + 1
+        column[piece] = capacity - room
+        with_room[room - need].append(int(row[piece]))
+        rooms |= 1 << (room - need)
+    return row, column

@@ -8,8 +8,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ancf_jax.config import NetworkConfig
-from ancf_jax.models.protocol import PairModule, at_every_moment
-from ancf_jax.modules.attention import CausalEncoder, attend, gap_bucket
+from ancf_jax.models.protocol import PairModule
+from ancf_jax.modules.attention import CausalEncoder, attend, causal_mask, gap_bucket
 from ancf_jax.modules.embeddings import embedding_bag, lookup, pair_align, pair_dot
 from ancf_jax.modules.heads import Tower
 from ancf_jax.modules.hierarchy import level_attention
@@ -25,6 +25,11 @@ def moments(query: Query) -> Array:
     if query.minute.ndim == 2:
         return query.minute
     return jnp.concatenate([query.token_minute[:, 1:], query.minute[:, None]], 1)
+
+
+def _at(rows: Array, chosen: Array) -> Array:
+    """Rows [B, P, D] of [B, L, D] at the positions `chosen` [B, P]."""
+    return jnp.take_along_axis(rows, chosen[..., None], axis=1)
 
 
 class Ancf(PairModule):
@@ -128,34 +133,41 @@ class Ancf(PairModule):
             x = x + self.when(query.token_minute) + self.now_to_token(self.when(moments(query)))
         return jnp.where((query.token >= 0)[..., None], x, none)
 
-    def user_rows(self, catalogue: Catalogue, query: Query, path: str) -> Array:
-        """Bag of the user's own row and features in the tables of one path: [B, D] or [B, L, D]."""
-        x = lookup(self.tables[f"user_{path}"], query.user)
-        if path == "mlp":
-            for name, table in self.user_feature_tables.items():
-                ids = lookup(catalogue.user_features[name] + 1, query.user) - 1  # unknown users have no feature
-                x = x + embedding_bag(table, ids, self.network.pooling)
-        return at_every_moment(x, query)
-
     def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
         """User side: `mf` [B, D_mf], `first` [B, hidden[0]], and `key`, `value`, `mask` for candidate attention."""
-        n, side = self.network, {}
-        moment = self.when(query.minute) if n.temporal else jnp.zeros((*query.minute.shape, n.mlp_size))
-        context = moment
-        if n.history == "causal":
-            gap = gap_bucket(moments(query), query.token_minute) if n.temporal else None
-            states = self.encoder(self.tokens(catalogue, query), query.mask, gap, train)
-            context = context + (states[:, -1] if query.minute.ndim == 1 else states)
-        if n.history == "candidate":
+        moment, context = self.context(catalogue, query, train)
+        side = self._user_mf(query.user, context) | self._user_first(catalogue, query.user, moment, context)
+        if self.network.history == "candidate":
             tokens = self.tokens(catalogue, query)
-            side |= {"key": self.key(tokens), "value": self.value(tokens), "mask": query.mask}
-        user_mlp = self.user_rows(catalogue, query, "mlp")
-        if n.mf_path:
-            side["mf"] = self.user_rows(catalogue, query, "mf") + self.context_to_mf(context)
-        if n.mlp_path:
-            mlp = self.mlp_user(user_mlp) + self.mlp_context(context)
-            side["first"] = self.first_mlp(mlp) + self.first_temporal(moment)
+            side |= {"key": self.key(tokens), "value": self.value(tokens), "mask": query.segment >= 0}
         return side
+
+    def context(self, catalogue: Catalogue, query: Query, train: bool = False) -> tuple[Array, Array]:
+        """The moment, and what causal attention makes of the past for it: both as `query.minute`, by D_mlp."""
+        n = self.network
+        moment = self.when(query.minute) if n.temporal else jnp.zeros((*query.minute.shape, n.mlp_size))
+        if n.history != "causal":
+            return moment, moment
+        gap = gap_bucket(moments(query), query.token_minute) if n.temporal else None
+        last = query.minute.ndim == 1
+        states = self.encoder(self.tokens(catalogue, query), causal_mask(query.segment), gap, train, last)
+        return moment, moment + (states[:, 0] if last else states)
+
+    def _user_mf(self, user: Array, context: Array) -> dict[str, Array]:
+        if not self.network.mf_path:
+            return {}
+        return {"mf": lookup(self.tables["user_mf"], user) + self.context_to_mf(context)}
+
+    def _user_first(self, catalogue: Catalogue, user: Array, moment: Array, context: Array) -> dict[str, Array]:
+        """The user side's share in the first layer: the bag of the user's own row and features, context and moment."""
+        if not self.network.mlp_path:
+            return {}
+        row = lookup(self.tables["user_mlp"], user)
+        for name, table in self.user_feature_tables.items():
+            ids = lookup(catalogue.user_features[name] + 1, user) - 1  # unknown users have no feature
+            row = row + embedding_bag(table, ids, self.network.pooling)
+        mlp = self.mlp_user(row) + self.mlp_context(context)
+        return {"first": self.first_mlp(mlp) + self.first_temporal(moment)}
 
     def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
         """Item side: `mf` [..., C, D_mf], `first` [..., C, hidden[0]], and `query` for candidate attention."""
@@ -172,7 +184,7 @@ class Ancf(PairModule):
 
     def forward_window(
         self, catalogue: Catalogue, query: Query, chosen: Array, weight: Array, train: bool = False
-    ) -> tuple[Array | None, Array]:
+    ) -> tuple[tuple[Array, Array] | None, Array]:
         """Scores of the whole catalogue: of the MF output alone at every position, of the dual output at a few.
 
         The MF output is one product of matrices and gets its signal everywhere; the tower costs a pass per pair.
@@ -181,15 +193,17 @@ class Ancf(PairModule):
             chosen: int32 [B, P] positions at which the dual output is scored; `weight` [B, P] is 0 for padding.
 
         Returns:
-            [B, L, I] (None without the MF path) and [B, P, I].
+            Rows [B, L, D_mf] and [I, D_mf] whose products are the MF scores but for a constant (None without the MF
+            path), and the dual scores [B, P, I].
         """
-        users = self.encode_users(catalogue, query, train)
+        moment, context = self.context(catalogue, query, train)
         items = self.encode_items(catalogue, jnp.arange(self.sizes.items, dtype=jnp.int32))
-        mf = None
-        if self.network.mf_path:
-            mf = self.final[0] * self._couple_mf(users["mf"], items["mf"], None, self.mf_output)[..., 0] + self.bias[0]
-        few = {name: jnp.take_along_axis(rows, chosen[..., None], axis=1) for name, rows in users.items()}
-        pairs = self.couple(few, items)
+        side, mf = self._user_mf(query.user, context), None
+        if side:
+            mf = jnp.einsum("...d,dk->...d", side["mf"], self.final[0] * self.mf_output), items["mf"]
+        few = {name: _at(rows, chosen) for name, rows in side.items()}
+        user, moment, context = _at(query.user[..., None], chosen)[..., 0], _at(moment, chosen), _at(context, chosen)
+        pairs = self.couple(few | self._user_first(catalogue, user, moment, context), items)
         return mf, self.finish(pairs, jnp.broadcast_to(weight[..., None], pairs.shape[:-1]), train)
 
     def couple(self, users: Any, items: Any) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ancf_jax.models.protocol import PairModule, at_every_moment
+from ancf_jax.models.protocol import PairModule
 from ancf_jax.modules.embeddings import lookup, pair_align
 from ancf_jax.modules.heads import Tower
 from ancf_jax.types import Array, Catalogue, Query, Sizes
@@ -38,7 +38,7 @@ class Engagement(PairModule):
 
     def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
         """The first layer's sum over user, interaction and dwell: [B, hidden[0]]."""
-        user = at_every_moment(lookup(self.user_table, query.user), query)
+        user = lookup(self.user_table, query.user)
         interaction = lookup(self.interaction_table, query.kind)
         return self.first_user(jnp.concatenate([user, interaction, query.dwell[..., None]], -1))
 

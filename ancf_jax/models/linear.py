@@ -6,7 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from ancf_jax.models.protocol import PairModule, at_every_moment
+from ancf_jax.models.protocol import PairModule
 from ancf_jax.modules.embeddings import lookup, pair_align
 from ancf_jax.types import Array, Catalogue, Query, Sizes
 
@@ -30,7 +30,7 @@ class Linear(PairModule):
 
     def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
         """u @ weights[:D]: [B, 1]."""
-        return at_every_moment(lookup(self.user_table, query.user) @ self.weights[: self.size], query)
+        return lookup(self.user_table, query.user) @ self.weights[: self.size]
 
     def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
         """i @ weights[D:]: [..., C, 1]."""

@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ancf_jax.models.protocol import PairModule, at_every_moment
+from ancf_jax.models.protocol import PairModule
 from ancf_jax.modules.embeddings import lookup, pair_align, pair_dot
 from ancf_jax.modules.heads import Tower
 from ancf_jax.types import Array, Catalogue, Query, Sizes
@@ -31,8 +31,7 @@ class MatrixFactorisation(PairModule):
 
     def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
         """Factors [B, D] and biases [B, 1]."""
-        factors, bias = lookup(self.user_table, query.user), lookup(self.user_bias, query.user)
-        return at_every_moment(factors, query), at_every_moment(bias, query)
+        return lookup(self.user_table, query.user), lookup(self.user_bias, query.user)
 
     def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
         """Factors [..., C, D] and biases [..., C, 1]."""
@@ -76,9 +75,12 @@ class NeuMF(PairModule):
 
     def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
         """GMF factors weighed by the output layer [B, D], and the MLP's first layer over the user [B, hidden[0]]."""
-        gmf = lookup(self.user_gmf, query.user) * self.gmf_output.T if self.gmf else None
-        first = self.first_user(lookup(self.user_mlp, query.user)) if self.mlp else None
-        return {name: at_every_moment(x, query) for name, x in (("gmf", gmf), ("first", first)) if x is not None}
+        side = {}
+        if self.gmf:
+            side["gmf"] = jnp.einsum("...d,dk->...d", lookup(self.user_gmf, query.user), self.gmf_output)
+        if self.mlp:
+            side["first"] = self.first_user(lookup(self.user_mlp, query.user))
+        return side
 
     def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
         """GMF factors [..., C, D], and the MLP's first layer over the item [..., C, hidden[0]]."""

@@ -69,7 +69,7 @@ class NeuralModel:
         """Parameters and batch statistics drawn from `key`."""
         one = jnp.zeros(1, jnp.int32)
         row = jnp.full((1, self.history_length), -1, jnp.int32)
-        query = Query(one, one, one, one.astype(jnp.float32), row, row, row == -1)
+        query = Query(one, one, one, one.astype(jnp.float32), row, row, row + 1)
         return dict(self.module.init(jnp.asarray(key), catalogue, query, (one[None],), method="forward"))
 
     def forward(
@@ -137,13 +137,6 @@ class PairModule(nn.Module):
     def finish(self, pairs: Array, weight: Array | None = None, train: bool = False) -> Array:
         """From pairs [..., C, K] to scores [..., C]; by default the sum over K."""
         return pairs.sum(-1)
-
-
-def at_every_moment(rows: Array, query: Query) -> Array:
-    """Rows [B, D] of users, repeated at every position [B, L, D] where the query is a window."""
-    if query.minute.ndim == 1:
-        return rows
-    return jnp.broadcast_to(rows[:, None], (*query.minute.shape, rows.shape[-1]))
 
 
 def link(kind: str, scores: Array) -> Array:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ancf_jax.types import Array
 
+QUERY_BLOCK = 64
 GAPS = 20  # buckets of time gaps: the last begins at a year
 
 
@@ -27,15 +28,33 @@ def attend(q_BxQxHxD: Array, k_BxLxHxD: Array, v_BxLxHxD: Array, bias: Array, ma
     scale = q_BxQxHxD.shape[-1] ** -0.5
     logits = jnp.einsum("...qhd,...lhd->...hql", q_BxQxHxD * scale, k_BxLxHxD) + bias
     logits = jnp.where(mask, logits, -1e30)
-    weights = jnp.where(mask, jax.nn.softmax(logits, axis=-1), 0.0)
+    weights = jnp.where(mask.any(-1, keepdims=True), jax.nn.softmax(logits, axis=-1), 0.0)
     return jnp.einsum("...hql,...lhd->...qhd", weights, v_BxLxHxD), weights
 
 
-def causal_mask(mask: Array) -> Array:
-    """bool [B, 1, L, L]: position q may look at the tokens l <= q that are no padding (`mask` [B, L])."""
-    length = mask.shape[-1]
-    order = jnp.arange(length)
-    return (order[:, None] >= order[None, :])[None, None] & mask[:, None, None, :]
+def attend_backwards(q: Array, k: Array, v: Array, bias: Array, mask: Array) -> tuple[Array, Array]:
+    """`attend` where no query looks beyond its own place, the queries [B, Q, H, D] being the last Q of L tokens.
+
+    Blocks of queries meet the keys up to their end alone, which saves nearly half of the work of long histories.
+    """
+    queries, length = q.shape[-3], k.shape[-3]
+    mixed, weights = [], []
+    for begin in range(0, queries, QUERY_BLOCK):
+        rows = slice(begin, min(begin + QUERY_BLOCK, queries))
+        end = length - queries + rows.stop
+        part = attend(
+            q[..., rows, :, :], k[..., :end, :, :], v[..., :end, :, :], bias[..., rows, :end], mask[..., rows, :end]
+        )
+        mixed.append(part[0])
+        weights.append(jnp.pad(part[1], [(0, 0)] * (part[1].ndim - 1) + [(0, length - end)]))
+    return jnp.concatenate(mixed, -3), jnp.concatenate(weights, -2)
+
+
+def causal_mask(segment: Array) -> Array:
+    """bool [B, 1, L, L]: position q may look at the tokens l <= q of its own segment (`segment` [B, L], -1: padding)."""
+    order = jnp.arange(segment.shape[-1])
+    back = (order[:, None] >= order[None, :])[None]
+    return (back & (segment[:, :, None] == segment[:, None, :]) & (segment >= 0)[:, None, :])[:, None]
 
 
 def distance_bias(by_distance: Array) -> Array:
@@ -53,13 +72,15 @@ def gap_bucket(now: Array, then: Array) -> Array:
 
 
 class CausalBlock(nn.Module):
-    """x + MHA(LN(x)), then x + FFN(LN(x)): one pre-norm block that looks only backwards, [B, L, D] to the same.
+    """x + MHA(LN(x)), then x + FFN(LN(x)): one pre-norm block over tokens, [B, L, D] to [B, L or 1, D].
 
     Attention is biased by how many events lie between, and by the time `gap` [B, L, L] where there is a clock.
+    With `last` only the state of the last token is computed.
     """
 
     heads: int
     dropout: float
+    last: bool = False
 
     @nn.compact
     def __call__(self, x: Array, mask: Array, gap: Array | None, train: bool) -> Array:
@@ -68,30 +89,34 @@ class CausalBlock(nn.Module):
         if gap is not None:
             by_gap = self.param("gap_bias", nn.initializers.zeros, (GAPS, self.heads))
             bias = bias + jnp.moveaxis(by_gap[gap], -1, 1)
-        y = nn.LayerNorm()(x)
+        y, rows = nn.LayerNorm()(x), slice(-1 if self.last else 0, None)
         q, k, v = (
-            nn.DenseGeneral((self.heads, size // self.heads), use_bias=False, name=name)(y)
-            for name in ("query", "key", "value")
+            nn.DenseGeneral((self.heads, size // self.heads), use_bias=False, name=name)(tokens)
+            for name, tokens in (("query", y[..., rows, :]), ("key", y), ("value", y))
         )
-        y, weights = attend(q, k, v, bias, causal_mask(mask))
+        y, weights = attend_backwards(q, k, v, bias[..., rows, :], mask[..., rows, :])
         self.sow("intermediates", "weights", weights)
         y = nn.DenseGeneral(size, axis=(-2, -1), use_bias=False, name="out")(y)
-        x = x + nn.Dropout(self.dropout, deterministic=not train)(y)
+        x = x[..., rows, :] + nn.Dropout(self.dropout, deterministic=not train)(y)
         y = nn.gelu(nn.Dense(2 * size, name="widen")(nn.LayerNorm()(x)))
         y = nn.Dense(size, name="narrow")(nn.Dropout(self.dropout, deterministic=not train)(y))
         return x + nn.Dropout(self.dropout, deterministic=not train)(y)
 
 
 class CausalEncoder(nn.Module):
-    """Blocks of causal self-attention over tokens [B, L, D]; position t of the result knows tokens 0..t."""
+    """Blocks of self-attention over tokens [B, L, D]; a position knows what `mask` [B, 1, L, L] lets it see.
+
+    Returns the states [B, L, D], or [B, 1, D] with `last`: that of the last token alone.
+    """
 
     layers: int
     heads: int
     dropout: float
 
     @nn.compact
-    def __call__(self, x: Array, mask: Array, gap: Array | None, train: bool) -> Array:
+    def __call__(self, x: Array, mask: Array, gap: Array | None, train: bool, last: bool = False) -> Array:
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         for layer in range(self.layers):
-            x = CausalBlock(self.heads, self.dropout, name=f"block_{layer}")(x, mask, gap, train)
+            only = last and layer == self.layers - 1
+            x = CausalBlock(self.heads, self.dropout, only, name=f"block_{layer}")(x, mask, gap, train)
         return nn.LayerNorm()(x)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import Config
-from ancf_jax.data.histories import window_ends
+from ancf_jax.data.histories import pack_windows
 from ancf_jax.errors import NumericalError, UserError
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.training.optim import optimizer
@@ -38,7 +38,7 @@ class Trainer:
 
     Attributes:
         log: the training events, on the device.
-        examples: int32 [N] event numbers or window ends, see `steps.make_batch`.
+        examples: int32 [N] event numbers, or rows [R, L] of windows, see `steps.make_batch`.
         devices: how many local devices share a step.
     """
 
@@ -95,7 +95,7 @@ class Trainer:
         loss_sum = weight_sum = 0.0
         for begin in range(0, self.steps_per_epoch, chunk):
             count = min(chunk, self.steps_per_epoch - begin)
-            rows = np.full((self.devices, chunk, order.shape[2]), -1, np.int32)
+            rows = np.full((self.devices, chunk, *order.shape[2:]), -1, np.int32)
             rows[:, :count] = order[:, begin : begin + count]
             state, loss, weight = self.run(state, rows, np.int32(count), self.log, self.catalogue, key)
             loss_sum, weight_sum = loss_sum + float(loss), weight_sum + float(weight)
@@ -117,7 +117,7 @@ def trainer(
     devices = devices or device_count()
     items = catalogue.popularity.shape[0]
     examples = (
-        window_ends(np.asarray(log.start), model.history_length)
+        pack_windows(np.asarray(log.start), model.history_length)
         if model.unit == "window"
         else np.arange(len(log.item), dtype=np.int32)
     )
@@ -128,10 +128,10 @@ def trainer(
 
 
 def epoch_order(examples: np.ndarray, seed: int, epoch: int, steps: int, devices: int, batch_size: int) -> np.ndarray:
-    """Examples int32 [devices, steps, batch_size / devices] in the order of (seed, epoch), -1 padded.
+    """Examples int32 [devices, steps, batch_size / devices, ...] in the order of (seed, epoch), -1 padded.
 
     The rows of step s over all devices are the same whatever the number of devices.
     """
-    order = np.full(steps * batch_size, -1, np.int32)
+    order = np.full((steps * batch_size, *examples.shape[1:]), -1, np.int32)
     order[: len(examples)] = np.random.default_rng((seed, epoch)).permutation(examples)
-    return np.ascontiguousarray(order.reshape(steps, devices, -1).swapaxes(0, 1))
+    return np.ascontiguousarray(order.reshape(steps, devices, -1, *examples.shape[1:]).swapaxes(0, 1))

@@ -22,9 +22,10 @@ TRIES = 3  # draws per negative before one that is still seen gets weight 0
 
 
 def make_batch(model: NeuralModel, log: EventLog, examples: Array) -> Batch:
-    """The batch of examples [B]: event numbers, or ends of windows, by the model's unit; -1 is padding."""
-    gather = batch_of_windows if model.unit == "window" else batch_of_events
-    return gather(log, examples, model.history_length)
+    """The batch of examples [B]: event numbers, or [B, L] rows of windows, by the model's unit; -1 is padding."""
+    if model.unit == "window":
+        return batch_of_windows(log, examples)
+    return batch_of_events(log, examples, model.history_length)
 
 
 def draw_negatives(
@@ -85,7 +86,7 @@ def window_loss(
     positive, weight = (jnp.take_along_axis(x, chosen, axis=1) for x in (batch.positive, batch.weight))
     (mf, dual), stats = model.forward_window(variables, catalogue, batch.query, chosen, weight, keys[1])
     dual_sum = (losses.softmax(dual, positive) * weight).sum()
-    mf_sum = 0.0 if mf is None else (losses.softmax(mf, batch.positive) * batch.weight).sum()
+    mf_sum = 0.0 if mf is None else losses.product_softmax(*mf, batch.positive, batch.weight)
     return dual_sum + mf_sum, (dual_sum, weight.sum()), stats
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.data.histories import batch_of_events, batch_of_windows, query_after_log, window_ends
+from ancf_jax.data.histories import batch_of_events, batch_of_windows, pack_windows, query_after_log
 from ancf_jax.types import EventLog
 
 COUNTS = [3, 0, 7, 1, 5]  # events of each user
@@ -53,7 +53,7 @@ def history(user: int, end: int) -> tuple[list[int], list[int | None], list[bool
 def check_history(query, row: int, user: int, end: int) -> None:
     tokens, minutes, mask = history(user, end)
     np.testing.assert_array_equal(query.token[row], tokens)
-    np.testing.assert_array_equal(query.mask[row], mask)
+    np.testing.assert_array_equal(np.asarray(query.segment[row]) >= 0, mask)
     known = np.array([minute is not None for minute in minutes])
     np.testing.assert_array_equal(np.asarray(query.token_minute[row])[known], [m for m in minutes if m is not None])
 
@@ -77,33 +77,50 @@ def test_a_padded_event_has_no_weight():
 
 
 def test_a_window_holds_targets_and_the_token_before_each():
-    ends = window_ends(START, LENGTH)
-    batch = jax.jit(batch_of_windows, static_argnums=2)(LOG, ends, LENGTH)
-    assert batch.positive.shape == (len(ends), LENGTH)
-    for row, end in enumerate(ends):
-        user = int(np.searchsorted(START, end, "left")) - 1
-        assert int(batch.query.user[row]) == user
-        check_history(batch.query, row, user, int(end) - 1)
-        for position in range(LENGTH):
-            target = end - LENGTH + position
-            inside = target >= START[user]
-            assert float(batch.weight[row, position]) == inside
-            if inside:
-                found = (batch.positive, batch.value, batch.query.minute, batch.query.kind, batch.query.dwell)
-                expected = (100 + target, 0.5 + target, 1000 + target, 40 + target, target / 128)
-                assert [float(column[row, position]) for column in found] == list(map(float, expected))
+    rows = pack_windows(START, LENGTH)
+    batch = jax.jit(batch_of_windows)(LOG, rows)
+    assert batch.positive.shape == rows.shape
+    for target, *found in zip(
+        rows.ravel(),
+        *(np.ravel(x) for x in (batch.positive, batch.value, *batch.query[:4], batch.query.token, batch.weight)),
+        strict=True,
+    ):
+        user = int(np.searchsorted(START, target, "right")) - 1
+        token = -1 if target == START[user] else 100 + target - 1
+        expected = (100 + target, 0.5 + target, user, 1000 + target, 40 + target, target / 128, token, 1)
+        if target < 0:
+            assert found[-1] == 0
+        else:
+            assert [float(value) for value in found] == list(map(float, expected))
+    known = np.asarray(batch.query.token) >= 0
+    np.testing.assert_array_equal(
+        np.asarray(batch.query.token_minute)[known], np.asarray(batch.query.token)[known] + 900
+    )
 
 
-def test_a_padded_window_has_no_weight():
-    np.testing.assert_array_equal(batch_of_windows(LOG, jnp.array([-1, 3]), LENGTH).weight[0], np.zeros(LENGTH))
+def test_segments_are_runs_of_one_user():
+    """Events 0..2 are of user 0 and 3..9 of user 2: contiguous in the log, and yet two histories."""
+    rows = np.array([[0, 1, 2, 3, 4, -1], [8, 9, 3, 4, 5, 6], [-1] * 6])
+    found = np.asarray(batch_of_windows(LOG, rows).query.segment)
+    same = found[:, :, None] == found[:, None, :]
+    expected = [[0, 0, 0, 1, 1, -1], [0, 0, 1, 1, 1, 1], [-1] * 6]
+    np.testing.assert_array_equal(same, np.equal(np.array(expected)[:, :, None], np.array(expected)[:, None, :]))
+    np.testing.assert_array_equal(found < 0, rows < 0)
 
 
-def test_windows_cover_every_event_once():
-    ends = window_ends(START, LENGTH)
-    np.testing.assert_array_equal(np.sort(ends), [3, 6, 10, 11, 12, 16])
-    batch = batch_of_windows(LOG, ends, LENGTH)
-    targets = np.asarray(batch.positive)[np.asarray(batch.weight) > 0]
-    np.testing.assert_array_equal(np.sort(targets), 100 + np.arange(EVENTS))
+def test_packing_holds_every_event_once_in_runs_counted_from_the_last():
+    rows = pack_windows(START, LENGTH)
+    np.testing.assert_array_equal(np.sort(rows[rows >= 0]), np.arange(EVENTS))
+    assert rows.shape == (4, LENGTH)  # 16 events: nothing is padded
+    runs = {tuple(run.tolist()) for row in rows for run in np.split(row, np.flatnonzero(np.diff(row) != 1) + 1)}
+    assert {(6, 7, 8, 9), (3, 4, 5), (12, 13, 14, 15), (0, 1, 2)} <= runs
+
+
+def test_packing_wastes_little():
+    counts = np.random.default_rng(0).geometric(1 / 29, 499)
+    rows = pack_windows(np.cumsum([0, *counts]).astype(np.int32), 53)
+    np.testing.assert_array_equal(np.sort(rows[rows >= 0]), np.arange(counts.sum()))
+    assert (rows < 0).mean() < 0.01
 
 
 def test_after_the_log_everything_is_history():
@@ -118,14 +135,19 @@ def test_after_the_log_everything_is_history():
     np.testing.assert_array_equal(query.dwell, np.where(last < 0, 0, np.float32(last / 64)))
 
 
-@pytest.mark.parametrize("gather", [batch_of_events, batch_of_windows])
-def test_nothing_of_later_events_or_other_users_is_in_a_batch(gather):
+@pytest.mark.parametrize("unit", ["event", "window"])
+def test_nothing_of_later_events_or_other_users_is_in_a_batch(unit):
     """User 2 has the events 3..9. All else, and what comes at 7 and later, may be anything."""
-    example = jnp.array([7])  # event 7 from events 3..6; or the window that ends with event 6
     event = np.arange(EVENTS)
-    hidden = (event < 3) | (event >= (8 if gather is batch_of_events else 7))
+    hidden = (event < 3) | (event >= (8 if unit == "event" else 7))
     columns = {name: getattr(LOG, name) for name in ("item", "minute", "value", "kind", "prior_kind", "prior_dwell")}
     spoiled = LOG._replace(**{k: jnp.where(hidden, 9999, v).astype(v.dtype) for k, v in columns.items()})
-    one, other = gather(LOG, example, LENGTH), gather(spoiled, example, LENGTH)
+
+    def gather(log):  # event 7 from events 3..6; or the window of events 3..6
+        return (
+            batch_of_events(log, np.array([7]), LENGTH) if unit == "event" else batch_of_windows(log, event[None, 3:7])
+        )
+
+    one, other = gather(LOG), gather(spoiled)
     jax.tree.map(np.testing.assert_array_equal, one, other)
     assert (np.asarray(one.weight) > 0).any()

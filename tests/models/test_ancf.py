@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ancf_jax.data import dataset as data
-from ancf_jax.data.histories import batch_of_events, batch_of_windows, query_after_log, window_ends
+from ancf_jax.data.histories import batch_of_events, batch_of_windows, pack_windows, query_after_log
 from ancf_jax.data.interactions import TRAIN
 from ancf_jax.models import build
 from ancf_jax.runs import build_model
@@ -190,8 +190,8 @@ def test_events_of_the_future_and_of_others_play_no_part(case):
 
 def test_a_window_looks_only_backwards(case):
     one = case(history="causal")
-    end = int(one.log.start[7]) + LENGTH + 3
-    query = batch_of_windows(one.log, jnp.array([end]), LENGTH).query
+    begin = int(one.log.start[7]) + 3
+    query = batch_of_windows(one.log, np.arange(begin, begin + LENGTH)[None]).query
     found = one.scores(query)[0]
     assert found.shape == (LENGTH, len(ITEMS))
     for position in range(LENGTH - 1):
@@ -201,19 +201,22 @@ def test_a_window_looks_only_backwards(case):
         assert moved.tolist() == later.tolist()
 
 
-def test_a_window_scores_as_its_events_do_one_by_one(case):
+def test_a_packed_row_scores_as_its_events_do_one_by_one(case):
     one = case(history="causal")
-    ends = window_ends(np.asarray(one.log.start), LENGTH)
-    windows = batch_of_windows(one.log, ends, LENGTH)
-    found, compared = one.scores(windows.query), 0
-    for row, end in enumerate(ends):
-        begins = bool(np.asarray(windows.query.token[row] < 0).any())  # the whole past lies within the window
-        positions = [t for t in range(LENGTH) if windows.weight[row, t] > 0 and (begins or t == LENGTH - 1)]
-        events = np.array([end - LENGTH + t for t in positions] + [0] * (LENGTH - len(positions)), np.int32)
+    rows = pack_windows(np.asarray(one.log.start), LENGTH)
+    batch = batch_of_windows(one.log, rows)
+    found, compared, shared = one.scores(batch.query), 0, 0
+    for row, targets in enumerate(rows):
+        segment = np.asarray(batch.query.segment[row])
+        first = np.array([np.flatnonzero(segment == s)[0] for s in segment])
+        whole = np.asarray(batch.query.token[row])[first] < 0  # the user's past lies within the row
+        positions = [t for t in range(LENGTH) if targets[t] >= 0 and whole[t]]
+        events = np.array([*targets[positions], *[0] * (LENGTH - len(positions))], np.int32)
         alone = one.scores(batch_of_events(one.log, events, LENGTH).query)
         np.testing.assert_allclose(found[row, positions], alone[: len(positions)], rtol=1e-4, atol=1e-4)
-        compared += len(positions)
+        compared, shared = compared + len(positions), shared + (len(set(segment[segment >= 0])) > 1)
     assert compared > 40
+    assert shared > 3
 
 
 @pytest.mark.parametrize("history", ["causal", "candidate"])
@@ -222,10 +225,11 @@ def test_masking_equals_dropping(case, history):
     one = case(history=history)
     event = int(one.log.start[7]) + 1  # one event and "nothing yet" are known: two slots of five
     query = batch_of_events(one.log, jnp.array([event]), LENGTH).query
-    assert query.mask.tolist() == [[False, False, False, True, True]]
+    assert query.segment.tolist() == [[-1, -1, -1, 0, 0]]
     found = one.scores(query)
     junk = query._replace(
-        token=jnp.where(query.mask, query.token, 17), token_minute=jnp.where(query.mask, query.token_minute, 5)
+        token=jnp.where(query.segment == 0, query.token, 17),
+        token_minute=jnp.where(query.segment == 0, query.token_minute, 5),
     )
     np.testing.assert_allclose(one.scores(junk), found, rtol=1e-5, atol=1e-5)
     short = case(history=history, history_length=2)
@@ -244,8 +248,7 @@ def test_masking_equals_dropping(case, history):
 def test_training_windows_scores_what_ranking_scores(case, mf_path):
     """The dual output at the chosen positions is the model's score; the MF output is the score without the tower."""
     one = case(history="causal", mf_path=mf_path)
-    ends = window_ends(np.asarray(one.log.start), LENGTH)[:7]
-    query = batch_of_windows(one.log, ends, LENGTH).query
+    query = batch_of_windows(one.log, pack_windows(np.asarray(one.log.start), LENGTH)[:7]).query
     chosen = np.random.default_rng(0).permuted(np.tile(np.arange(LENGTH), (7, 1)), axis=1)[:, :2]
     module = one.model.module
     window = jax.jit(lambda *inputs: module.apply(*inputs, np.ones((7, 2), np.float32), method="forward_window"))
@@ -257,4 +260,5 @@ def test_training_windows_scores_what_ranking_scores(case, mf_path):
         return
     params = one.variables["params"]
     silent = params | {"mlp_output": jax.tree.map(np.zeros_like, params["mlp_output"])}
-    np.testing.assert_allclose(mf, one.scores(query, one.variables | {"params": silent}), rtol=1e-4, atol=1e-4)
+    scores = mf[0] @ mf[1].T + params["bias"][0]
+    np.testing.assert_allclose(scores, one.scores(query, one.variables | {"params": silent}), rtol=1e-4, atol=1e-4)

@@ -13,7 +13,7 @@ import pytest
 from ancf_jax.checkpoint import RunFolder
 from ancf_jax.config import Config, ModelName
 from ancf_jax.data import dataset as data
-from ancf_jax.data.histories import query_after_log
+from ancf_jax.data.histories import pack_windows, query_after_log
 from ancf_jax.data.interactions import TEST, VALIDATION
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.runs import build_model, load, make_ranker
@@ -94,9 +94,9 @@ def test_the_loss_falls(trained):
 
 
 def trained_steps(trained: Trained) -> int:
-    """Steps of one epoch: every training event (or window of 5) once."""
+    """Steps of one epoch: every training event (or packed row of 5) once."""
     events = np.bincount(trained.dataset.interactions.user[trained.dataset.part == 0])
-    examples = events.sum() if trained.model.unit == "event" else (-(-events // 5)).sum()
+    examples = events.sum() if trained.model.unit == "event" else len(pack_windows(np.cumsum([0, *events]), 5))
     return -(-int(examples) // BATCH)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from ancf_jax.modules.attention import attend, causal_mask, distance_bias
+from ancf_jax.modules.attention import CausalEncoder, attend, attend_backwards, causal_mask, distance_bias
 
 B, Q, L, H, D = 2, 3, 5, 2, 7
 RNG = np.random.default_rng(0)
@@ -50,8 +51,30 @@ def test_a_query_without_keys_is_zero_and_has_finite_gradients():
 
 
 def test_a_causal_mask_looks_back_and_never_at_padding():
-    found = causal_mask(jnp.array([[False, True, True]]))
-    np.testing.assert_array_equal(found, [[[[0, 0, 0], [0, 1, 0], [0, 1, 1]]]])
+    found = causal_mask(jnp.array([[-1, 0, 0, 4]]))
+    np.testing.assert_array_equal(found, [[[[0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]]]])
+
+
+@pytest.mark.parametrize("queries", [1, 67, 131])
+def test_attending_backwards_is_attending_with_a_mask(queries):
+    length, rng = 131, np.random.default_rng(1)
+    q, k, v = (rng.normal(size=(B, length, H, D)).astype(np.float32) for _ in range(3))
+    bias, rows = rng.normal(size=(1, H, length, length)).astype(np.float32), slice(length - queries, None)
+    mask = causal_mask(jnp.asarray(rng.integers(-1, 2, (B, length))))
+    expected = attend(q[:, rows], k, v, bias[:, :, rows], mask[:, :, rows])
+    found = attend_backwards(q[:, rows], k, v, bias[:, :, rows], mask[:, :, rows])
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_the_last_state_alone_is_the_last_of_all():
+    x, segment = RNG.normal(size=(B, L, 6)).astype(np.float32), jnp.array([[-1, 0, 0, 0, 0], [0] * L])
+    encoder = CausalEncoder(layers=2, heads=H, dropout=0.0)
+    inputs = x, causal_mask(segment), None, False
+    variables = encoder.init(jax.random.PRNGKey(0), *inputs)
+    last = encoder.apply(variables, *inputs, last=True)
+    assert last.shape == (B, 1, 6)
+    np.testing.assert_allclose(last[:, 0], encoder.apply(variables, *inputs)[:, -1], rtol=1e-4, atol=1e-5)
 
 
 def test_distance_bias_depends_on_how_far_back_a_key_lies():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -76,6 +77,24 @@ def test_gbce_lies_between_bce_and_the_unbiased_loss():
     for calibration, beta in ((1.0, alpha), (0.75, alpha * (0.75 * (1 - 1 / alpha) + 1 / alpha))):
         expected = -beta * np.log(sigmoid(SCORES[:, 0])) + negatives
         np.testing.assert_allclose(losses.gbce(SCORES, WEIGHT, ITEMS, calibration), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("at_once", [1, 3 * 11, 10**6])
+def test_softmax_of_products_is_the_softmax_of_the_scores_and_so_is_its_gradient(monkeypatch, at_once):
+    """Whatever number of rows is scored at once: 2, 3, and more than there are."""
+    monkeypatch.setattr(losses, "SCORES_AT_ONCE", at_once)
+    monkeypatch.setattr(losses, "MIN_ROWS", 2)
+    rows, items = RNG.normal(size=(5, 7, 3)), RNG.normal(size=(ITEMS, 3))
+    positive, weight = RNG.integers(0, ITEMS, (5, 7)), RNG.uniform(size=(5, 7))
+
+    def plain(rows, items):
+        return 1.7 * (losses.softmax(rows @ items.T, positive) * weight).sum()
+
+    def chunked(rows, items):
+        return 1.7 * losses.product_softmax(rows, items, positive, weight)
+
+    expected, found = (jax.value_and_grad(f, (0, 1))(rows, items) for f in (plain, chunked))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found, expected)
 
 
 RANKING = ["bce", "bpr", "sampled_softmax", "gbce"]

@@ -51,7 +51,9 @@ def test_an_event_has_negatives_of_its_own_that_its_user_never_had(shop):
 
 def test_windows_share_negatives_that_are_not_their_positive(shop):
     model, log = shop("ancf")
-    batch, (positive, negatives), weight = drawn(model, log, "sampled_softmax", [5, 9, -1])
+    batch, (positive, negatives), weight = drawn(
+        model, log, "sampled_softmax", [[1, 2, 3, 4, 5], [9, 7, 8, -1, -1], [-1] * 5]
+    )
     assert positive.shape == (3, 5, 1)
     assert negatives.shape == (17,)
     np.testing.assert_array_equal(weight[..., 1:], negatives[None, None] != np.asarray(batch.positive)[..., None])
