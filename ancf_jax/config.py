@@ -140,8 +140,8 @@ class ObjectiveConfig:
 class OptimConfig:
     """How parameters move."""
 
-    optimizer: Literal["sgd", "adam", "adamw", "adagrad"] = "adamw"
-    """Optax optimiser."""
+    optimizer: Literal["sgd", "adam", "adamw", "adagrad", "row_adagrad"] = "adamw"
+    """Optax optimiser; row_adagrad keeps one figure per row of a matrix instead of one per entry."""
     learning_rate: float = 0.003
     """Peak learning rate."""
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
@@ -169,6 +169,9 @@ class LoopConfig:
     """At most this many users, drawn once by seed, are ranked for the validation metric."""
     spread: Literal["pmap", "shard_map"] = "pmap"
     """How a step is spread over the local devices."""
+    tables: Literal["auto", "dense", "sparse", "divided"] = "auto"
+    """How tables of users and items are updated: whole (dense), or by the rows that a step touches (sparse), also
+    with the rows divided among the devices; auto updates by row the tables much longer than a step touches."""
     checkpoint_every: int = 1
     """Epochs between checkpoints."""
 

@@ -23,7 +23,7 @@ def build(config: Config, sizes: Sizes, clock: bool) -> NeuralModel | Baseline:
     if config.model == "ancf":
         network = config.network if clock else dataclasses.replace(config.network, temporal=())
         unit = "window" if network.history == "causal" else "event"
-        length = 1 if network.history == "none" else network.history_length
+        length = 0 if network.history == "none" else network.history_length
         link = "identity" if config.objective.loss == "mse" else "sigmoid"
         return NeuralModel(Ancf(network, sizes), unit, link, length, dual=unit == "window" and network.mlp_path)
     net = config.network

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -47,6 +47,7 @@ class Ancf(PairModule):
     parts, so the item side is precomputed once and the user side once per query.
     """
 
+    TABLES: ClassVar[dict[str, str]] = {f"{of}_{path}": of for of in ("user", "item") for path in ("mf", "mlp")}
     network: NetworkConfig
     sizes: Sizes
 

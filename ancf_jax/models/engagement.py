@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ class Engagement(PairModule):
     compressed dwell. The event's own traces are its label and never an input.
     """
 
+    TABLES: ClassVar[dict[str, str]] = {"user_table": "user", "product_table": "item"}
     sizes: Sizes
     size: int = 32
     hidden: tuple[int, ...] = (64, 32)

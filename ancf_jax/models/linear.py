@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 
@@ -18,6 +18,7 @@ class Linear(PairModule):
     same ranking. It is the floor that other models are measured against.
     """
 
+    TABLES: ClassVar[dict[str, str]] = {"user_table": "user", "item_table": "item"}
     sizes: Sizes
     size: int
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ SMALL = nn.initializers.normal(0.01)  # the paper's initialisation of embeddings
 class MatrixFactorisation(PairModule):
     """score = u . i + b_u + b_i + b: the dot product with biases (Koren et al. 2009; Rendle et al. 2020)."""
 
+    TABLES: ClassVar[dict[str, str]] = {f"{of}_{what}": of for of in ("user", "item") for what in ("table", "bias")}
     sizes: Sizes
     size: int
 
@@ -50,6 +51,7 @@ class NeuMF(PairModule):
     are the paper's two parts.
     """
 
+    TABLES: ClassVar[dict[str, str]] = {f"{of}_{path}": of for of in ("user", "item") for path in ("gmf", "mlp")}
     sizes: Sizes
     size: int
     mlp_size: int

@@ -6,15 +6,16 @@ computed once per catalogue and the user side once per query; only the coupling 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.types import Array, Catalogue, EventLog, Query, Variables
+from ancf_jax.types import Array, Catalogue, EventLog, Query, Sizes, Variables
 
 Progress = Callable[[str, int, int], None]
 Groups = tuple[Array, ...]  # candidates int32, each [C] shared by the batch or [..., C] of their own
@@ -62,8 +63,22 @@ class NeuralModel:
     module: nn.Module
     unit: Literal["event", "window"] = "event"
     link: Literal["sigmoid", "identity"] = "sigmoid"
-    history_length: int = 1
+    history_length: int = 0
     dual: bool = False
+
+    @property
+    def sizes(self) -> Sizes:
+        """The numbers of users, items and feature values."""
+        return self.module.sizes  # pyrefly: ignore
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """The parameters with a row per "user" or per "item"."""
+        return self.module.TABLES  # pyrefly: ignore
+
+    def resized(self, sizes: Sizes) -> NeuralModel:
+        """The same model for tables of other lengths."""
+        return dataclasses.replace(self, module=self.module.clone(sizes=sizes))
 
     def init(self, key: Array, catalogue: Catalogue) -> Variables:
         """Parameters and batch statistics drawn from `key`."""
@@ -109,6 +124,8 @@ class PairModule(nn.Module):
     Coupling stands apart from finishing so that positives and shared negatives, coupled in their
     own shapes, pass batch normalisation as one batch.
     """
+
+    TABLES: ClassVar[dict[str, str]] = {}  # parameters with a row per "user" or "item"
 
     def forward(
         self, catalogue: Catalogue, query: Query, groups: Groups, weight: Array | None = None, train: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+import pandas as pd
 from matplotlib.figure import Figure
 
 
@@ -13,22 +13,14 @@ def draw_curves(rows: list[dict[str, Any]], path: Path) -> None:
     """Training and validation loss, and the validation metrics, against the epoch, as a PNG at `path`."""
     if not rows:
         return
-    names = [name for name in rows[0] if name not in ("epoch", "train_loss", "validation_loss")]
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    losses, metrics = figure.subplots(1, 2)
-    _lines(losses, rows, ["train_loss", "validation_loss"], "loss")
-    _lines(metrics, rows, names, "validation metric")
+    table = pd.DataFrame(rows, dtype=float).set_index("epoch").dropna(axis=1, how="all")
+    losses = table.columns.intersection(["train_loss", "validation_loss"])
+    figure, panels = Figure(figsize=(10, 4), layout="constrained"), (losses, table.columns.difference(losses))
+    for axes, names, label in zip(figure.subplots(1, 2), panels, ("loss", "validation metric"), strict=True):
+        for name in names:
+            axes.plot(table[name].dropna(), marker=".", label=name)
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.grid(alpha=0.3)
+        if len(names):
+            axes.legend()
     figure.savefig(path, dpi=110)
-
-
-def _lines(axes: Any, rows: list[dict[str, Any]], names: list[str], label: str) -> None:
-    for name in names:
-        points = [(row["epoch"], row[name]) for row in rows if row.get(name) is not None]
-        if points:
-            axes.plot(*zip(*points, strict=True), marker=".", label=name.removeprefix("validation_"))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(label)
-    axes.grid(alpha=0.3)
-    if axes.lines:
-        axes.legend()

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
-import jax
-
 from ancf_jax.checkpoint import RunFolder
 from ancf_jax.config import Config, validate
 from ancf_jax.data import dataset as data
@@ -85,13 +83,13 @@ def _train(run: RunFolder, config: Config, dataset: Dataset, model: NeuralModel,
     known = known_parts(VALIDATION)
     made = trainer(config, model, data.event_log(dataset, known), data.catalogue(dataset))
     validator = Validator(config, model, dataset, make_ranker(dataset, model, {}, known))
-    restored = run.restore_latest(jax.eval_shape(made.initial_state))
+    restored = run.restore_latest(made.shapes)
     state, epoch, progress = made.initial_state(), 0, Progress(-math.inf, 0)
     if restored is not None:
         state, epoch, progress = made.place(restored.state), restored.epoch, Progress(**restored.progress)
         view.say(f"resuming after epoch {epoch}")
     else:
-        start = {"epoch": 0} | _named(validator.judge({"params": state.params, "batch_stats": state.batch_stats}))
+        start = {"epoch": 0} | _named(validator.judge(made.variables(state)))
         run.append_metrics(start)
         view.say(describe_epoch(start, better=False))
     with _signals(config.run) as check:
@@ -100,7 +98,7 @@ def _train(run: RunFolder, config: Config, dataset: Dataset, model: NeuralModel,
             epoch += 1
             progress = _record(run, made, validator, state, epoch, train_loss, progress, view)
     if epoch == 0:
-        run.save(0, state, {}, math.nan, progress._asdict(), final=True)
+        run.save(0, made.portable(state), {}, math.nan, progress._asdict(), final=True)
     elif _given_up(config, progress):
         view.say(f"stopped after epoch {epoch}: no better validation in {config.loop.patience} epochs")
     draw_curves(run.read_metrics(), run.path / "curves.png")
@@ -140,7 +138,7 @@ def _record(
     view: View,
 ) -> Progress:
     """Validates, writes the row, the curves and the checkpoint of an epoch; returns the new progress."""
-    found = validator.judge({"params": state.params, "batch_stats": state.batch_stats})
+    found = validator.judge(made.variables(state))
     score = validator.score(found)
     better = score > progress.best
     progress = Progress(score, 0) if better else Progress(progress.best, progress.since + 1)
@@ -149,7 +147,7 @@ def _record(
     view.say(describe_epoch(row, better))
     due = epoch % made.config.loop.checkpoint_every == 0 or epoch == made.config.epochs or better
     if due or _given_up(made.config, progress):
-        run.save(epoch, state, found, score, progress._asdict(), final=epoch == made.config.epochs)
+        run.save(epoch, made.portable(state), found, score, progress._asdict(), final=epoch == made.config.epochs)
         draw_curves(run.read_metrics(), run.path / "curves.png")
     return progress
 

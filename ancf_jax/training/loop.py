@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -17,14 +17,15 @@ from ancf_jax.data.histories import pack_windows
 from ancf_jax.errors import NumericalError, UserError
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.training.optim import optimizer
-from ancf_jax.training.parallel import device_count, replicate, spread
-from ancf_jax.training.steps import many_steps, training_step
-from ancf_jax.types import Catalogue, EventLog, TrainState
+from ancf_jax.training.parallel import device_count, fetch, lay, sharding, spread
+from ancf_jax.training.steps import Step, many_steps
+from ancf_jax.training.tables import kinds_of, sparse_kinds
+from ancf_jax.types import Array, Catalogue, EventLog, TrainState, Variables
 
 CHUNKS_PER_EPOCH = 20  # how often the host hears from the device
 
 
-class Step(NamedTuple):
+class Reached(NamedTuple):
     """Progress within an epoch."""
 
     done: int
@@ -51,11 +52,33 @@ class Trainer:
     devices: int
 
     @cached_property
+    def step(self) -> Step:
+        """One step on one device."""
+        kinds = sparse_kinds(self.model, self.config.loop.tables, self.config.objective.loss, self._touched)
+        transform = optimizer(self.config.optim, self.total_steps)
+        return Step(self.model, self.config.objective, transform, kinds, self.config.loop.tables == "divided")
+
+    @property
+    def _touched(self) -> dict[str, int]:
+        """Rows that a step touches at most."""
+        rows, negatives, length = self.batch_size, self.config.objective.negatives, self.model.history_length
+        if self.model.unit == "window":
+            return {"user": rows * length, "item": rows * length + negatives}
+        return {"user": rows, "item": rows * (1 + negatives + length)}
+
+    @cached_property
     def run(self) -> Callable[..., Any]:
         """The compiled program of many steps, spread over the devices."""
-        transform = optimizer(self.config.optim, self.total_steps)
-        step = partial(training_step, self.model, self.config.objective, transform, self.items)
-        return spread(many_steps(step), self.config.loop.spread, self.devices)
+        split, rest = self._split, (True, False, False, False, False)
+        return spread(
+            many_steps(self.step), self.config.loop.spread, (split, *rest), (split, False, False), self.devices
+        )
+
+    @cached_property
+    def _split(self) -> Any:
+        """Which leaves of the state are divided among devices."""
+        kinds = kinds_of(self.model, self.step.kinds, self.shapes)
+        return jax.tree.map(lambda kind: bool(kind) and self.step.divided, kinds)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -67,31 +90,61 @@ class Trainer:
         """Global batch size, rounded up to a multiple of the devices."""
         return -(-self.config.loop.batch_size // self.devices) * self.devices
 
-    def initial_state(self) -> TrainState:
-        """Parameters drawn from the seed, and a fresh optimiser."""
-        variables = jax.jit(self.model.init)(jax.random.PRNGKey(self.config.seed), self.catalogue)
+    def _fresh(self, catalogue: Catalogue) -> TrainState:
+        variables = self.model.init(jax.random.PRNGKey(self.config.seed), catalogue)
         params = variables["params"]
-        opt_state = optimizer(self.config.optim, self.total_steps).init(params)
-        state = TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), opt_state)
-        return self.place(state)
+        opt_state = self.step.optimizer.init(params)
+        return TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), opt_state)
+
+    def initial_state(self) -> TrainState:
+        """Parameters drawn from the seed, and a fresh optimiser, made where they will live."""
+        where = jax.tree.map(lambda flag: sharding(flag, self.devices), self._split)
+        return jax.jit(lambda catalogue: self._divide(self._fresh(catalogue)), out_shardings=where)(self.catalogue)
 
     def place(self, state: TrainState) -> TrainState:
-        """The state where the compiled program expects it; without this it would be compiled twice."""
-        return replicate(state, self.devices)
+        """A state as of `portable` where the compiled program expects it; elsewhere it would be compiled twice."""
+        return lay(self._divide(state), self._split, self.devices)
+
+    @cached_property
+    def shapes(self) -> TrainState:
+        """Shapes of a portable state."""
+        return jax.eval_shape(self._fresh, self.catalogue)
+
+    def variables(self, state: TrainState) -> Variables:
+        """What the model needs for scoring."""
+        found = self.portable(state)
+        return {"params": found.params, "batch_stats": found.batch_stats}
+
+    def portable(self, state: TrainState) -> TrainState:
+        """The state without a trace of how many devices there are."""
+
+        def one(flag: bool, x: Array, shape: Any) -> Array:
+            return fetch(x).reshape(-1, *x.shape[2:])[: shape.shape[0]] if flag else fetch(x)
+
+        return jax.tree.map(one, self._split, state, self.shapes)
+
+    def _divide(self, state: TrainState) -> TrainState:
+        """Divided tables [V, D] as [devices, V / devices, D], padded."""
+
+        def one(flag: bool, x: Array) -> Array:
+            padding = [(0, -len(x) % self.devices)] + [(0, 0)] * (x.ndim - 1) if flag else []
+            return jnp.pad(x, padding).reshape(self.devices, -1, *x.shape[1:]) if flag else x
+
+        return jax.tree.map(one, self._split, state)
 
     @property
     def total_steps(self) -> int:
         """Steps of the whole run."""
         return max(1, self.config.epochs * self.steps_per_epoch)
 
-    def epoch(self, state: TrainState, epoch: int) -> Iterator[tuple[TrainState, Step]]:
+    def epoch(self, state: TrainState, epoch: int) -> Iterator[tuple[TrainState, Reached]]:
         """Runs one epoch in chunks of steps and yields the state and the mean loss so far after each.
 
         Raises NumericalError as soon as the loss is not a number.
         """
         order = epoch_order(self.examples, self.config.seed, epoch, self.steps_per_epoch, self.devices, self.batch_size)
         chunk = -(-self.steps_per_epoch // CHUNKS_PER_EPOCH)
-        key = replicate(jax.random.PRNGKey(self.config.seed + 1), self.devices)
+        key = lay(jax.random.PRNGKey(self.config.seed + 1), devices=self.devices)
         loss_sum = weight_sum = 0.0
         for begin in range(0, self.steps_per_epoch, chunk):
             count = min(chunk, self.steps_per_epoch - begin)
@@ -100,7 +153,7 @@ class Trainer:
             state, loss, weight = self.run(state, rows, np.int32(count), self.log, self.catalogue, key)
             loss_sum, weight_sum = loss_sum + float(loss), weight_sum + float(weight)
             self._refuse_nan(loss_sum, epoch, begin + count)
-            yield state, Step(begin + count, self.steps_per_epoch, loss_sum / max(weight_sum, 1.0))
+            yield state, Reached(begin + count, self.steps_per_epoch, loss_sum / max(weight_sum, 1.0))
 
     def _refuse_nan(self, loss: float, epoch: int, step: int) -> None:
         if not math.isfinite(loss):
@@ -123,7 +176,7 @@ def trainer(
     )
     if not len(examples):
         raise UserError("there are no training events; give more data or a smaller --split.test")
-    log, catalogue = replicate((log, catalogue), devices)
+    log, catalogue = lay((log, catalogue), devices=devices)
     return Trainer(config, model, log, catalogue, items, examples, devices)
 
 

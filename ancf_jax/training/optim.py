@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 import optax
 
 from ancf_jax.config import OptimConfig
@@ -21,6 +25,21 @@ def learning_rate(optim: OptimConfig, steps: int) -> optax.Schedule:
     return optax.join_schedules([optax.linear_schedule(0.0, peak, max(1, warmup)), decay], [warmup])
 
 
+def row_adagrad(rate: optax.Schedule) -> optax.GradientTransformation:
+    """g / sqrt(0.1 + sum over steps of mean over the row of g^2): Adagrad with one figure per row of a matrix."""
+
+    def init(params: Any) -> Any:
+        return jax.tree.map(lambda p: jnp.full(p.shape[:1] + (1,) * (p.ndim - 1), 0.1, p.dtype), params)
+
+    def update(grads: Any, sums: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        means = jax.tree.map(lambda g: (g**2).mean(tuple(range(1, g.ndim)), keepdims=True), grads)
+        sums = jax.tree.map(jnp.add, sums, means)
+        return jax.tree.map(lambda g, s: g * jax.lax.rsqrt(s), grads, sums), sums
+
+    return optax.chain(optax.GradientTransformation(init, update), optax.scale_by_learning_rate(rate))
+
+
 def optimizer(optim: OptimConfig, steps: int) -> optax.GradientTransformation:
     """Clip by global norm, then the chosen optimiser over a run of `steps`."""
     rate = learning_rate(optim, steps)
@@ -30,5 +49,9 @@ def optimizer(optim: OptimConfig, steps: int) -> optax.GradientTransformation:
     else:
         if optim.weight_decay:
             parts.append(optax.add_decayed_weights(optim.weight_decay))
-        parts.append({"sgd": optax.sgd, "adam": optax.adam, "adagrad": optax.adagrad}[optim.optimizer](rate))
+        parts.append(
+            {"sgd": optax.sgd, "adam": optax.adam, "adagrad": optax.adagrad, "row_adagrad": row_adagrad}[
+                optim.optimizer
+            ](rate)
+        )
     return optax.chain(*parts)

@@ -1,4 +1,7 @@
-"""The only file that knows devices: one per-device function, spread over them at one place."""
+"""The only file that knows devices: one per-device function, spread over them at one place.
+
+With several processes (see `join`) the devices of all of them share a step.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ancf_jax.modules.heads import AXIS
@@ -15,58 +19,63 @@ from ancf_jax.types import Array
 
 
 def device_count() -> int:
-    """Number of local devices that a step is spread over."""
-    return jax.local_device_count()
+    """Number of devices, of all processes, that a step is spread over."""
+    return jax.device_count()
 
 
-def _mesh(devices: int | None) -> Mesh:
-    return Mesh(np.array(jax.local_devices()[:devices]), (AXIS,), axis_types=(AxisType.Auto,))
+def sharding(split: bool, devices: int | None = None) -> NamedSharding:
+    """Where an array lives: its leading axis along the devices with `split`, else whole on each."""
+    mesh = Mesh(np.array(jax.devices()[:devices]), (AXIS,), axis_types=(AxisType.Auto,))
+    return NamedSharding(mesh, PartitionSpec(AXIS) if split else PartitionSpec())
 
 
-def replicate(tree: Any, devices: int | None = None) -> Any:
-    """The same arrays on every device, where a spread function leaves its state too: nothing moves between calls."""
-    return jax.device_put(tree, NamedSharding(_mesh(devices), PartitionSpec()))
+def lay(tree: Any, split: Any = False, devices: int | None = None) -> Any:
+    """The same arrays where a spread function expects and leaves them: nothing moves between calls.
+
+    `split` is a prefix of `tree`, as for `spread`.
+    """
+    return _for_each(split, lambda x, flag: jax.device_put(x, sharding(flag, devices)), tree)
+
+
+def fetch(x: Array) -> Array:
+    """An array that this process has whole, from one that lives on the devices of all."""
+    if isinstance(x, np.ndarray) or x.is_fully_addressable:
+        return x
+    return multihost_utils.process_allgather(x, tiled=True)
 
 
 def spread(
-    function: Callable[..., Any], kind: Literal["pmap", "shard_map"], devices: int | None = None
+    function: Callable[..., Any],
+    kind: Literal["pmap", "shard_map"],
+    split: tuple[Any, ...],
+    split_out: tuple[Any, ...],
+    devices: int | None = None,
 ) -> Callable[..., Any]:
-    """`function(state, shard, *shared)` on every device, with the axis name "data" bound.
+    """`function` on every device, with the axis name "data" bound; the first argument's buffers are donated.
 
-    The state goes in and comes out without a replica axis, so that a checkpoint does not know how
-    many devices there were; its buffers are donated. `shard` has the device as leading axis.
-    Everything in `shared` is the same for all devices.
+    Each argument and result has a prefix tree of booleans in `split` and `split_out`: true where it has the device
+    as leading axis, which the function does not see; false where it is the same on all devices. So a state of
+    the latter kind does not know how many devices there were. Several processes need shard_map.
     """
-    if kind == "pmap":
-        return _pmap(function, jax.local_devices()[:devices])
-    mesh = _mesh(devices)
-    replicated, split = PartitionSpec(), PartitionSpec(AXIS)
+    if kind == "pmap" and jax.process_count() == 1:
+        axes, axes_out = (jax.tree.map(lambda flag: 0 if flag else None, flags) for flags in (split, split_out))
+        local = jax.local_devices()[:devices]
+        return jax.pmap(function, axis_name=AXIS, in_axes=axes, out_axes=axes_out, devices=local, donate_argnums=0)
 
-    def on_shard(state: Any, shard: Any, *shared: Any) -> Any:
-        return function(state, jax.tree.map(lambda x: x[0], shard), *shared)
+    def on_shard(*arguments: Any) -> Any:
+        found = function(*_for_each(split, lambda x, flag: x[0] if flag else x, arguments))
+        return _for_each(split_out, lambda x, flag: jnp.expand_dims(x, 0) if flag else x, found)
 
-    def call(state: Any, shard: Any, *shared: Any) -> Any:
-        specs = (replicated, split, *[replicated] * len(shared))
-        # Gradients and metrics are summed explicitly in the step, so replication is not re-checked.
-        mapped = jax.shard_map(on_shard, mesh=mesh, in_specs=specs, out_specs=replicated, check_vma=False)
-        return mapped(state, shard, *shared)
+    specs, specs_out = (jax.tree.map(lambda flag: sharding(flag).spec, flags) for flags in (split, split_out))
+    # Gradients and metrics are summed explicitly in the step, so replication is not re-checked.
+    mapped = jax.shard_map(
+        on_shard, mesh=sharding(True, devices).mesh, in_specs=specs, out_specs=specs_out, check_vma=False
+    )
+    return jax.jit(mapped, donate_argnums=0)
 
-    return jax.jit(call, donate_argnums=0)
 
-
-def _pmap(function: Callable[..., Any], devices: list[jax.Device]) -> Callable[..., Any]:
-    compiled: dict[int, Callable[..., Any]] = {}
-
-    def call(state: Any, shard: Any, *shared: Any) -> Any:
-        count = len(shared)
-        if count not in compiled:
-            axes = (None, 0, *[None] * count)
-            compiled[count] = jax.pmap(
-                function, axis_name=AXIS, in_axes=axes, out_axes=None, devices=devices, donate_argnums=0
-            )
-        return compiled[count](state, shard, *shared)
-
-    return call
+def _for_each(split: Any, change: Callable[[Any, bool], Any], tree: Any) -> Any:
+    return jax.tree.map(lambda flag, part: jax.tree.map(lambda x: change(x, flag), part), split, tree)
 
 
 def local_share(rows: Array) -> Array:

@@ -23,21 +23,19 @@ def import_optuna() -> Any:
 
 
 def parse_space(config: Config, over: tuple[str, ...] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The Optuna distributions by field that `over` (else the default) asks for, and the place of `config` in each.
-
-    Raises UserError where a text is malformed, or leaves out the value in `config`.
-    """
+    """The Optuna distributions by field that `over` (else the default) asks for, and the place of `config` in each,
+    without which, or where a text is malformed, UserError is raised."""
     rate, size = config.optim.learning_rate, config.network.embedding_size
     sizes = ",".join(str(max(1, int(size * factor))) for factor in (0.25, 0.5, 1, 2))
+    default = (f"optim.learning_rate={rate / 10}:{rate * 10}:log", f"network.embedding_size={sizes}")
     space, start, known = {}, {}, flatten(config)
-    for text in over or (f"optim.learning_rate={rate / 10}:{rate * 10}:log", f"network.embedding_size={sizes}"):
-        name, _, spec = text.partition("=")
-        name = name.replace("-", "_")
+    for text, (field, _, spec) in ((text, text.partition("=")) for text in over or default):
+        name = field.replace("-", "_")
         if name not in known or name == "run":
             raise UserError(f'--tuning.over "{text}": "{name}" is no setting that can vary{nearest(name, known)}')
         try:
             space[name], start[name] = _axis(config, name, spec)
-        except (ValueError, KeyError):
+        except (ValueError, LookupError):
             forms = f"{name}=LOW:HIGH, {name}=LOW:HIGH:log or {name}=A,B"
             raise UserError(f'--tuning.over "{text}" is none of {forms} with {known[name]} included') from None
     return space, start
@@ -48,33 +46,31 @@ def _axis(config: Config, name: str, spec: str) -> tuple[Any, Any]:
     ends = re.fullmatch(f"{_NUMBER}:{_NUMBER}(:log)?", spec)
     if ends and hint in (int, float):
         kind = kinds.IntDistribution if hint is int else kinds.FloatDistribution
-        axis = kind(hint(ends[1]), hint(ends[2]), log=ends[3] is not None)
+        axis = kind(hint(ends[1]), hint(ends[2]), log=bool(ends[3]))
         tried, places = (axis.low, axis.high), [present] if axis.low <= present <= axis.high else []
     else:
         axis = kinds.CategoricalDistribution(list(dict.fromkeys(spec.split(","))))
         tried, places = axis.choices, [text for text in axis.choices if _read(hint, text) == present]
     for value in tried:
         validate(with_params(config, {name: value}))
-    if not places:
-        raise ValueError
     return axis, places[0]
 
 
 def with_params(config: Config, params: dict[str, Any]) -> Config:
     """`config` with the values that Optuna drew: numbers, and choices as text."""
-    read = {name: _read(_hint(config, name), v) if isinstance(v, str) else v for name, v in params.items()}
-    return override(config, read)
+    return override(config, {n: _read(_hint(config, n), v) if isinstance(v, str) else v for n, v in params.items()})
 
 
 def command_of(config: Config) -> str:
     """The command line that trains `config`."""
     words, default = ["python", "train.py", "--model", config.model], flatten(default_config(config.model))
     for name, value in flatten(config).items():
-        switch = _hint(config, name) is bool
+        if value == default[name]:
+            continue
         *group, field = name.replace("_", "-").split(".")
-        flag = "--" + ".".join([*group, f"no-{field}" if switch and not value else field])
+        switch = _hint(config, name) is bool
         values = () if switch else value if isinstance(value, tuple) else (value,)
-        words += [flag, *map(str, values)] if value != default[name] else []
+        words += ["--" + ".".join([*group, f"no-{field}" if switch and not value else field]), *map(str, values)]
     return shlex.join(words)
 
 

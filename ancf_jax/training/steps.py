@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from ancf_jax.models.protocol import Groups, NeuralModel
 from ancf_jax.modules.heads import AXIS
 from ancf_jax.objective import losses
 from ancf_jax.training.parallel import local_share
+from ancf_jax.training.tables import World, kinds_of, put, small_world, take
 from ancf_jax.types import Array, Batch, Catalogue, EventLog, TrainState
 
 TRIES = 3  # draws per negative before one that is still seen gets weight 0
@@ -75,13 +77,14 @@ def dual_positions(weight: Array, count: int, key: Array, sharded: bool) -> Arra
 
 
 def window_loss(
-    model: NeuralModel, objective: ObjectiveConfig, variables: Any, catalogue: Catalogue, batch: Batch, keys: Array
+    world: World, objective: ObjectiveConfig, variables: Any, weight: Array, keys: Array
 ) -> tuple[Array, tuple[Array, Array], Any]:
     """Full softmax of both outputs of `ancf`: the dual output at a few positions, the MF output at all.
 
     Every position counts alike in the sum, so that the few do not drown the many in noise. Returns the
     loss sum to minimise, (loss sum, weight) of the dual output to report, and the new batch statistics.
     """
+    model, catalogue, batch, *_ = world
     chosen = dual_positions(batch.weight, objective.dual_positions, keys[0], sharded=True)
     positive, weight = (jnp.take_along_axis(x, chosen, axis=1) for x in (batch.positive, batch.weight))
     (mf, dual), stats = model.forward_window(variables, catalogue, batch.query, chosen, weight, keys[1])
@@ -91,57 +94,65 @@ def window_loss(
 
 
 def candidate_loss(
-    model: NeuralModel,
-    objective: ObjectiveConfig,
-    variables: Any,
-    log: EventLog,
-    catalogue: Catalogue,
-    batch: Batch,
-    items: int,
-    keys: Array,
+    world: World, objective: ObjectiveConfig, variables: Any, weight: Array, keys: Array
 ) -> tuple[Array, tuple[Array, Array], Any]:
-    """The loss over each example's candidates; returns what `window_loss` does."""
-    groups, weight = draw_negatives(model, objective, log, batch, items, keys[0], sharded=True)
+    """The loss over each example's candidates, which have `weight` [..., C]; returns what `window_loss` does."""
+    model, catalogue, batch, groups, items, _ = world
     pair_weight = weight * batch.weight[..., None]
     scores, stats = model.forward(variables, catalogue, batch.query, groups, pair_weight, keys[1])
     loss = (example_loss(objective, batch, scores, weight, items) * batch.weight).sum()
     return loss, (loss, batch.weight.sum()), stats
 
 
-def training_step(
-    model: NeuralModel,
-    objective: ObjectiveConfig,
-    optimizer: optax.GradientTransformation,
-    items: int,
-    state: TrainState,
-    log: EventLog,
-    catalogue: Catalogue,
-    examples: Array,
-    key: Array,
-) -> tuple[TrainState, Array, Array]:
-    """One step on this device's examples [b]: the new state, and the loss sum and weight of all devices.
+@dataclass(frozen=True)
+class Step:
+    """One step on a device's share of the examples.
 
-    The loss is a local sum; gradients and weights are summed over devices and divided once, which is
-    exact for padded and unequal shards. Randomness is a function of `key` and the step number.
+    Attributes:
+        kinds: which tables, of "user" and "item", are updated by row; see `tables`.
+        divided: whether each device holds a share of the rows of these tables, instead of all.
     """
-    draw_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
-    keys = jnp.stack([draw_key, jax.random.fold_in(dropout_key, jax.lax.axis_index(AXIS))])
-    batch = make_batch(model, log, examples)
 
-    def local_sum(params: Any) -> tuple[Array, Any]:
-        variables = {"params": params, "batch_stats": state.batch_stats}
-        if model.dual and objective.loss == "softmax":
-            total, reported, stats = window_loss(model, objective, variables, catalogue, batch, keys)
-        else:
-            total, reported, stats = candidate_loss(model, objective, variables, log, catalogue, batch, items, keys)
-        return total, (reported, stats)
+    model: NeuralModel
+    objective: ObjectiveConfig
+    optimizer: optax.GradientTransformation
+    kinds: tuple[str, ...] = ()
+    divided: bool = False
 
-    (_, (reported, batch_stats)), grads = jax.value_and_grad(local_sum, has_aux=True)(state.params)
-    (loss, weight), total, grads = jax.lax.psum((reported, batch.weight.sum(), grads), AXIS)
-    grads = jax.tree.map(lambda g: g / jnp.maximum(total, 1.0), grads)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    return TrainState(state.step + 1, params, batch_stats, opt_state), loss, weight
+    def __call__(
+        self, state: TrainState, log: EventLog, catalogue: Catalogue, examples: Array, key: Array
+    ) -> tuple[TrainState, Array, Array]:
+        """The state after this device's examples [b], and the loss sum and weight of all devices.
+
+        The loss is a local sum; gradients and weights are summed over devices and divided once, which is
+        exact for padded and unequal shards. Randomness is a function of `key` and the step number.
+        """
+        draw_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
+        keys = jnp.stack([draw_key, jax.random.fold_in(dropout_key, jax.lax.axis_index(AXIS))])
+        batch, items = make_batch(self.model, log, examples), self.model.sizes.items
+        dual = self.model.dual and self.objective.loss == "softmax"
+        groups, weight = (), batch.weight
+        if not dual:
+            groups, weight = draw_negatives(self.model, self.objective, log, batch, items, draw_key, sharded=True)
+        world = small_world(self.model, self.kinds, catalogue, batch, groups)
+
+        def local_sum(params: Any) -> tuple[Array, Any]:
+            variables = {"params": params, "batch_stats": state.batch_stats}
+            total, reported, stats = (window_loss if dual else candidate_loss)(
+                world, self.objective, variables, weight, keys
+            )
+            return total, (reported, stats)
+
+        table_kinds = kinds_of(self.model, self.kinds, (state.params, state.opt_state))
+        params = take(table_kinds[0], state.params, world.rows, self.divided, whole=True)
+        moments = take(table_kinds[1], state.opt_state, world.rows, self.divided, whole=False)
+        (_, (reported, batch_stats)), grads = jax.value_and_grad(local_sum, has_aux=True)(params)
+        (loss, total_weight), total, grads = jax.lax.psum((reported, batch.weight.sum(), grads), AXIS)
+        grads = jax.tree.map(lambda g: g / jnp.maximum(total, 1.0), grads)
+        updates, moments = self.optimizer.update(grads, moments, params)
+        changed = optax.apply_updates(params, updates), moments
+        params, opt_state = put(table_kinds, (state.params, state.opt_state), changed, world.rows, self.divided)
+        return TrainState(state.step + 1, params, batch_stats, opt_state), loss, total_weight
 
 
 def many_steps(step: Callable[..., tuple[TrainState, Array, Array]]) -> Callable[..., Any]:

@@ -65,7 +65,7 @@ def latest(config: Config) -> tuple[int, list[bytes]]:
     log = data.event_log(dataset, data.known_parts(VALIDATION))
     made = trainer(config, build_model(config, dataset), log, data.catalogue(dataset))
     with RunFolder.create(config.run, config, resume=True, say=print) as run:
-        found = run.restore_latest(jax.eval_shape(made.initial_state))
+        found = run.restore_latest(made.shapes)
     assert found is not None
     return found.epoch, [jax.device_get(leaf).tobytes() for leaf in jax.tree.leaves(found.state)]
 

@@ -14,7 +14,7 @@ from ancf_jax.data.interactions import VALIDATION
 from ancf_jax.modules.heads import AXIS
 from ancf_jax.runs import build_model
 from ancf_jax.training.loop import trainer
-from ancf_jax.training.parallel import device_count, local_share, spread
+from ancf_jax.training.parallel import device_count, lay, local_share, spread
 
 EPOCHS, BATCH = 3, 8
 # With Adam the bias of a softmax, whose gradient is rounding error alone, would be scaled up to whole steps.
@@ -71,12 +71,16 @@ def test_however_a_step_is_spread_the_parameters_are_the_same(prepared, request)
 
 
 @pytest.mark.parametrize("kind", ["pmap", "shard_map"])
-def test_spread_splits_the_shard_and_repeats_the_rest(kind):
+def test_spread_splits_what_has_a_device_axis_and_repeats_the_rest(kind):
     def function(state, shard, shared):
         total = jax.lax.psum(shard.sum(), AXIS)
-        return state + total * shared, jax.lax.all_gather(local_share(jnp.arange(8)), AXIS)
+        divided = state["divided"] + jax.lax.axis_index(AXIS)
+        return {"whole": state["whole"] + total * shared, "divided": divided}, local_share(jnp.arange(8))
 
-    state, shares = spread(function, kind, 4)(jnp.float32(2.0), np.arange(4 * 3).reshape(4, 3), np.float32(10.0))
-    assert float(state) == 2.0 + 66 * 10.0
-    assert np.shape(state) == ()
-    np.testing.assert_array_equal(np.reshape(shares, (4, 2)), [[0, 1], [2, 3], [4, 5], [6, 7]])
+    flags = {"whole": False, "divided": True}
+    run = spread(function, kind, (flags, True, False), (flags, True), 4)
+    state = lay({"whole": np.float32(2.0), "divided": np.zeros((4, 3), np.int32)}, flags, 4)
+    state, shares = run(state, np.arange(4 * 3).reshape(4, 3), np.float32(10.0))
+    assert float(state["whole"]) == 2.0 + 66 * 10.0
+    np.testing.assert_array_equal(state["divided"], np.repeat(np.arange(4), 3).reshape(4, 3))
+    np.testing.assert_array_equal(shares, [[0, 1], [2, 3], [4, 5], [6, 7]])
