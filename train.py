@@ -11,6 +11,7 @@ from ancf_jax import cli
 from ancf_jax.config import Config, default_config
 from ancf_jax.report import report_on_test
 from ancf_jax.training.fit import fit
+from ancf_jax.training.parallel import is_first
 from ancf_jax.training.search import SearchConfig, search
 
 
@@ -36,6 +37,8 @@ def main(argv: list[str], screen: cli.Screen) -> None:
         print(f"{verdict}\ntrain the winner with: {winner}")
         return
     fitted = fit(command.config, command.resume, screen)
+    if not is_first():
+        return
 
     def progress(done: int, total: int) -> None:
         screen.progress("testing", done, total)

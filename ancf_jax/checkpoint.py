@@ -1,8 +1,7 @@
 """A run on disk: config.json, dataset/, checkpoints/N/ (the state after epoch N), metrics.jsonl and run.lock.
 
-Orbax writes a checkpoint at once or not at all: the leaves of the state (`state`) and a JSON record (`info`). It is
-read leaf by leaf through TensorStore, the storage under Orbax: that names a damaged leaf, and Orbax's own way
-aborts the process on an absurd shape.
+Orbax writes a checkpoint at once or not at all: the leaves of the state (`state`) and a JSON record (`info`). They are
+read through TensorStore, the storage under Orbax: that names a damaged leaf, and survives an absurd shape.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -30,6 +29,8 @@ from ancf_jax.errors import UserError
 FORMAT = 1
 KEPT = 2  # of the latest and of the best checkpoints each
 FREE = ("run", "epochs", "loop.patience", "loop.checkpoint_every", "loop.spread", "loop.validation_users")  # may change
+
+ALONE = ocp.options.MultiprocessingOptions(active_processes={0}, barrier_sync_key_prefix="run")  # others do not write
 
 Say = Callable[[str], None]
 Record = dict[str, Any]  # plain JSON
@@ -62,18 +63,17 @@ class SavedRun:
 
     def read_metrics(self) -> list[Record]:
         """The rows of metrics.jsonl; a line torn by a kill or a full disk is left out."""
-        rows = []
-        for line in self._metrics.read_text("utf-8", "replace").split("\n")[:-1] if self._metrics.exists() else []:
+        rows: list[Record] = []
+        for line in self._metrics.read_text("utf-8", "replace").split("\n")[:-1] if self._metrics.exists() else ():
             with contextlib.suppress(ValueError):
                 rows.append(json.loads(line))
         return rows
 
     def restore_best(self, template: Any, *, strict: bool = False) -> Restored:
-        """The checkpoint of highest score (the later of equals); NaN scores come last.
+        """The checkpoint of highest score (the later of equals; NaN is the lowest), damaged ones passed over and told.
 
-        `template` is a pytree whose leaves have `shape` and `dtype`; it may be a part of what was saved. A damaged
-        checkpoint is passed over with a message. Raises UserError where there is none or none is sound (`strict`: the
-        first is not), or it does not fit.
+        `template` is a pytree, maybe a part of the saved one, whose leaves have `shape` and `dtype`. Raises UserError
+        where there is no checkpoint, none is sound (`strict`: the first is not), or it does not fit.
         """
         found = self._restore(sorted(self.epochs(), key=self._rank, reverse=True), template, strict)
         if found is None:
@@ -89,17 +89,15 @@ class SavedRun:
     def _restore(self, epochs: list[int], template: Any, strict: bool) -> Restored | None:
         """The first of `epochs` that is sound; the damaged ones before it are told."""
         damaged: list[str] = []
-        for epoch in epochs:
+        for epoch in epochs[:1] if strict else epochs:
             try:
                 found = self._read(epoch, template)
             except _Damaged as error:
                 damaged.append(f"checkpoint {epoch} is damaged ({error})")
-                if strict:
-                    break
-            else:
-                for message in damaged:
-                    self._say(f"{message}; using {epoch}")
-                return found
+                continue
+            for message in damaged:
+                self._say(f"{message}; using {epoch}")
+            return found
         if damaged:
             raise UserError(f'"{self.path}" cannot be restored: {"; ".join(damaged)}; train in another --run')
         return None
@@ -110,12 +108,11 @@ class SavedRun:
         if self.data_digest and info["data"] not in ("", self.data_digest):
             raise UserError(f'"{self.path}" was made from other data; use the same, or another --run')
         for name, leaf in leaves.items():
-            saved = info["leaves"].get(name, {"dtype": "missing", "shape": ""})
-            found, expected = f"{saved['dtype']}{saved['shape']}", f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
-            if found != expected:
-                raise UserError(f"leaf {name} of checkpoint {epoch} is {found}, the model expects {expected}")
+            saved = "{dtype}{shape}".format(**info["leaves"].get(name, {"dtype": "missing", "shape": ""}))
+            if saved != (expected := f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"):
+                raise UserError(f"leaf {name} of checkpoint {epoch} is {saved}, the model expects {expected}")
         # A copy on the default device, free to move: as from `init`, on however many devices.
-        arrays = [jax.numpy.array(_read_leaf(folder / "state", name, **info["leaves"][name])) for name in leaves]
+        arrays = [jax.numpy.array(_read_leaf(folder / "state", name, info["leaves"][name])) for name in leaves]
         state = jax.tree.unflatten(jax.tree.structure(template), arrays)
         return Restored(state, epoch, info["metrics"], info["score"], info["progress"])
 
@@ -130,7 +127,7 @@ class RunFolder(SavedRun, contextlib.AbstractContextManager):
         """Starts a run in an empty folder, or with `resume` goes on with the one that is there.
 
         Raises UserError where another process trains there, a run is there without `resume`, settings other than
-        those in `FREE` differ from the saved ones, or the folder cannot be written.
+        `FREE` differ from the saved ones, or the folder cannot be written.
         """
         run = cls(Path(path).absolute(), config, say)
         with contextlib.ExitStack() as undo:
@@ -144,10 +141,7 @@ class RunFolder(SavedRun, contextlib.AbstractContextManager):
         self._lock.close()  # nothing is pending: every save is finished when it returns
 
     def restore_latest(self, template: Any, *, strict: bool = False) -> Restored | None:
-        """The newest sound checkpoint, None where there is none yet; arguments and errors as `restore_best`.
-
-        What is later than it (damaged checkpoints, rows of metrics.jsonl) goes, for training will write it anew.
-        """
+        """The newest sound checkpoint, None where there is none yet; all that is later goes; as `restore_best`."""
         found = self._restore(self.epochs()[::-1], template, strict)
         last = found.epoch if found else -1
         self._delete([epoch for epoch in self.epochs() if epoch > last])
@@ -161,8 +155,8 @@ class RunFolder(SavedRun, contextlib.AbstractContextManager):
     ) -> bool:
         """Writes the state (a pytree of arrays) after `epoch`, keeps the latest and the best two; says whether it did.
 
-        An epoch that is there stands. NaN counts as score -inf. `progress` is what training needs to go on. Where
-        writing fails, older checkpoints stay and a warning is said, or UserError raised if `final`.
+        An epoch that is there stands. NaN is score -inf. `progress` is what training needs to go on. Where writing
+        fails, older checkpoints stay and a warning is said, or UserError raised if `final`.
         """
         if epoch in self.epochs():
             return True
@@ -208,7 +202,8 @@ class RunFolder(SavedRun, contextlib.AbstractContextManager):
         args = ocp.args.Composite(state=ocp.args.StandardSave(host), info=record)
         logging.disable()  # Orbax's threads log a traceback for what is raised here anyway
         try:
-            with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as orbax:
+            handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=ALONE))
+            with ocp.Checkpointer(handler, multiprocessing_options=ALONE) as orbax:
                 orbax.save(self._checkpoints / str(epoch), args=args)
         finally:
             logging.disable(logging.NOTSET)
@@ -263,31 +258,34 @@ def _named_leaves(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(p, simple=True, separator="."): x for p, x in jax.tree.leaves_with_path(tree)}
 
 
-def _read_leaf(folder: Path, name: str, shape: list[int], dtype: str, digest: str) -> np.ndarray:
+@contextlib.contextmanager
+def _damaged(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _Damaged(f"{what}: {_reason(error)}") from None
+
+
+def _read_leaf(folder: Path, name: str, record: Record) -> np.ndarray:
     files = {"driver": "file", "path": f"{folder}/"}
     spec = {"driver": "zarr", "kvstore": {"driver": "ocdbt", "base": files, "path": f"{name}/"}}
-    try:
+    with _damaged(f"leaf {name}"):
         store = ts.open(spec | {"fill_missing_data_reads": False}, open=True, read=True).result()
-        chunk = store.chunk_layout.read_chunk.shape or ()
+        chunk, shape = store.chunk_layout.read_chunk.shape or (), record["shape"]
         if list(store.shape) != shape or any((c or 0) > s for c, s in zip(chunk, shape, strict=True)):
             raise ValueError(f"shape {store.shape} is not that of its record, {shape}")
-        array = store.read().result()
-        if _describe(array) != {"shape": shape, "dtype": dtype, "digest": digest}:
+        if _describe(array := store.read().result()) != record:
             raise ValueError("not what its digest says")
-    except (OSError, ValueError) as error:
-        raise _Damaged(f"leaf {name}: {_reason(error)}") from None
     return array
 
 
 def _read_info(folder: Path) -> Record:
     path = folder / "info" / "metadata"
-    try:
+    with _damaged(f"file {path}"):
         content = json.loads(path.read_bytes())
         info = content["record"]
         if _digest(_canonical(info)) != content["digest"]:
             raise ValueError("not what its digest says")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _Damaged(f"file {path}: {_reason(error)}") from None
     if info["format"] != FORMAT:
         raise UserError(f'"{folder}" has format {info["format"]}, expected {FORMAT}; use the version that wrote it')
     return info

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import pandas as pd
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ancf_jax.errors import UserError
@@ -21,47 +22,39 @@ Flags = TypeVar("Flags")
 
 
 class Screen:
-    """Progress and messages on standard error, so that standard output holds results alone.
-
-    With a terminal there is a progress bar; without one, messages only.
-    """
+    """Messages and, on a terminal, a progress bar on standard error; standard output holds results alone."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
-        self._title = ""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, TextColumn("{task.fields[note]}"), console=self.console, transient=True)
 
     def __enter__(self) -> Screen:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stop()
+    def _clear(self, *_: object) -> None:
+        for task in self._bar.task_ids:
+            self._bar.stop()
+            self._bar.remove_task(task)
+
+    __exit__ = _clear
 
     def say(self, message: str) -> None:
         """One line."""
-        self._stop()
+        self._clear()
         self.console.print(message, markup=False)
 
     def progress(self, title: str, done: int, total: int, note: str = "") -> None:
         """How far the work called `title` is; done == total takes the bar away."""
         if not self.console.is_terminal:
             return
-        if title != self._title:
-            self._stop()
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, TextColumn("{task.fields[note]}"), console=self.console, transient=True)
+        if [task.description for task in self._bar.tasks] != [title]:
+            self._clear()
+            self._bar.add_task(title, total=total, note=note)
             self._bar.start()
-            self._task, self._title = self._bar.add_task(title, total=total, note=note), title
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=done, note=note)
+        self._bar.update(self._bar.task_ids[0], completed=done, note=note)
         if done >= total:
-            self._stop()
-
-    def _stop(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-        self._bar, self._task, self._title = None, None, ""
+            self._clear()
 
 
 def parse(command: type[Flags], default: Flags | None, argv: Sequence[str], description: str) -> Flags:
@@ -79,46 +72,33 @@ def _spelled_out(argv: Sequence[str]) -> list[str]:
 
 
 def expand(argv: Sequence[str]) -> list[str]:
-    """`argv` with every @FILE replaced by the flags in FILE (a preset; # begins a comment).
-
-    Raises UserError where the file cannot be read.
-    """
+    """`argv` with every @FILE replaced by the flags in FILE (a preset; # begins a comment); UserError without one."""
     flags: list[str] = []
     for word in argv:
-        if not word.startswith("@"):
-            flags.append(word)
-            continue
         try:
-            text = Path(word[1:]).read_text(encoding="utf-8")
+            preset = Path(word[1:]).read_text(encoding="utf-8") if word.startswith("@") else None
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                f'the preset "{word[1:]}" cannot be read ({error}); give @ and the path of a text file'
-            ) from None
-        flags += shlex.split(text, comments=True)
+            raise UserError(f'the preset "{word[1:]}" cannot be read ({error}); pass @ and a text file') from None
+        flags += [word] if preset is None else shlex.split(preset, comments=True)
     return flags
 
 
 def flag_value(argv: Sequence[str], flag: str) -> str | None:
     """The last value given for `flag`, as `--flag VALUE` or `--flag=VALUE`; None where it is absent."""
-    value = None
-    for word, following in zip(argv, [*argv, None][1:], strict=True):
-        if word == flag:
-            value = following
-        elif word.startswith(f"{flag}="):
-            value = word.partition("=")[2]
-    return value
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(flag, nargs="?", dest="value")
+    return parser.parse_known_args(argv)[0].value
 
 
 def show(rows: list[dict[str, Any]], title: str = "") -> None:
     """Rows as a table on standard output; the first row's keys are the columns."""
     table = Table(title=title or None, title_justify="left")
     for name in rows[0]:
-        numeric = all(not isinstance(row.get(name), str) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        is_text = any(isinstance(row.get(name), str) for row in rows)
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(name)) for name in rows[0]))
-    width = None if sys.stdout.isatty() else 200
-    Console(width=width, highlight=False).print(table)
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -138,18 +118,15 @@ def run(main: Callable[[list[str], Screen], None]) -> None:
         with Screen() as screen:
             main(expand(sys.argv[1:]), screen)
             sys.stdout.flush()
-    except UserError as error:
-        _leave(f"error: {error}", error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output has gone (e.g. `| head`); nothing is left to say.
+        return
+    except BrokenPipeError:  # the reader of our output has gone (e.g. `| head`); nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        return
+    except UserError as error:
+        message, code = f"error: {error}", error.exit_code
     except KeyboardInterrupt:
-        _leave("stopped", 130)
+        message, code = "stopped", 130
     except MemoryError:
-        _leave("error: out of memory; lower --loop.batch-size or --network.history-length", 2)
-
-
-def _leave(message: str, code: int) -> None:
+        message, code = "error: out of memory; lower --loop.batch-size or --network.history-length", 2
     print(message, file=sys.stderr)
     sys.exit(code)

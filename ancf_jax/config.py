@@ -172,6 +172,10 @@ class LoopConfig:
     tables: Literal["auto", "dense", "sparse", "divided"] = "auto"
     """How tables of users and items are updated: whole (dense), or by the rows that a step touches (sparse), also
     with the rows divided among the devices; auto updates by row the tables much longer than a step touches."""
+    stream: int = 0
+    """About how many events a device holds at a time, for data that no device can hold; 0 for all."""
+    distributed: bool = False
+    """Train together with other processes that run the same command (several hosts)."""
     checkpoint_every: int = 1
     """Epochs between checkpoints."""
 
@@ -222,47 +226,25 @@ class Config:
 
 BASELINES = ("popularity", "most_bought", "ease", "ials")
 NCF_FAMILY: dict[str, Any] = {
-    "epochs": 12,
-    "network.embedding_size": 32,
-    "network.mlp_size": 32,
-    "network.hidden": (64, 32, 16),
-    "network.dropout": 0.0,
-    "network.history": "none",
-    "network.temporal": (),
-    "network.hierarchy": False,
-    "objective.loss": "bce",
-    "objective.negatives": 4,
-    "optim.optimizer": "adam",
-    "optim.learning_rate": 0.002,
-    "optim.weight_decay": 1e-6,
-    "optim.clip": 0.0,
-    "loop.batch_size": 2048,
-}
+    "epochs": 12, "loop.batch_size": 2048, "objective.loss": "bce", "objective.negatives": 4,
+    "network.embedding_size": 32, "network.mlp_size": 32, "network.hidden": (64, 32, 16), "network.dropout": 0.0,
+    "network.history": "none", "network.temporal": (), "network.hierarchy": False,
+    "optim.optimizer": "adam", "optim.learning_rate": 0.002, "optim.weight_decay": 1e-6, "optim.clip": 0.0,
+}  # fmt: skip
+_LINEAR: dict[str, Any] = {
+    "epochs": 10, "loop.batch_size": 8, "objective.loss": "mse", "objective.negatives": 0,
+    "optim.optimizer": "sgd", "optim.learning_rate": 0.01, "optim.schedule": "constant", "optim.weight_decay": 0.0,
+}  # fmt: skip
+_ENGAGEMENT: dict[str, Any] = {
+    "loop.batch_size": 1024, "objective.loss": "log_loss", "objective.negatives": 0,
+    "network.hidden": (64, 32), "optim.weight_decay": 1e-5,
+}  # fmt: skip
 MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
-    "linear": NCF_FAMILY
-    | {
-        "epochs": 10,
-        "objective.loss": "mse",
-        "objective.negatives": 0,
-        "optim.optimizer": "sgd",
-        "optim.weight_decay": 0.0,
-        "optim.learning_rate": 0.01,
-        "optim.schedule": "constant",
-        "loop.batch_size": 8,
-    },
-    "engagement": NCF_FAMILY
-    | {
-        "network.hidden": (64, 32),
-        "objective.loss": "log_loss",
-        "objective.negatives": 0,
-        "optim.weight_decay": 1e-5,
-        "loop.batch_size": 1024,
-    },
-    "mf": NCF_FAMILY,
-    "gmf": NCF_FAMILY,
-    "mlp": NCF_FAMILY,
-    "neumf": NCF_FAMILY,
-} | {name: {"epochs": 0} for name in BASELINES}
+    "linear": NCF_FAMILY | _LINEAR,
+    "engagement": NCF_FAMILY | _ENGAGEMENT,
+    **dict.fromkeys(("mf", "gmf", "mlp", "neumf"), NCF_FAMILY),
+    **{name: {"epochs": 0} for name in BASELINES},
+}
 
 
 def default_config(model: str) -> Config:
@@ -321,22 +303,19 @@ def from_json(text: str) -> Config:
 
 
 LIMITS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
-    ("0 or more", lambda x: x >= 0, ("epochs", "seed", "objective.negatives", "optim.weight_decay", "optim.clip")),
-    ("0 or more", lambda x: x >= 0, ("loop.patience", "table.dwell_gap_cap", "table.dwell_gap_drop")),
-    (
-        "1 or more",
-        lambda x: x >= 1,
-        ("loop.batch_size", "loop.checkpoint_every", "loop.validation_users", "objective.dual_positions"),
-    ),
-    ("1 or more", lambda x: x >= 1, ("network.embedding_size", "network.mlp_size", "network.hidden", "network.heads")),
-    ("1 or more", lambda x: x >= 1, ("network.layers", "network.history_length", "network.max_period")),
-    ("1 or more", lambda x: x >= 1, ("baseline.ials_size", "baseline.ials_sweeps")),
-    ("above 0", lambda x: x > 0, ("optim.learning_rate", "baseline.ease_l2", "baseline.ials_l2")),
-    ("above 0", lambda x: x > 0, ("baseline.ials_unobserved",)),
+    ("0 or more", lambda x: x >= 0, (
+        "epochs", "seed", "objective.negatives", "optim.weight_decay", "optim.clip",
+        "loop.patience", "loop.stream", "table.dwell_gap_cap", "table.dwell_gap_drop")),
+    ("1 or more", lambda x: x >= 1, (
+        "loop.batch_size", "loop.checkpoint_every", "loop.validation_users", "objective.dual_positions",
+        "network.embedding_size", "network.mlp_size", "network.hidden", "network.heads", "network.layers",
+        "network.history_length", "network.max_period", "baseline.ials_size", "baseline.ials_sweeps")),
+    ("above 0", lambda x: x > 0, (
+        "optim.learning_rate", "baseline.ease_l2", "baseline.ials_l2", "baseline.ials_unobserved")),
     ("from 0 to 1", lambda x: 0 <= x <= 1, ("objective.gbce_calibration",)),
     ("from 0 to below 1", lambda x: 0 <= x < 1, ("network.dropout", "optim.warmup_share")),
     ("above 0 and below 1", lambda x: 0 < x < 1, ("split.validation", "split.test")),
-)
+)  # fmt: skip
 
 
 def validate(config: Config) -> None:

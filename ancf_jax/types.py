@@ -38,6 +38,7 @@ class EventLog(NamedTuple):
     start: Array  # int32 [U + 1] the events of user u are start[u] .. start[u + 1] - 1
     seen_item: Array  # int32 [S] the distinct items of every user, ascending within a user
     seen_start: Array  # int32 [U + 1] offsets into `seen_item`
+    number: Array  # int32 [U] which of all users each one of the log is; `user` counts those of the log alone
 
 
 class Heldout(NamedTuple):
@@ -89,6 +90,7 @@ class Batch(NamedTuple):
     """A query with the candidates to score: the positive first, then negatives."""
 
     query: Query
+    row: Array  # int32, as `positive`: the user's place in the log
     positive: Array  # int32 [B], or [B, L] for windows
     value: Array  # float32, as `positive`: rating or engagement score of the event
     weight: Array  # float32, as `positive`: 0 for padding

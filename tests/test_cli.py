@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -146,6 +148,70 @@ def test_lists_for_programs(run, leave, tmp_path, ending):
     assert not list(tmp_path.glob(".*"))
 
 
+KILLED = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import recommend
+from ancf_jax import cli
+made = recommend.write_in_parts
+def killed(path, digest, parts, make, say):
+    made(path, digest, parts, lambda number: os.kill(os.getpid(), 9) if number == 2 else make(number), say)
+recommend.write_in_parts, recommend.USERS_PER_PART = killed, 3
+with cli.Screen() as screen:
+    recommend.main(sys.argv[2:], screen)
+"""
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_killed_scoring_goes_on_to_the_same_bytes(run, leave, tmp_path, monkeypatch, ending):
+    """Five parts; kill -9 within the third, then the same command, and one that asks for something else."""
+    monkeypatch.setattr(script("recommend"), "USERS_PER_PART", 3)
+    straight, path = tmp_path / f"straight.{ending}", tmp_path / f"lists.{ending}"
+    asked = ["--run", run, "--users", "all", "--top-n", 3, "--out"]
+    assert leave("recommend", *asked, straight)[0] == 0
+    path.write_text("what was there before")
+    words = [sys.executable, "-c", KILLED, REPOSITORY, *asked, path]
+    assert subprocess.run([str(word) for word in words], check=False).returncode == -9
+    assert path.read_text() == "what was there before"
+    folder = tmp_path / f"lists.{ending}.parts"
+    assert {part.name for part in folder.glob("[0-9]*")} == {"0.parquet", "1.parquet"}
+    copy = shutil.copytree(folder, tmp_path / f"other.{ending}.parts")
+    made, write = [], script("recommend").write_in_parts
+
+    def counted(path, digest, parts, make, say):
+        return write(path, digest, parts, lambda number: made.append(number) or make(number), say)
+
+    monkeypatch.setattr(script("recommend"), "write_in_parts", counted)
+    code, _, err = leave("recommend", *asked, path)
+    assert made == [2, 3, 4]
+    assert code == 0, err
+    assert "2 of 5 parts are there already" in err
+    assert path.read_bytes() == straight.read_bytes()
+    code, _, err = leave("recommend", *asked, tmp_path / f"other.{ending}", "--top-n", 2)
+    assert code == 0, err
+    assert "parts of another call; starting anew" in err
+    assert not folder.exists()
+    assert not copy.exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_share_without_users_is_refused(run, leave):
+    code, _, err = leave("recommend", "--run", run, "--shard", "1/14")
+    assert code == 2
+    assert "no user for --shard 1/14" in err
+
+
+def test_shards_make_up_the_whole(run, leave, tmp_path):
+    asked = ["recommend", "--run", run, "--top-n", 3, "--out", tmp_path / "lists.csv"]
+    for shard in ([], ["--shard", "1/3"], ["--shard", "2/3"], ["--shard", "3/3"]):
+        code, _, err = leave(*asked, *shard)
+        assert code == 0, err
+    whole = pd.read_csv(tmp_path / "lists.csv")
+    shares = [pd.read_csv(tmp_path / f"lists-{n}-of-3.csv") for n in (1, 2, 3)]
+    assert [share["user_id"].nunique() for share in shares] == [4, 4, 5]
+    pd.testing.assert_frame_equal(pd.concat(shares, ignore_index=True), whole, rtol=1e-5)
+
+
 def no_traceback(err: str) -> bool:
     return "Traceback" not in err
 
@@ -165,6 +231,8 @@ def no_traceback(err: str) -> bool:
         ("recommend", ["--run", "nowhere", "--users", "a"], 'no run in "nowhere"'),
         ("recommend", ["--run", "nowhere", "--out", "lists.xlsx"], ".parquet"),
         ("recommend", ["--run", "nowhere", "--at", "noon"], '--at "noon"'),
+        ("recommend", ["--run", "nowhere", "--shard", "4/3"], '--shard is "4/3"'),
+        ("recommend", ["--run", "nowhere", "--shard", "half"], '--shard is "half"'),
     ],
 )
 def test_what_is_wrong_is_said_with_exit_code_2(leave, tmp_path, monkeypatch, name, argv, words):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from ancf_jax.config import TableConfig
 from ancf_jax.data import columns
 from ancf_jax.data.interactions import Feature, Interactions
-from ancf_jax.data.tabular import Table, Texts
+from ancf_jax.data.tabular import Table, Texts, sha256
 from ancf_jax.errors import UserError
 
 COLUMNS = {"user": columns.ids, "item": columns.ids, "time": columns.times, "event": columns.kinds}
 COLUMNS |= {"clicked": columns.flags} | dict.fromkeys(("rating", "dwell", "hover", "quantity"), columns.numbers)
+FEATURES = {"item": "features", "user": "user_features"}  # the setting that lists the columns of features
 DEFAULTS = TableConfig()
 
 
@@ -23,10 +27,12 @@ DEFAULTS = TableConfig()
 class Entities:
     """What is known of R items or users besides their events; no id stands twice."""
 
-    ids: Texts = field(default_factory=lambda: pa.array([], pa.large_string()))
+    ids: Texts
     names: list[str] | None = None  # "" where a row has none
     features: dict[str, Feature] = field(default_factory=dict)  # with R rows
-    left_out: Counter[str] = field(default_factory=Counter)  # broken rows by reason
+
+
+NOTHING = Entities(pa.array([], pa.large_string()))
 
 
 def usable_events(table: Table, mapping: TableConfig) -> pa.Table:
@@ -48,26 +54,22 @@ def usable_events(table: Table, mapping: TableConfig) -> pa.Table:
 
 def gap_dwell(user: np.ndarray, micros: np.ndarray, cap: float, drop: float) -> np.ndarray:
     """Seconds from each event to its user's next one, at most `cap`; float32 [N], NaN for the last, or exactly `drop`."""
-    order = np.lexsort((micros, user))
-    gap = np.diff(micros[order]) / 1e6
-    unknown = (np.diff(user[order]) != 0) | ((drop > 0) & (np.abs(gap - drop) < 1e-6))
-    dwell = np.full(len(user), np.nan, np.float32)
-    dwell[order[:-1]] = np.where(unknown, np.nan, np.minimum(gap, cap))
-    return dwell
+    time = pd.Series(micros).sort_values(kind="stable")
+    gap = time.groupby(user[time.index]).diff(-1).sort_index() / -1e6
+    return gap.mask((drop > 0) & ((gap - drop).abs() < 1e-6)).clip(upper=cap).to_numpy(np.float32)
 
 
-def entities(table: Table, mapping: TableConfig, side: str, option: str) -> Entities:
-    """What a table of items or users (the `side`) tells; `option` is the setting that lists the columns of features."""
+def entities(table: Table, mapping: TableConfig, side: str) -> Entities:
+    """What a table of the `side` ("item" or "user") tells: ids, features and, of items, names."""
     ids = columns.ids(table, table.require(getattr(mapping, side), f"--table.{side}"), only_once=True)
+    option, kept, names = FEATURES[side], pa.array(table.keep), None
     asked = [column for column in getattr(mapping, option) if _is_asked(table, mapping, option, column)]
-    flag, kept = f"--table.{option.replace('_', '-')}", pa.array(table.keep)
+    flag = f"--table.{option.replace('_', '-')}"
     found = {column: columns.multi_valued(table, table.require(column, flag)) for column in asked}
-    features = {column: Feature(f.values, f.ids[table.keep]) for column, f in found.items()}
-    names = None
     if side == "item" and _is_asked(table, mapping, "name", mapping.name):
         told = columns.texts(table, table.require(mapping.name, "--table.name"))
         names = [name.strip()[:80] for name in told.filter(kept).to_pylist()]  # an array is as wide as its longest
-    return Entities(ids.filter(kept), names, features, table.left_out)
+    return Entities(ids.filter(kept), names, {name: Feature(f.values, f.ids[table.keep]) for name, f in found.items()})
 
 
 def _is_asked(table: Table, mapping: TableConfig, option: str, column: str) -> bool:
@@ -77,32 +79,30 @@ def _is_asked(table: Table, mapping: TableConfig, option: str, column: str) -> b
 
 def assemble(
     events: pa.Table,
-    *,
-    items: Entities | None = None,
-    users: Entities | None = None,
+    tables: Sequence[Table],
+    files: Sequence[Path] = (),
+    items: Entities = NOTHING,
+    users: Entities = NOTHING,
     whole_catalogue: bool = False,
-    left_out: Counter[str] | None = None,
-    digest: str = "",
 ) -> Interactions:
     """The log of N raw events, sorted by (user, time, input order) and coded by order of first appearance.
 
     `events` holds texts `user`, `item` and maybe `event` (its kind), `given_part`, signals, and `time`: a timestamp
     or int64 that only orders. Items without events are kept, unless they are most and not `whole_catalogue`.
+    All comes from `tables` and `files`: their broken rows are counted, their bytes make the digest.
     """
-    items, users, left_out = items or Entities(), users or Entities(), left_out or Counter()
     log = {name: events[name].to_numpy() for name in events.column_names if name not in ("user", "item", "event")}
     user_ids, log["user"], user_rows = _vocabulary(events["user"], users, 0)
     item_ids, log["item"], item_rows = _vocabulary(events["item"], items, np.inf if whole_catalogue else 2)
     event = events["event"] if "event" in events.column_names else pa.repeat(pa.scalar("interaction"), len(events))
     kinds, kind = columns.encode(event)
-    log["kind"] = kind.astype(np.int8)
-    unsold = Counter({"items without events": len(items.ids) - int((item_rows >= 0).sum())})
     order = np.lexsort((log.get("time", np.zeros(len(events))), log["user"]))
-    log = {name: column[order] for name, column in log.items()}
+    log = {name: column[order] for name, column in (log | {"kind": kind.astype(np.int8)}).items()}
     clock = "time" in log and log["time"].dtype.kind == "M"
     place = np.arange(len(order)) - np.searchsorted(log["user"], log["user"])  # in the user's history
     log["time"] = log["time"].astype("datetime64[s]").astype(np.int64) if clock else place
     names = np.array([*(items.names or [""] * len(items.ids)), ""])[item_rows]  # row -1 is the last
+    unsold = Counter({"items without events": len(items.ids) - int((item_rows >= 0).sum())})
     return Interactions(
         **log,
         clock=clock,
@@ -112,8 +112,8 @@ def assemble(
         kinds=tuple(kinds.tolist()),
         item_features=_aligned(items, item_rows),
         user_features=_aligned(users, user_rows),
-        left_out=dict(left_out + items.left_out + users.left_out + unsold),
-        digest=digest,
+        left_out=dict(sum((table.left_out for table in tables), +unsold)),
+        digest=sha256([*(table.path for table in tables), *files]),
     )
 
 

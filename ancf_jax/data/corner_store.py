@@ -4,10 +4,9 @@ No shopper and no purchase here is real. Every purchase is drawn, one after anot
 
     P(item | shopper, time, past) = softmax(appeal + taste + demand(time) + habit(past) + basket(past)),
 
-so the best possible ranking is known, and a result can be read as a share of it. `appeal` of a product holds for
-everybody; `taste` is a shopper's leanings, favourites and refusals; `demand` hour, weekday, season and launch;
-`habit` earlier purchases of the product, fading over weeks; `basket` what this visit holds: the product and its
-rivals less, what goes with them more. Views and traces follow from taste. `corner_store.toml` holds the shelves.
+so the best possible ranking is known. `appeal` holds for everybody; `taste` is a shopper's leanings, favourites and
+refusals; `demand` hour, weekday, season and launch; `habit` earlier purchases, fading over weeks; `basket` what this
+visit holds: the product and its rivals less, what goes with them more. `corner_store.toml` holds the shelves.
 """
 
 from __future__ import annotations
@@ -86,15 +85,10 @@ def _stock(rng: Generator, book: dict[str, Any], shoppers: int, days: int) -> Sh
     daily = _bumps(day, 365, seasonal) + np.array(weekly).T[(day + WEDNESDAY) % 7]
     launched = day[:, None] >= [book["launch_day"].get(name, 0) for name in names]
     refused = [[categories[m] in g["categories"] or name in g["products"] for name, _, m in rows] for g in groups]
-    return Shop(
-        names=np.array(names),
-        features={level: _feature([shelf[level] for shelf in shelves], places) for level in ("department", "category")},
-        appeal=appeal,
-        taste=_taste(rng, share, appeal, np.array(refused), [group["share"] for group in groups], shoppers),
-        hourly=(_bumps(quarter, 24, hourly) @ share.T).astype(np.float32),
-        daily=np.where(launched, daily @ share.T, -np.inf).astype(np.float32),
-        influence=influence.astype(np.float32),
-    )
+    features = {level: _feature([shelf[level] for shelf in shelves], places) for level in ("department", "category")}
+    taste = _taste(rng, share, appeal, np.array(refused), [group["share"] for group in groups], shoppers)
+    demand = _bumps(quarter, 24, hourly) @ share.T, np.where(launched, daily @ share.T, -np.inf)
+    return Shop(np.array(names), features, appeal, taste, *(x.astype(np.float32) for x in (*demand, influence)))
 
 
 def _feature(labels: list[str], places: np.ndarray) -> Feature:
@@ -107,12 +101,11 @@ def _feature(labels: list[str], places: np.ndarray) -> Feature:
 
 def _bumps(at: np.ndarray, period: int, shelves: list[list[list[float]]]) -> np.ndarray:
     """[len(at), S]: sum of height * exp(-(distance / width)^2 / 2) over a shelf's peaks, on a circle of `period`."""
-    demand = np.zeros((len(at), len(shelves)))
-    for shelf, peaks in enumerate(shelves):
-        for peak, width, height in peaks:
-            distance = (at - peak + period / 2) % period - period / 2
-            demand[:, shelf] += height * np.exp(-0.5 * (distance / width) ** 2)
-    return demand
+
+    def bump(peak: float, width: float, height: float) -> np.ndarray:
+        return height * np.exp(-0.5 * (((at - peak + period / 2) % period - period / 2) / width) ** 2)
+
+    return np.stack([sum((bump(*peak) for peak in peaks), np.zeros(len(at))) for peaks in shelves], 1)
 
 
 def _taste(
@@ -193,8 +186,8 @@ def _log(rng: Generator, shop: Shop, visits: Visits, bought: np.ndarray, viewed:
     clicked, dwell, hover = _traces(rng, shop, user, item)
     quantity = np.where(purchase, 1 + rng.binomial(3, 0.08, len(user)), np.nan)
     kind, order = np.where(purchase, 2, clicked), np.lexsort((time, user))
-    found = (user, item, time, kind, clicked, dwell, hover, quantity)
-    columns: dict[str, Any] = {n: c.astype(COLUMNS[n])[order] for n, c in zip(COLUMNS, found, strict=True)}
+    found = zip(COLUMNS.items(), (user, item, time, kind, clicked, dwell, hover, quantity), strict=True)
+    columns: dict[str, Any] = {name: column.astype(dtype)[order] for (name, dtype), column in found}
     return Interactions(
         **columns,
         clock=True,

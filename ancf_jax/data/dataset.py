@@ -35,26 +35,18 @@ class Dataset:
 
 
 def resolve(config: Config) -> Config:
-    """`config` with what its data and model imply: the run folder, and the corner store's own rules.
-
-    The corner store recommends what people buy again, and all models but `engagement` learn from its
-    purchases, unless --keep-seen and --split.events say otherwise.
-    """
+    """`config` with what its data and model imply: the run folder, and in the corner store, unless flags say otherwise,
+    that people buy again and that all models but `engagement` learn from purchases."""
     store = config.data == CORNER_STORE
     purchases = ("purchase",) if store and config.model != "engagement" else ()
-    return dataclasses.replace(
-        config,
-        run=config.run or f"runs/{Path(config.data).resolve().stem}-{config.model}",
-        keep_seen=store if config.keep_seen is None else config.keep_seen,
-        split=dataclasses.replace(config.split, events=config.split.events or purchases),
-    )
+    split = dataclasses.replace(config.split, events=config.split.events or purchases)
+    run = config.run or f"runs/{Path(config.data).resolve().stem}-{config.model}"
+    keep_seen = store if config.keep_seen is None else config.keep_seen
+    return dataclasses.replace(config, run=run, keep_seen=keep_seen, split=split)
 
 
 def build(config: Config) -> Dataset:
-    """Reads or simulates the events, selects, labels, splits and audits them.
-
-    Raises UserError where the data does not fit the model or a part of the split would be empty.
-    """
+    """Reads or simulates the events, selects, labels, splits and audits them; UserError where they do not do."""
     config = resolve(config)
     simulated, engagement = config.data == CORNER_STORE, config.model == "engagement"
     source, truth = corner_store.simulate(config.seed) if simulated else (readers.read(config), None)
@@ -63,19 +55,12 @@ def build(config: Config) -> Dataset:
     part = splits.assign(interactions, split, config.seed)
     seconds = [None if x is None else x[part == TRAIN] for x in (interactions.hover, interactions.dwell)]
     scales = fit_scales(*seconds) if _traces(interactions) else None
-    return Dataset(
-        interactions=interactions,
-        part=part,
-        audit=splits.audit(interactions, part, split.kind),
-        scales=scales,
-        value=_value(interactions, scales if engagement else None),
-        truth=_truth_of(truth, source, interactions, split),
-    )
+    value, audit = _value(interactions, scales if engagement else None), splits.audit(interactions, part, split.kind)
+    return Dataset(interactions, part, audit, scales, value, _truth_of(truth, source, interactions, split))
 
 
 def _traces(interactions: Interactions) -> list[np.ndarray]:
-    columns = (interactions.hover, interactions.dwell, interactions.clicked)
-    return [column for column in columns if column is not None]
+    return [x for x in (interactions.hover, interactions.dwell, interactions.clicked) if x is not None]
 
 
 def _labelled(interactions: Interactions, config: Config) -> Interactions:
@@ -83,10 +68,8 @@ def _labelled(interactions: Interactions, config: Config) -> Interactions:
     if config.model == "engagement":
         if not (traces := _traces(interactions)):
             names = f'"{config.table.hover}", "{config.table.dwell}" and "{config.table.clicked}"'
-            raise UserError(
-                f"the engagement model needs one of the columns {names}, but the data has none; map one with "
-                "--table.hover, --table.dwell or --table.clicked, or use --table.dwell-gap-cap"
-            )
+            remedy = "map one with --table.hover, --table.dwell or --table.clicked, or use --table.dwell-gap-cap"
+            raise UserError(f"the engagement model needs one of the columns {names}, but the data has none; {remedy}")
         interactions = splits.keep_events(interactions, ~np.all(np.isnan(traces), axis=0), "no_trace")
     elif config.objective.loss == "mse" and interactions.rating is not None:
         interactions = splits.keep_events(interactions, ~np.isnan(interactions.rating), "no_rating")
@@ -108,8 +91,7 @@ def _truth_of(truth: Truth | None, source: Interactions, kept: Interactions, spl
     speaks = split.kind == "leave_one_out" and split.events == ("purchase",) and split.duplicates == "keep"
     if truth is None or not speaks or split.min_item_events > 1:
         return None
-    rows = np.isin(source.users, kept.users)
-    return Truth(validation=truth.validation[rows], test=truth.test[rows])
+    return Truth(*(chance[np.isin(source.users, kept.users)] for chance in truth))
 
 
 def known_parts(part: int) -> tuple[int, ...]:
@@ -148,6 +130,7 @@ def event_log(dataset: Dataset, parts: tuple[int, ...]) -> EventLog:
         start=_offsets(user, users),
         seen_item=seen_item.astype(np.int32),
         seen_start=_offsets(seen_user, users),
+        number=np.arange(users, dtype=np.int32),
     )
 
 
@@ -159,13 +142,8 @@ def heldout(dataset: Dataset, part: int, limit: int | None = None, seed: int = 0
         event = event[np.isin(source.user[event], drawn)]
     event = event[~pd.Series(splits.pair_ids(source)[event]).duplicated().to_numpy()]
     user, place = np.unique(source.user[event], return_index=True)
-    return Heldout(
-        user=user,
-        minute=_minutes(source)[event[place]],
-        item=source.item[event],
-        value=dataset.value[event],
-        start=np.append(place, len(event)).astype(np.int32),
-    )
+    start = np.append(place, len(event)).astype(np.int32)
+    return Heldout(user, _minutes(source)[event[place]], source.item[event], dataset.value[event], start)
 
 
 def heldout_events(dataset: Dataset, part: int) -> HeldoutEvents:
@@ -178,23 +156,16 @@ def catalogue(dataset: Dataset) -> Catalogue:
     """Features of items and users, and the number of training events of every item."""
     source = dataset.interactions
     popularity = np.bincount(source.item[dataset.part == TRAIN], minlength=len(source.items))
-    return Catalogue(
-        item_features={name: feature.ids for name, feature in source.item_features.items()},
-        user_features={name: feature.ids for name, feature in source.user_features.items()},
-        popularity=popularity.astype(np.float32),
-    )
+    features: Any = ({n: f.ids for n, f in side.items()} for side in (source.item_features, source.user_features))
+    return Catalogue(*features, popularity=popularity.astype(np.float32))
 
 
 def sizes(dataset: Dataset) -> Sizes:
     """The numbers that fix the shapes of a model's parameters."""
     source = dataset.interactions
-    return Sizes(
-        users=len(source.users),
-        items=len(source.items),
-        kinds=len(source.kinds),
-        item_features=tuple((name, len(feature.values)) for name, feature in source.item_features.items()),
-        user_features=tuple((name, len(feature.values)) for name, feature in source.user_features.items()),
-    )
+    sides = (source.item_features, source.user_features)
+    of_items, of_users = (tuple((name, len(feature.values)) for name, feature in side.items()) for side in sides)
+    return Sizes(len(source.users), len(source.items), len(source.kinds), of_items, of_users)
 
 
 def save(dataset: Dataset, folder: Path) -> None:

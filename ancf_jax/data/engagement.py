@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 CLICK_WEIGHT, DWELL_WEIGHT, HOVER_WEIGHT = 0.4, 0.4, 0.2
 QUANTILE = 0.95  # of the positive training durations: longer ones count as full engagement
-_FIXED_POINT = 2.0**30
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,11 @@ class Scales:
 
 
 def fit_scales(hover: np.ndarray | None, dwell: np.ndarray | None) -> Scales:
-    """The 95 % quantile of the known positive durations [N] in seconds, 1 where there are none.
-
-    Give training events only: the scales are parameters learned from data.
-    """
-
-    def scale(seconds: np.ndarray | None) -> float:
-        known = seconds[seconds > 0] if seconds is not None else np.zeros(0)  # NaN is not above 0
-        return float(np.quantile(known, QUANTILE)) if known.size else 1.0
-
-    return Scales(hover=scale(hover), dwell=scale(dwell))
+    """The 95 % quantile of the known positive durations [N] of training events in seconds, 1 where there are none."""
+    known = [
+        np.zeros(0) if seconds is None else seconds[seconds > 0] for seconds in (hover, dwell)
+    ]  # NaN is not above 0
+    return Scales(*(float(np.quantile(seconds, QUANTILE)) if seconds.size else 1.0 for seconds in known))
 
 
 def compress_dwell(dwell: np.ndarray, scale: float) -> np.ndarray:
@@ -50,11 +45,9 @@ def engagement_score(
     dwell and hover seconds [N] after `compress_dwell` and clicked [N] 0 or 1. A trace that is NaN, or
     None for all events, is unknown and takes no part. NaN where no trace is known.
     """
-    columns = [
-        (CLICK_WEIGHT, clicked),
-        (DWELL_WEIGHT, None if dwell is None else compress_dwell(dwell, scales.dwell)),
-        (HOVER_WEIGHT, None if hover is None else compress_dwell(hover, scales.hover)),
-    ]
+    hover = None if hover is None else compress_dwell(hover, scales.hover)
+    dwell = None if dwell is None else compress_dwell(dwell, scales.dwell)
+    columns = ((CLICK_WEIGHT, clicked), (DWELL_WEIGHT, dwell), (HOVER_WEIGHT, hover))
     traces = [(weight, np.asarray(column, dtype=np.float64)) for weight, column in columns if column is not None]
     total = sum(weight * np.nan_to_num(column) for weight, column in traces)
     known = sum(weight * ~np.isnan(column) for weight, column in traces)
@@ -63,19 +56,13 @@ def engagement_score(
 
 
 def mean_dwell(user: np.ndarray, dwell01: np.ndarray) -> np.ndarray:
-    """Mean compressed dwell of the user's known dwells so far, float32 [N], 0 where none is known yet.
+    """Mean of the user's known compressed dwells so far, float32 [N], 0 where none is known yet; NaN is skipped.
 
-    Rows [N] are sorted by (user, time); NaN is skipped. Row e depends on no later row and on no other
-    user, to the last bit: the sums are integers.
+    Rows [N] are sorted by (user, time). Row e depends on no later row and on no other user, to the last bit.
     """
-    first = np.searchsorted(user, user)
-
-    def so_far(values: np.ndarray) -> np.ndarray:
-        total = np.cumsum(values)
-        return total - (total - values)[first]
-
-    total = so_far(np.rint(np.nan_to_num(dwell01).astype(np.float64) * _FIXED_POINT).astype(np.int64))
-    return (total / _FIXED_POINT / np.maximum(so_far(~np.isnan(dwell01) * 1), 1)).astype(np.float32)
+    known = pd.DataFrame({"sum": np.nan_to_num(dwell01).astype(float), "count": ~np.isnan(dwell01) * 1.0})
+    total = known.groupby(user).cumsum()
+    return (total["sum"] / total["count"].clip(lower=1)).to_numpy(np.float32)
 
 
 def previous(user: np.ndarray, column: np.ndarray, initial: int) -> np.ndarray:

@@ -29,8 +29,9 @@ def batch_of_events(log: EventLog, event: Array, length: int) -> Batch:
     place = jnp.maximum(event, 0)
     user, minute = log.user[place], log.minute[place]
     token, token_minute, segment = tokens_before(log, user, place, length)
-    query = Query(user, minute, log.prior_kind[place], log.prior_dwell[place], token, token_minute, segment)
-    return Batch(query, log.item[place], log.value[place], (event >= 0).astype(jnp.float32))
+    kind, dwell = log.prior_kind[place], log.prior_dwell[place]
+    query = Query(log.number[user], minute, kind, dwell, token, token_minute, segment)
+    return Batch(query, user, log.item[place], log.value[place], (event >= 0).astype(jnp.float32))
 
 
 def batch_of_windows(log: EventLog, target: Array) -> Batch:
@@ -45,8 +46,9 @@ def batch_of_windows(log: EventLog, target: Array) -> Batch:
     token, token_minute = jnp.where(known, log.item[before], -1), jnp.where(known, log.minute[before], 0)
     begins = (jnp.diff(target, axis=1, prepend=-2) != 1) | (jnp.diff(user, axis=1, prepend=-1) != 0)
     segment = jnp.where(target >= 0, jnp.cumsum(begins, axis=1), -1)
-    query = Query(user, log.minute[place], log.prior_kind[place], log.prior_dwell[place], token, token_minute, segment)
-    return Batch(query, log.item[place], log.value[place], (target >= 0).astype(jnp.float32))
+    kind, dwell = log.prior_kind[place], log.prior_dwell[place]
+    query = Query(log.number[user], log.minute[place], kind, dwell, token, token_minute, segment)
+    return Batch(query, user, log.item[place], log.value[place], (target >= 0).astype(jnp.float32))
 
 
 def query_after_log(log: EventLog, user: Array, minute: Array, length: int) -> Query:

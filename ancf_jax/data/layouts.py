@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import Counter
 from itertools import chain, zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ancf_jax.config import Config, TableConfig
 from ancf_jax.data import columns
-from ancf_jax.data.assemble import COLUMNS, Entities, assemble, entities, usable_events
+from ancf_jax.data.assemble import COLUMNS, NOTHING, Entities, assemble, entities, usable_events
 from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Interactions
-from ancf_jax.data.tabular import DELIMITERS, Table, read_csv, read_table, read_text, sha256
+from ancf_jax.data.tabular import DELIMITERS, Table, read_csv, read_table, read_text
 from ancf_jax.errors import UserError
 
 NCF_ENDS = (".train.rating", ".test.rating", ".test.negative")
@@ -24,19 +23,17 @@ _GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
     "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
 )  # fmt: skip
-_AGES = ("under 18", "18-24", "25-34", "35-44", "45-49", "50-55", "56+")  # the groups of MovieLens 1M
-_AGE_STARTS = (18, 25, 35, 45, 50, 56)
 _RATINGS = ("userId", "movieId", "rating", "timestamp")
 _MOVIELENS_FILES = {  # those without header: delimiter and columns; any other one holds ratings and tabs
     "ratings.dat": ("::", _RATINGS),
     "u.item": ("|", ("movieId", "title", "released", "video", "url", *_GENRES)),
     "movies.dat": ("::", ("movieId", "title", "genres")),
-    "u.user": ("|", ("userId", "years", "gender", "occupation", "zip")),
-    "users.dat": ("::", ("userId", "gender", "years", "occupation", "zip")),
+    "u.user": ("|", ("userId", "age", "gender", "occupation", "zip")),
+    "users.dat": ("::", ("userId", "gender", "age", "occupation", "zip")),
 }
-_MOVIELENS_SIDES = ("u.item", "movies.dat", "movies.csv", "u.user", "users.dat")
-_USER_FEATURES = ("gender", "age", "occupation")
-_MOVIELENS = TableConfig("userId", "movieId", name="title", features=("genre",), user_features=_USER_FEATURES)
+_MOVIELENS_SIDES = {"u.item": "item", "movies.dat": "item", "movies.csv": "item", "u.user": "user", "users.dat": "user"}
+_PERSONAL = ("gender", "age", "occupation")
+_MOVIELENS = TableConfig("userId", "movieId", name="title", features=("genres",), user_features=_PERSONAL)
 
 
 def movielens_ratings(path: Path) -> Path | None:
@@ -48,7 +45,7 @@ def movielens_ratings(path: Path) -> Path | None:
 
 
 def read_movielens(path: Path, config: Config) -> Interactions:
-    """Ratings with titles, genres (multi-valued) and, where there are any, gender, age group and occupation.
+    """Ratings with titles, genres (multi-valued) and, where there are any, gender, age and occupation.
 
     With a `config.split.fold` such as u1 the events are those of u1.base (TRAIN) and u1.test (TEST).
     """
@@ -62,14 +59,13 @@ def read_movielens(path: Path, config: Config) -> Interactions:
         raise UserError(f'{folder} has no fold "{fold}" ({fold}.base and {fold}.test); it has {found}')
     tables = [_movielens_table(file, drop) for file in files]
     parts = [usable_events(table, _MOVIELENS) for table in tables]
-    known = {}
-    for file in [folder / name for name in _MOVIELENS_SIDES if (folder / name).is_file()]:
-        table = _movielens_table(file, drop)
-        known |= {"users": _people(table)} if "zip" in table.names else {"items": _movies(table)}
-        files.append(file)
-    left_out = sum((table.left_out for table in tables), Counter())
+    known: dict[str, Any] = {}
+    for name, side in _MOVIELENS_SIDES.items():
+        if (folder / name).is_file():
+            tables.append(table := _movielens_table(folder / name, drop))
+            known[f"{side}s"] = entities(table, _MOVIELENS, side)
     events = _train_and_test(*parts) if fold else parts[0]
-    return assemble(events, left_out=left_out, digest=sha256(files), **known)
+    return assemble(events, tables, **known)
 
 
 def _movielens_table(path: Path, drop_broken: bool) -> Table:
@@ -77,34 +73,18 @@ def _movielens_table(path: Path, drop_broken: bool) -> Table:
         wanted = [getattr(_MOVIELENS, name) for name in COLUMNS]
         return read_table(path, [*wanted, "title", "genres"], drop_broken)
     delimiter, names = _MOVIELENS_FILES.get(path.name, ("\t", _RATINGS))
-    return read_csv(path, names, drop_broken, names, delimiter)
-
-
-def _movies(table: Table) -> Entities:
-    if "Western" in table.names:  # a flag for each genre
+    table = read_csv(path, names, drop_broken, names, delimiter)
+    if path.name == "u.item":  # a flag for each genre
         shown = np.stack([columns.flags(table, genre) == 1 for genre in _GENRES], axis=1)
         genres = pa.array(["|".join(np.array(_GENRES)[row]) for row in shown], pa.large_string())
-    else:
-        table.require("movieId", "--format table --table.item")
-        genres = columns.texts(table, table.require("genres", "--format table --table.features"))
-        genres = pc.if_else(pc.equal(genres, "(no genres listed)"), "", genres)
-    table.names, table.columns["genre"] = [*table.names, "genre"], genres
-    return entities(table, _MOVIELENS, "item", "features")
-
-
-def _people(table: Table) -> Entities:
-    years = columns.numbers(table, "years")
-    groups = np.array([*_AGES, ""])[np.where(np.isnan(years), len(_AGES), np.digitize(years, _AGE_STARTS))]
-    table.names, table.columns["age"] = [*table.names, "age"], pa.array(groups.tolist(), pa.large_string())
-    return entities(table, _MOVIELENS, "user", "user_features")
+        table.names, table.columns["genres"] = [*names, "genres"], genres
+    return table
 
 
 def _train_and_test(train: pa.Table, test: pa.Table) -> pa.Table:
     """Both sets of events, marked; columns that one of them lacks are null there."""
     if len({events["time"].type for events in (train, test) if "time" in events.column_names}) > 1:
-        raise UserError(
-            "the times of the training and the test events are of different kinds; correct one of the files"
-        )
+        raise UserError("the times of the training and the test events are of different kinds; correct one file")
     part = np.repeat(np.array([TRAIN, TEST], np.int8), [len(train), len(test)])
     return pa.concat_tables([train, test], promote_options="default").append_column("given_part", pa.array(part))
 
@@ -131,8 +111,7 @@ def read_ncf(path: Path, config: Config) -> Interactions:
     events = events.drop_columns(["time", *constant]).append_column("time", order)
     negatives = _negatives(files[2], dict(zip(*(parts[1][name].to_pylist() for name in ("user", "item")), strict=True)))
     listed = Entities(pa.array(dict.fromkeys(chain(*negatives.values())), pa.large_string()))
-    left_out = train.left_out + test.left_out
-    log = assemble(events, items=listed, whole_catalogue=True, left_out=left_out, digest=sha256(files))
+    log = assemble(events, (train, test), files[2:], items=listed, whole_catalogue=True)
     place = {item: at for at, item in enumerate(log.items.tolist())} | {"": -1}
     given = zip_longest(*(negatives.get(user, []) for user in log.users.tolist()), fillvalue="")
     return dataclasses.replace(log, given_negatives=np.array([[place[i] for i in row] for row in given], np.int32).T)
@@ -177,9 +156,9 @@ def read_sequences(path: Path, config: Config) -> Interactions:
     users = pa.array([line[0] for line in lines for _ in line[1:]], pa.large_string())
     items = pa.array([item for line in lines for item in line[1:]], pa.large_string())
     listed, attributes = file.with_name("validation_users.txt"), file.with_name(file.stem + "_item2attributes.json")
-    known = _attributes(attributes) if attributes.is_file() else None
-    digest = sha256(used for used in (file, listed, attributes) if used.is_file())
-    log = assemble(pa.table({"user": users, "item": items}), items=known, digest=digest)
+    known = _attributes(attributes) if attributes.is_file() else NOTHING
+    files = [used for used in (file, listed, attributes) if used.is_file()]
+    log = assemble(pa.table({"user": users, "item": items}), (), files, items=known)
     return dataclasses.replace(log, given_part=_gsasrec_parts(log, listed)) if listed.is_file() else log
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ancf_jax.config import Config, FormatName, TableConfig
 from ancf_jax.data import layouts
-from ancf_jax.data.assemble import COLUMNS, DEFAULTS, Entities, assemble, entities, usable_events
+from ancf_jax.data.assemble import COLUMNS, DEFAULTS, FEATURES, assemble, entities, usable_events
 from ancf_jax.data.interactions import Interactions
-from ancf_jax.data.tabular import SUFFIXES, read_table, sha256
+from ancf_jax.data.tabular import SUFFIXES, Table, read_table
 from ancf_jax.errors import UserError
 
 
@@ -47,12 +47,13 @@ def _read_tables(path: Path, config: Config) -> Interactions:
         expected = "interactions.csv or .parquet, MovieLens files, *.train.rating or a .txt of sequences"
         remedy = f"pass the file of events itself, such as --data {largest}"
         raise UserError(f"{path} is in no known layout: it holds {found}; expected {expected}; {remedy}")
-    table = read_table(files[0], [getattr(mapping, name) for name in COLUMNS], mapping.drop_broken)
-    events = usable_events(table, mapping)
-    item_files, items = _side_table(mapping, files[0].parent, "item", "features")
-    user_files, users = _side_table(mapping, files[0].parent, "user", "user_features")
-    digest = sha256(files + item_files + user_files)
-    return assemble(events, items=items, users=users, left_out=table.left_out, digest=digest)
+    tables = [read_table(files[0], [getattr(mapping, name) for name in COLUMNS], mapping.drop_broken)]
+    events, told = usable_events(tables[0], mapping), {}
+    for side in ("item", "user"):
+        if table := _side_table(mapping, files[0].parent, side):
+            tables.append(table)
+            told[f"{side}s"] = entities(table, mapping, side)
+    return assemble(events, tables, **told)
 
 
 def _event_files(path: Path) -> list[Path]:
@@ -61,16 +62,14 @@ def _event_files(path: Path) -> list[Path]:
     return [file for file in files if file.stem == "interactions"][:1] or files
 
 
-def _side_table(mapping: TableConfig, folder: Path, side: str, option: str) -> tuple[list[Path], Entities]:
-    """The file of items or users in a list, empty where there is none, and what it tells."""
-    given, wanted = getattr(mapping, f"{side}s_file"), getattr(mapping, option)
+def _side_table(mapping: TableConfig, folder: Path, side: str) -> Table | None:
+    """The table of a side, which lies beside the events or where --table.items-file or --table.users-file says."""
+    given, wanted = getattr(mapping, f"{side}s_file"), getattr(mapping, FEATURES[side])
     places = [Path(given), folder / given] if given else [folder / f"{side}s{suffix}" for suffix in SUFFIXES]
-    for file in places:
-        if file.is_file():
-            table = read_table(file, [getattr(mapping, side), mapping.name, *wanted], mapping.drop_broken)
-            return [file], entities(table, mapping, side, option)
+    for file in filter(Path.is_file, places):
+        return read_table(file, [getattr(mapping, side), mapping.name, *wanted], mapping.drop_broken)
     if given:
         raise UserError(f"--table.{side}s-file {given} is neither here nor in {folder}; pass a CSV or Parquet file")
-    if wanted != getattr(DEFAULTS, option):
+    if wanted != getattr(DEFAULTS, FEATURES[side]):
         raise UserError(f"no {side} table holds the columns {', '.join(wanted)}; pass it with --table.{side}s-file")
-    return [], Entities()
+    return None

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ancf_jax.config import SplitConfig
-from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Interactions
+from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Feature, Interactions
 from ancf_jax.errors import UserError, nearest
 
 EVENT_COLUMNS = ("user", "item", "time", "kind", "rating", "clicked", "dwell", "hover", "quantity", "given_part")
@@ -28,27 +28,24 @@ def keep_events(interactions: Interactions, keep: np.ndarray, reason: str) -> In
 def drop_idle_users(interactions: Interactions) -> Interactions:
     """Users without events are dropped with their features and negatives; items all stay."""
     keep = np.bincount(interactions.user, minlength=len(interactions.users)) > 0
-    features, negatives = interactions.user_features.items(), interactions.given_negatives
-    return dataclasses.replace(
-        interactions,
-        user=(np.cumsum(keep) - 1)[interactions.user].astype(np.int32),
-        users=interactions.users[keep],
-        user_features={name: dataclasses.replace(feature, ids=feature.ids[keep]) for name, feature in features},
-        given_negatives=None if negatives is None else negatives[keep],
-    )
+    features = {
+        name: Feature(feature.values, feature.ids[keep]) for name, feature in interactions.user_features.items()
+    }
+    negatives = None if interactions.given_negatives is None else interactions.given_negatives[keep]
+    changes = {"users": interactions.users[keep], "user_features": features, "given_negatives": negatives}
+    return dataclasses.replace(interactions, user=(np.cumsum(keep) - 1)[interactions.user].astype(np.int32), **changes)
 
 
 def select(interactions: Interactions, split: SplitConfig) -> Interactions:
     """The events that count, by kind, duplicates and least numbers of events; the rest is counted.
 
-    Users and items are left out in turn until all that remain have enough events; users without events leave the
-    vocabulary, items stay. Raises UserError for an unknown kind of event and where no event remains.
+    Users and items with too few are left out in turn until none is left; items stay in the vocabulary. Raises
+    UserError for an unknown kind of event and where no event remains.
     """
     kept, kinds = interactions, interactions.kinds
-    for name in split.events:
-        if name not in kinds:
-            there = f"the kinds of event in the data are {', '.join(kinds)}{nearest(name, kinds)}"
-            raise UserError(f'--split.events names "{name}", but {there}; choose among these')
+    if unknown := [name for name in split.events if name not in kinds]:
+        there = f"the kinds of event in the data are {', '.join(kinds)}{nearest(unknown[0], kinds)}"
+        raise UserError(f'--split.events names "{unknown[0]}", but {there}; choose among these')
     if split.events:
         kept = keep_events(kept, np.isin(kinds, split.events)[kept.kind], "other_kind")
     if split.duplicates != "keep":
@@ -59,10 +56,8 @@ def select(interactions: Interactions, split: SplitConfig) -> Interactions:
         kept = keep_events(kept, np.bincount(kept.user)[kept.user] >= split.min_user_events, "few_user_events")
         kept = keep_events(kept, np.bincount(kept.item)[kept.item] >= split.min_item_events, "few_item_events")
     if not before:
-        raise UserError(
-            f"none of the {len(interactions.user)} events remains (left out: {kept.left_out}); "
-            "widen --split.events, or lower --split.min-user-events or --split.min-item-events"
-        )
+        remedy = "widen --split.events, or lower --split.min-user-events or --split.min-item-events"
+        raise UserError(f"none of the {len(interactions.user)} events remains (left out: {kept.left_out}); {remedy}")
     return drop_idle_users(kept)
 
 
@@ -72,11 +67,8 @@ def pair_ids(interactions: Interactions) -> np.ndarray:
 
 
 def resolve_kind(interactions: Interactions, split: SplitConfig, engagement: bool = False) -> SplitConfig:
-    """`split` with `auto` replaced: given where the files say so, else ratio for ratings, else leave_one_out.
-
-    For the engagement model, whose every event carries a label, it is ratio: the other events of a shopper or
-    session train, earlier and later ones. They alone make the history from which a held-out event is scored.
-    """
+    """`split` with `auto` replaced: given where the files say so, else ratio for ratings and `engagement`, whose every
+    event carries a label, else leave_one_out."""
     if split.kind != "auto":
         return split
     ratio = engagement or interactions.rating is not None
@@ -90,9 +82,8 @@ def assign(interactions: Interactions, split: SplitConfig, seed: int) -> np.ndar
     leave_one_out: of every user with 3 or more events the last tests and the one before validates.
     ratio: a random share of the distinct (user, item) pairs, so a pair is never in two parts.
     time: the latest share of all events; events of one moment are never parted.
-    given: as the files say; where these have no validation events, each user's last training event validates, or,
-    where the files test several rated events per user, a random share of the training pairs.
-    Raises UserError where a part would be empty.
+    given: as the files say; if they fix no validation, each user's last training event, or, where several rated events
+    per user test, a random share of the training pairs. Raises UserError where a part would be empty.
     """
     kind = resolve_kind(interactions, split).kind
     if split.validation + split.test >= 1:
@@ -100,12 +91,10 @@ def assign(interactions: Interactions, split: SplitConfig, seed: int) -> np.ndar
         raise UserError(f"{shares} leave nothing to train on; choose shares whose sum is below 1")
     rule = {"leave_one_out": _leave_one_out, "ratio": _ratio, "time": _time, "given": _given}[kind]
     part = rule(interactions, split, seed)
-    for number in (TRAIN, VALIDATION, TEST):
-        if number not in part:
-            raise UserError(
-                f"the split {kind} leaves no {PART_NAMES[number]} events, for there are {len(part)} in all, at most "
-                f"{np.bincount(interactions.user).max()} of one user; choose another --split.kind or other shares"
-            )
+    if missing := [PART_NAMES[number] for number in (TRAIN, VALIDATION, TEST) if number not in part]:
+        found = f"{len(part)} in all, at most {np.bincount(interactions.user).max()} of one user"
+        remedy = "choose another --split.kind or other shares"
+        raise UserError(f"the split {kind} leaves no {missing[0]} events, for there are {found}; {remedy}")
     return part
 
 
@@ -161,11 +150,10 @@ def _given(interactions: Interactions, split: SplitConfig, seed: int) -> np.ndar
 def audit(interactions: Interactions, part: np.ndarray, kind: str) -> dict[str, Any]:
     """Figures that say how far a result on this split can be trusted; `kind` is the resolved split.
 
-    Shares in [0, 1] of all or of the test events, None where the source has no clock: ties_in_time: events that share
-    user and time with another; test_before_newest_train: test events older than the newest training event of anybody,
-    ..._of_user: of the same user; repeat_share: events whose (user, item) occurred before; test_pairs_in_train: test
-    events whose (user, item) trains too. Counts: duplicates, events equal to an earlier one in user, item, time and
-    kind; cold_users and cold_items, those of the test events without training events.
+    Shares, None where only a clock could tell: ties_in_time, events that share user and time with another;
+    test_before_newest_train(_of_user), test events older than the newest training event (of the user); repeat_share,
+    events whose (user, item) occurred before; test_pairs_in_train, test events whose (user, item) trains. Counts:
+    duplicates, equal to an earlier one in user, item, time and kind; cold_users, cold_items, tested but never trained.
     """
     user, item, time, clock = interactions.user, interactions.item, interactions.time, interactions.clock
     train, test, pairs = part == TRAIN, part == TEST, pair_ids(interactions)

@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise UserError(f'"{path}" cannot be written ({error.strerror}); make room, or choose another --run') from error
+        raise UserError(f'"{path}" cannot be written ({error.strerror}); make room, or choose another place') from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink()

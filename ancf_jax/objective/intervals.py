@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
-
-BLOCK = 4_000_000  # resampling counts held at a time (float64)
+import pandas as pd
 
 Interval = tuple[float, float]
 
 
 def mean(per_user: dict[str, np.ndarray]) -> dict[str, float]:
     """Mean of each metric [U] over its users, NaN ones left out; NaN where no user is left."""
-    kept = {name: values[~np.isnan(values)] for name, values in per_user.items()}
-    return {name: float(values.mean()) if len(values) else float("nan") for name, values in kept.items()}
+    return {name: float(pd.Series(values).mean()) for name, values in per_user.items()}
 
 
 def bootstrap(
     per_user: dict[str, np.ndarray], *, seed: int, draws: int = 1000, level: float = 0.95
 ) -> dict[str, Interval]:
-    """Percentile bootstrap interval (low, high) of the mean over users of each metric [U].
+    """Percentile bootstrap interval (low, high) of the mean over users of each metric [U], NaN ones left out.
 
-    As many users as there are, those with NaN left out, are drawn with replacement, `draws` times; the interval
-    spans the middle `level` of the means. (NaN, NaN) where no user is left. Source: Efron and Tibshirani,
-    An Introduction to the Bootstrap (1993), chapter 13.
+    It spans the middle `level` of the means of `draws` draws with replacement; (NaN, NaN) where no user is left.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
     together: dict[bytes, list[str]] = {}
     for name, values in per_user.items():
@@ -38,11 +35,7 @@ def bootstrap(
 
 def _resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
     """Means [draws, M] of resampled users; a draw is how often each user of `values` [U, M] occurs."""
-    users = len(values)
-    means = np.full((draws, values.shape[1]), np.nan)
-    block = max(1, BLOCK // max(1, users))
-    for begin in range(0, draws if users else 0, block):
-        rows = means[begin : begin + block]
-        times = [np.bincount(rng.integers(users, size=users), minlength=users) for _ in rows]
-        rows[:] = np.array(times, np.float64) @ values / users
-    return means
+    if not (users := len(values)):
+        return np.full((draws, values.shape[1]), np.nan)
+    times = (np.bincount(rng.integers(users, size=users), minlength=users) for _ in range(draws))
+    return np.array([count @ values / users for count in times])

@@ -1,8 +1,7 @@
-"""Ranking and prediction metrics on the host (NumPy, float64); ties are settled by expectation.
+"""Ranking and prediction metrics on the host (NumPy, float64).
 
-Every ranking metric is the exact expected value over uniformly random orders of the candidates with equal scores:
-a constant scorer gets what a random ranking gets. Legend: `Q` queries (users), `E` held-out positives, `G` groups
-of positives of one query that share a score.
+Every ranking metric is the exact expected value over uniformly random orders of the candidates with equal scores.
+Legend: `Q` queries (users), `E` held-out positives, `G` groups of positives of one query that share a score.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import rankdata
 
 
 class Ranks(NamedTuple):
@@ -103,15 +103,13 @@ def log_loss(probability: np.ndarray, label: np.ndarray, eps: float = 1e-7) -> f
 
 
 def auc_binary(score: np.ndarray, label: np.ndarray) -> float | None:
-    """Share of (positive, negative) pairs that `score` [N] puts in the right order, ties half.
+    """Share of (positive, negative) pairs that `score` [N] puts in the right order, ties half (Mann and Whitney).
 
-    The Mann-Whitney statistic; `label` [N] is positive where above 0. None where only one class is present.
+    `label` [N] is positive where above 0. None where only one class is present.
     """
-    _, place, count = np.unique(score, return_inverse=True, return_counts=True)
-    positive = np.bincount(place[label > 0], minlength=len(count))
-    negative = count - positive
-    pairs = positive.sum() * negative.sum()
-    return float(positive @ (np.cumsum(negative) - negative / 2) / pairs) if pairs else None
+    positive, count = label > 0, np.count_nonzero(label > 0)
+    pairs = count * (len(label) - count)
+    return float((rankdata(score)[positive].sum() - count * (count + 1) / 2) / pairs) if pairs else None
 
 
 def _tie_groups(ranks: Ranks) -> _TieGroups:

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
+import jax
+import numpy as np
+
 from ancf_jax.checkpoint import RunFolder
 from ancf_jax.config import Config, validate
 from ancf_jax.data import dataset as data
@@ -19,6 +22,7 @@ from ancf_jax.models.protocol import Baseline, NeuralModel
 from ancf_jax.runs import build_model, make_ranker
 from ancf_jax.training.curves import draw_curves
 from ancf_jax.training.loop import Trainer, trainer
+from ancf_jax.training.parallel import from_first, is_first, join
 from ancf_jax.training.validation import Validator
 from ancf_jax.types import TrainState
 
@@ -60,16 +64,31 @@ def fit(config: Config, resume: bool, view: View) -> Fitted:
     number, Stopped on SIGTERM or SIGINT.
     """
     validate(config)
+    if config.loop.distributed:
+        join()
+    view = view if is_first() else _Silent()
     config = data.resolve(config)
     dataset = data.build(config)
     view.say(splits.describe(dataset.audit))
+    model = build_model(config, dataset)
+    if not is_first():
+        if isinstance(model, NeuralModel):
+            return _train(None, config, dataset, model, view)
+        return Fitted(config, dataset, float("nan"), 0)
     with RunFolder.create(config.run, config, resume=resume, say=view.say) as run:
         run.data_digest = dataset.interactions.digest
         data.save(dataset, run.path / "dataset")
-        model = build_model(config, dataset)
         if isinstance(model, NeuralModel):
             return _train(run, config, dataset, model, view)
         return _fit_baseline(run, config, dataset, model, view)
+
+
+class _Silent:
+    """The view of processes other than the first."""
+
+    def say(self, message: str) -> None: ...
+
+    def progress(self, title: str, done: int, total: int, note: str = "") -> None: ...
 
 
 def _fit_baseline(run: RunFolder, config: Config, dataset: Dataset, model: Baseline, view: View) -> Fitted:
@@ -79,30 +98,44 @@ def _fit_baseline(run: RunFolder, config: Config, dataset: Dataset, model: Basel
     return Fitted(config, dataset, float("nan"), 0)
 
 
-def _train(run: RunFolder, config: Config, dataset: Dataset, model: NeuralModel, view: View) -> Fitted:
+def _train(run: RunFolder | None, config: Config, dataset: Dataset, model: NeuralModel, view: View) -> Fitted:
+    """Epochs, from the start or the latest checkpoint; processes other than the first have no folder."""
     known = known_parts(VALIDATION)
     made = trainer(config, model, data.event_log(dataset, known), data.catalogue(dataset))
     validator = Validator(config, model, dataset, make_ranker(dataset, model, {}, known))
-    restored = run.restore_latest(made.shapes)
+    restored = run.restore_latest(made.shapes) if run else None
     state, epoch, progress = made.initial_state(), 0, Progress(-math.inf, 0)
     if restored is not None:
-        state, epoch, progress = made.place(restored.state), restored.epoch, Progress(**restored.progress)
+        state, epoch, progress = restored.state, restored.epoch, Progress(**restored.progress)
         view.say(f"resuming after epoch {epoch}")
+    if int(from_first(np.int32(restored is not None))):
+        state, epoch, progress = _shared(made, state, epoch, progress)
     else:
         start = {"epoch": 0} | _named(validator.judge(made.variables(state)))
-        run.append_metrics(start)
         view.say(describe_epoch(start, better=False))
+        if run:
+            run.append_metrics(start)
     with _signals(config.run) as check:
         while epoch < config.epochs and not _given_up(config, progress):
             state, train_loss = _one_epoch(made, state, epoch, view, check)
             epoch += 1
             progress = _record(run, made, validator, state, epoch, train_loss, progress, view)
-    if epoch == 0:
-        run.save(0, made.portable(state), {}, math.nan, progress._asdict(), final=True)
+    portable = made.portable(state)
+    if run and epoch == 0:
+        run.save(0, portable, {}, math.nan, progress._asdict(), final=True)
     elif _given_up(config, progress):
         view.say(f"stopped after epoch {epoch}: no better validation in {config.loop.patience} epochs")
-    draw_curves(run.read_metrics(), run.path / "curves.png")
+    if run:
+        draw_curves(run.read_metrics(), run.path / "curves.png")
     return Fitted(config, dataset, progress.best, epoch)
+
+
+def _shared(made: Trainer, state: TrainState, epoch: int, progress: Progress) -> tuple[TrainState, int, Progress]:
+    """What the first process restored, on the devices of all."""
+    if not is_first():
+        state = jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), made.shapes)
+    state, epoch, best, since = from_first((state, epoch, progress.best, progress.since))
+    return made.place(state), int(epoch), Progress(float(best), int(since))
 
 
 class Progress(NamedTuple):
@@ -128,7 +161,7 @@ def _one_epoch(
 
 
 def _record(
-    run: RunFolder,
+    run: RunFolder | None,
     made: Trainer,
     validator: Validator,
     state: TrainState,
@@ -143,11 +176,13 @@ def _record(
     better = score > progress.best
     progress = Progress(score, 0) if better else Progress(progress.best, progress.since + 1)
     row = {"epoch": epoch, "train_loss": train_loss} | _named(found)
-    run.append_metrics(row)
     view.say(describe_epoch(row, better))
     due = epoch % made.config.loop.checkpoint_every == 0 or epoch == made.config.epochs or better
-    if due or _given_up(made.config, progress):
-        run.save(epoch, made.portable(state), found, score, progress._asdict(), final=epoch == made.config.epochs)
+    portable = made.portable(state)
+    if run:
+        run.append_metrics(row)
+    if run and (due or _given_up(made.config, progress)):
+        run.save(epoch, portable, found, score, progress._asdict(), final=epoch == made.config.epochs)
         draw_curves(run.read_metrics(), run.path / "curves.png")
     return progress
 

@@ -17,12 +17,13 @@ from ancf_jax.data.histories import pack_windows
 from ancf_jax.errors import NumericalError, UserError
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.training.optim import optimizer
-from ancf_jax.training.parallel import device_count, fetch, lay, sharding, spread
+from ancf_jax.training.parallel import assemble, device_count, fetch, largest, lay, local_range, sharding, spread
 from ancf_jax.training.steps import Step, many_steps
+from ancf_jax.training.stream import Stream, lanes
 from ancf_jax.training.tables import kinds_of, sparse_kinds
 from ancf_jax.types import Array, Catalogue, EventLog, TrainState, Variables
 
-CHUNKS_PER_EPOCH = 20  # how often the host hears from the device
+CALLS_PER_EPOCH = 20  # how often the host hears from the device
 
 
 class Reached(NamedTuple):
@@ -38,17 +39,16 @@ class Trainer:
     """All that stays the same from step to step.
 
     Attributes:
-        log: the training events, on the device.
-        examples: int32 [N] event numbers, or rows [R, L] of windows, see `steps.make_batch`.
-        devices: how many local devices share a step.
+        log: the training events, on every device; NumPy columns where they are streamed.
+        examples: int32 [N] event numbers, or rows [R, L] of windows, see `steps.make_batch`; None if streamed.
+        devices: how many devices share a step.
     """
 
     config: Config
     model: NeuralModel
     log: EventLog
     catalogue: Catalogue
-    items: int
-    examples: np.ndarray
+    examples: np.ndarray | None
     devices: int
 
     @cached_property
@@ -69,7 +69,7 @@ class Trainer:
     @cached_property
     def run(self) -> Callable[..., Any]:
         """The compiled program of many steps, spread over the devices."""
-        split, rest = self._split, (True, False, False, False, False)
+        split, rest = self._split, (True, False, self.examples is None, False, False)
         return spread(
             many_steps(self.step), self.config.loop.spread, (split, *rest), (split, False, False), self.devices
         )
@@ -82,13 +82,17 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps that one pass over the examples takes; the last may be partly padding."""
-        return -(-len(self.examples) // self.batch_size)
+        """Steps that one pass over the examples takes, the last maybe partly padding; about so many if streamed."""
+        if self.examples is not None:
+            return -(-len(self.examples) // self.batch_size)
+        window = self.model.history_length if self.model.unit == "window" else 1
+        return -(-len(self.log.item) // (self.batch_size * window))
 
     @property
     def batch_size(self) -> int:
-        """Global batch size, rounded up to a multiple of the devices."""
-        return -(-self.config.loop.batch_size // self.devices) * self.devices
+        """Global batch size, rounded up to a multiple of the devices (of the lanes, if streamed)."""
+        unit = self.devices if self.examples is not None else lanes(self.devices)
+        return -(-self.config.loop.batch_size // unit) * unit
 
     def _fresh(self, catalogue: Catalogue) -> TrainState:
         variables = self.model.init(jax.random.PRNGKey(self.config.seed), catalogue)
@@ -138,22 +142,41 @@ class Trainer:
         return max(1, self.config.epochs * self.steps_per_epoch)
 
     def epoch(self, state: TrainState, epoch: int) -> Iterator[tuple[TrainState, Reached]]:
-        """Runs one epoch in chunks of steps and yields the state and the mean loss so far after each.
+        """Runs one epoch some steps at a time and yields the state and the mean loss so far after each.
 
         Raises NumericalError as soon as the loss is not a number.
         """
-        order = epoch_order(self.examples, self.config.seed, epoch, self.steps_per_epoch, self.devices, self.batch_size)
-        chunk = -(-self.steps_per_epoch // CHUNKS_PER_EPOCH)
         key = lay(jax.random.PRNGKey(self.config.seed + 1), devices=self.devices)
-        loss_sum = weight_sum = 0.0
-        for begin in range(0, self.steps_per_epoch, chunk):
-            count = min(chunk, self.steps_per_epoch - begin)
-            rows = np.full((self.devices, chunk, *order.shape[2:]), -1, np.int32)
-            rows[:, :count] = order[:, begin : begin + count]
-            state, loss, weight = self.run(state, rows, np.int32(count), self.log, self.catalogue, key)
-            loss_sum, weight_sum = loss_sum + float(loss), weight_sum + float(weight)
-            self._refuse_nan(loss_sum, epoch, begin + count)
-            yield state, Reached(begin + count, self.steps_per_epoch, loss_sum / max(weight_sum, 1.0))
+        done, loss_sum, weight_sum = 0, 0.0, 0.0
+        calls = self._calls(epoch)
+        call = next(calls, None)
+        while call is not None:
+            log, rows, count = call
+            state, loss, weight = self.run(state, rows, np.int32(count), log, self.catalogue, key)
+            call = next(calls, None)  # made ready while the devices work
+            done, loss_sum, weight_sum = done + count, loss_sum + float(loss), weight_sum + float(weight)
+            self._refuse_nan(loss_sum, epoch, done)
+            yield state, Reached(done, max(done, self.steps_per_epoch), loss_sum / max(weight_sum, 1.0))
+
+    def _calls(self, epoch: int) -> Iterator[tuple[EventLog, np.ndarray, int]]:
+        """The log, the examples and their number for each call of `run`."""
+        size = -(-self.steps_per_epoch // CALLS_PER_EPOCH)
+        for log, order in self._chunks(epoch):
+            for begin in range(0, order.shape[1], size):
+                rows = np.full((len(order), size, *order.shape[2:]), -1, np.int32)
+                count = min(size, order.shape[1] - begin)
+                rows[:, :count] = order[:, begin : begin + count]
+                yield log, rows if self.examples is not None else assemble(rows, self.devices), count
+
+    def _chunks(self, epoch: int) -> Iterator[tuple[EventLog, np.ndarray]]:
+        if self.examples is not None:
+            examples, seed, steps = self.examples, self.config.seed, self.steps_per_epoch
+            yield self.log, epoch_order(examples, seed, epoch, steps, self.devices, self.batch_size)
+            return
+        window = self.model.history_length if self.model.unit == "window" else 0
+        settings = (self.batch_size, self.config.loop.stream, self.config.seed, local_range(self.devices), self.devices)
+        for log, order in Stream(self.log, window, *settings, largest).epoch(epoch):
+            yield assemble(log, self.devices), order
 
     def _refuse_nan(self, loss: float, epoch: int, step: int) -> None:
         if not math.isfinite(loss):
@@ -168,16 +191,14 @@ def trainer(
 ) -> Trainer:
     """The trainer of a model on the events of `log` (NumPy columns), spread over the local devices."""
     devices = devices or device_count()
-    items = catalogue.popularity.shape[0]
-    examples = (
-        pack_windows(np.asarray(log.start), model.history_length)
-        if model.unit == "window"
-        else np.arange(len(log.item), dtype=np.int32)
-    )
-    if not len(examples):
+    if not len(log.item):
         raise UserError("there are no training events; give more data or a smaller --split.test")
-    log, catalogue = lay((log, catalogue), devices=devices)
-    return Trainer(config, model, log, catalogue, items, examples, devices)
+    catalogue = lay(catalogue, devices=devices)
+    if config.loop.stream or jax.process_count() > 1:
+        return Trainer(config, model, log, catalogue, None, devices)
+    window = model.history_length if model.unit == "window" else 0
+    examples = pack_windows(np.asarray(log.start), window) if window else np.arange(len(log.item), dtype=np.int32)
+    return Trainer(config, model, lay(log, devices=devices), catalogue, examples, devices)
 
 
 def epoch_order(examples: np.ndarray, seed: int, epoch: int, steps: int, devices: int, batch_size: int) -> np.ndarray:

@@ -5,6 +5,7 @@ With several processes (see `join`) the devices of all of them share a step.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -14,13 +15,51 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from ancf_jax.errors import UserError
 from ancf_jax.modules.heads import AXIS
 from ancf_jax.types import Array
+
+
+def join() -> None:
+    """Makes this process one of several that train together, by JAX's own distributed runtime.
+
+    On clusters that JAX knows nothing need be said; elsewhere the environment says JAX_COORDINATOR_ADDRESS,
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID. Raises UserError where the others cannot be reached.
+    """
+    told = {name: os.environ.get(f"JAX_{name.upper()}") for name in ("num_processes", "process_id")}
+    try:
+        jax.distributed.initialize(**{name: int(value) for name, value in told.items() if value is not None})
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"the processes of this run did not find each other ({str(error).splitlines()[0]}); set "
+            "JAX_COORDINATOR_ADDRESS=host:port, JAX_NUM_PROCESSES and JAX_PROCESS_ID for each"
+        ) from error
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes files."""
+    return jax.process_index() == 0
+
+
+def from_first(tree: Any) -> Any:
+    """The first process's arrays, for all."""
+    return tree if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(tree)
+
+
+def largest(number: int) -> int:
+    """The largest of the numbers that the processes say."""
+    return number if jax.process_count() == 1 else int(multihost_utils.process_allgather(np.int32(number)).max())
 
 
 def device_count() -> int:
     """Number of devices, of all processes, that a step is spread over."""
     return jax.device_count()
+
+
+def local_range(devices: int) -> range:
+    """Which of `devices` are this process's."""
+    own = [number for number, device in enumerate(jax.devices()[:devices]) if device in jax.local_devices()]
+    return range(own[0], own[-1] + 1)
 
 
 def sharding(split: bool, devices: int | None = None) -> NamedSharding:
@@ -37,10 +76,17 @@ def lay(tree: Any, split: Any = False, devices: int | None = None) -> Any:
     return _for_each(split, lambda x, flag: jax.device_put(x, sharding(flag, devices)), tree)
 
 
+def assemble(tree: Any, devices: int | None = None) -> Any:
+    """Arrays split along their leading axis over all devices, from the rows of this process's devices."""
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding(True, devices), x), tree)
+
+
 def fetch(x: Array) -> Array:
     """An array that this process has whole, from one that lives on the devices of all."""
     if isinstance(x, np.ndarray) or x.is_fully_addressable:
         return x
+    if x.is_fully_replicated:
+        return x.addressable_data(0)
     return multihost_utils.process_allgather(x, tiled=True)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -40,10 +41,9 @@ class SearchConfig:
 def search(config: Config, settings: SearchConfig, view: View) -> tuple[list[dict[str, Any]], str, str]:
     """Trains variants of `config`, drawn by TPE (Bergstra et al. 2011), for the lowest validation loss.
 
-    Trial n, in RUN/trials/n, follows from the seed and the trials before it, and a killed one is resumed: however
-    often a search is killed and started again, it ends alike. Writes RUN/search.journal, search.csv and search.png.
-    Returns a row per trial, best first, then what they mean, then the command that trains the winner.
-    Raises UserError for settings that cannot be searched, Stopped on SIGTERM or SIGINT.
+    Trial n, in RUN/trials/n, follows from the seed and the trials before it, and a killed one is resumed: so a killed
+    search ends alike. Writes RUN/search.journal, search.csv and search.png. Returns a row per trial, best first, what
+    they mean, and the command that trains the winner. Raises UserError where there is nothing to search, or Stopped.
     """
     config = override(config, {"run": resolve(config).run})
     base = override(config, {"epochs": settings.epochs or config.epochs})
@@ -105,8 +105,9 @@ def _train(config: Config, view: View) -> float:
 def _conclude(config: Config, trials: list[Any], space: dict[str, Any]) -> tuple[list[dict[str, Any]], str, str]:
     ranked, run = sorted(trials, key=lambda trial: trial.value), Path(config.run)
     rows = [{"trial": trial.number, LOSS: trial.value} | trial.params for trial in ranked]
-    write_table(run / "search.csv", iter([pd.DataFrame(rows)]))
-    _draw(rows, space, run / "search.png")
+    table = pd.DataFrame(rows)
+    write_table(run / "search.csv", iter([table]))
+    _draw(table[np.isfinite(table[LOSS])], space, run / "search.png")
     best, default = ranked[0], trials[0].value
     verdict = f"the default stands: no trial has a {LOSS} below its {default:.4f}"
     if best.value < default:
@@ -116,15 +117,11 @@ def _conclude(config: Config, trials: list[Any], space: dict[str, Any]) -> tuple
     return shown, verdict, command_of(winner)
 
 
-def _draw(rows: list[dict[str, Any]], space: dict[str, Any], path: Path) -> None:
+def _draw(table: pd.DataFrame, space: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(1 + 4 * len(space), 4), layout="constrained")
-    finite = [row for row in rows if math.isfinite(row[LOSS])]
     for panel, (name, axis) in zip(figure.subplots(1, len(space), squeeze=False)[0], space.items(), strict=True):
-        choices = getattr(axis, "choices", None)
-        places = [choices.index(row[name]) if choices else row[name] for row in finite]
-        panel.scatter(places, [row[LOSS] for row in finite], c=["C0" if row["trial"] else "C1" for row in finite])
-        panel.set(xlabel=name, ylabel=LOSS, title="orange: the default")
-        panel.set_xscale("log" if getattr(axis, "log", False) else "linear")
-        if choices:
-            panel.set_xticks(range(len(choices)), choices)
+        panel.xaxis.update_units(getattr(axis, "choices", ()))  # texts, in the order of the choices
+        panel.scatter(table[name], table[LOSS], c=np.where(table["trial"] > 0, "C0", "C1"))
+        scale = {"xscale": "log"} if getattr(axis, "log", False) else {}
+        panel.set(xlabel=name, ylabel=LOSS, title="orange: the default", **scale)
     figure.savefig(path, dpi=110)

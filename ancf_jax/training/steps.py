@@ -52,7 +52,7 @@ def draw_negatives(
     rows = batch.query.user.shape[0] * (jax.lax.axis_size(AXIS) if sharded else 1)
     drawn = draw_uniform(key, (rows, TRIES, objective.negatives), items)
     drawn = jnp.swapaxes(local_share(drawn) if sharded else drawn, 0, 1)
-    drawn, weight = first_unseen(log, batch.query.user, drawn)
+    drawn, weight = first_unseen(log, batch.row, drawn)
     return (*positive, drawn), jnp.concatenate([ones, weight], -1)
 
 

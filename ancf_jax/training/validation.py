@@ -99,7 +99,7 @@ class Validator:
         def block_loss(variables: Variables, log: Any, catalogue: Any, columns: Any, key: Array) -> tuple[Array, Array]:
             user, minute, item, value, weight = columns
             query = query_after_log(log, user, minute, self.model.history_length)
-            batch = Batch(query, item, value, weight)
+            batch = Batch(query, user, item, value, weight)
             groups, pair_weight = draw_negatives(self.model, objective, log, batch, items, key, sharded=False)
             users = self.model.encode_users(variables, log, catalogue, query)
             sides = [self.model.encode_items(variables, catalogue, group) for group in groups]

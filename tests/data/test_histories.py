@@ -31,6 +31,7 @@ def make_log() -> EventLog:
         "start": START,
         "seen_item": 100 + event,
         "seen_start": START,
+        "number": np.arange(USERS),
     }
     floats = ("value", "mean_dwell", "prior_dwell")
     return EventLog(**{k: jnp.asarray(v, jnp.float32 if k in floats else jnp.int32) for k, v in columns.items()})

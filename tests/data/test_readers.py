@@ -56,8 +56,8 @@ def test_movielens_100k(tmp_path):
     assert log.rating.tolist() == [5, 3, 4]
     assert log.time.tolist() == [881250948, 881250949, 881250940]
     assert log.names.tolist() == ["Toy", "Café (1995)"]
-    assert _feature(log, "genre") == [[], ["Action", "War"]]
-    assert _feature(log, "age") == [["under 18"], ["50-55"]]
+    assert _feature(log, "genres") == [[], ["Action", "War"]]
+    assert _feature(log, "age") == [["17"], ["53"]]
     assert _feature(log, "gender") == [["F"], ["M"]]
     assert _feature(log, "occupation") == [["artist"], ["other"]]
     assert log.given_part is None
@@ -81,8 +81,8 @@ def test_movielens_1m(tmp_path):
         )
     )
     assert log.names.tolist() == ["Toy", "Crème: Part 2"]
-    assert _feature(log, "genre") == [["Comedy"], ["Drama", "War"]]
-    assert _feature(log, "age") == [["under 18"], ["56+"]]
+    assert _feature(log, "genres") == [["Comedy"], ["Drama", "War"]]
+    assert _feature(log, "age") == [["1"], ["56"]]
 
 
 def test_movielens_csv(tmp_path):
@@ -94,7 +94,7 @@ def test_movielens_csv(tmp_path):
     for path in (folder, folder / "ratings.csv"):
         log = _read(path)
         assert log.names.tolist() == ["Toy, The", "New"]
-        assert _feature(log, "genre") == [["Comedy", "War"], []]
+        assert _feature(log, "genres") == [["Comedy", "War"], ["(no genres listed)"]]
 
 
 def test_other_columns_of_movielens_csv_are_read_too(tmp_path):

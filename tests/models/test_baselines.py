@@ -26,7 +26,9 @@ def log_of(histories: list[list[int]], items: int) -> EventLog:
     zero, flat = np.zeros(len(item), np.float32), np.zeros(len(item), np.int32)
     seen_start = np.cumsum([0, *(len(s) for s in seen)]).astype(np.int32)
     seen_item = np.concatenate(seen).astype(np.int32)
-    return EventLog(user, item, flat, zero + 1, flat, zero, flat, zero, start, seen_item, seen_start)
+    return EventLog(
+        user, item, flat, zero + 1, flat, zero, flat, zero, start, seen_item, seen_start, np.arange(len(seen_start) - 1)
+    )
 
 
 def catalogue_of(log: EventLog, items: int) -> Catalogue:

@@ -19,7 +19,7 @@ def log_of(had: np.ndarray) -> EventLog:
     start = np.concatenate([[0], np.cumsum(had.sum(1))]).astype(np.int32)
     user, item, flat = user.astype(np.int32), item.astype(np.int32), np.zeros(len(user), np.int32)
     zero = flat.astype(np.float32)
-    return EventLog(user, item, flat, zero + 1, flat, zero, flat, zero, start, item, start)
+    return EventLog(user, item, flat, zero + 1, flat, zero, flat, zero, start, item, start, np.arange(len(start) - 1))
 
 
 def fit(had: np.ndarray, l2: float) -> tuple[Ease, dict]:

@@ -157,7 +157,9 @@ def step_bytes(tiny, tables: str, rows: int, batch: int) -> int:
     event = np.zeros(batch, np.int32)
     start = np.full(rows + 1, batch, np.int32)
     start[0] = 0
-    log = EventLog(event, event, event, event * 1.0, event, event * 1.0, event, event * 1.0, start, event, start)
+    log = EventLog(
+        event, event, event, event * 1.0, event, event * 1.0, event, event * 1.0, start, event, start, np.arange(rows)
+    )
     catalogue = Catalogue({}, {}, np.ones(rows, np.float32))
     model = build(config, Sizes(rows, rows, 1, (), ()), clock=False)
     made = trainer(config, model, log, catalogue, 4)
