@@ -99,7 +99,7 @@ def _softmax_forward(items: Array, rows: Array, positive: Array, weight: Array) 
 
     start = jnp.zeros((), rows.dtype), jnp.zeros_like(items)
     (total, items_gradient), rows_gradient = jax.lax.scan(some, start, (rows, positive, weight))
-    return total, (items_gradient.at[positive].add(-weight[..., None] * rows), rows_gradient)
+    return total, (jnp.asarray(items_gradient).at[positive].add(-weight[..., None] * rows), rows_gradient)
 
 
 def _softmax_backward(gradients: Any, above: Array) -> tuple[Array | None, ...]:

@@ -31,11 +31,11 @@ def row_adagrad(rate: optax.Schedule) -> optax.GradientTransformation:
     def init(params: Any) -> Any:
         return jax.tree.map(lambda p: jnp.full(p.shape[:1] + (1,) * (p.ndim - 1), 0.1, p.dtype), params)
 
-    def update(grads: Any, sums: Any, params: Any = None) -> tuple[Any, Any]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params
-        means = jax.tree.map(lambda g: (g**2).mean(tuple(range(1, g.ndim)), keepdims=True), grads)
-        sums = jax.tree.map(jnp.add, sums, means)
-        return jax.tree.map(lambda g, s: g * jax.lax.rsqrt(s), grads, sums), sums
+        means = jax.tree.map(lambda g: (g**2).mean(tuple(range(1, g.ndim)), keepdims=True), updates)
+        sums = jax.tree.map(jnp.add, state, means)
+        return jax.tree.map(lambda g, s: g * jax.lax.rsqrt(s), updates, sums), sums
 
     return optax.chain(optax.GradientTransformation(init, update), optax.scale_by_learning_rate(rate))
 

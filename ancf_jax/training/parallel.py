@@ -26,9 +26,10 @@ def join() -> None:
     On clusters that JAX knows nothing need be said; elsewhere the environment says JAX_COORDINATOR_ADDRESS,
     JAX_NUM_PROCESSES and JAX_PROCESS_ID. Raises UserError where the others cannot be reached.
     """
-    told = {name: os.environ.get(f"JAX_{name.upper()}") for name in ("num_processes", "process_id")}
     try:
-        jax.distributed.initialize(**{name: int(value) for name, value in told.items() if value is not None})
+        told = (os.environ.get(name) for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
+        count, number = (None if value is None else int(value) for value in told)
+        jax.distributed.initialize(num_processes=count, process_id=number)
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"the processes of this run did not find each other ({str(error).splitlines()[0]}); set "

@@ -89,7 +89,7 @@ def window_loss(
     positive, weight = (jnp.take_along_axis(x, chosen, axis=1) for x in (batch.positive, batch.weight))
     (mf, dual), stats = model.forward_window(variables, catalogue, batch.query, chosen, weight, keys[1])
     dual_sum = (losses.softmax(dual, positive) * weight).sum()
-    mf_sum = 0.0 if mf is None else losses.product_softmax(*mf, batch.positive, batch.weight)
+    mf_sum = 0.0 if mf is None else losses.product_softmax(mf[0], mf[1], batch.positive, batch.weight)
     return dual_sum + mf_sum, (dual_sum, weight.sum()), stats
 
 

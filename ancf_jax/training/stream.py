@@ -16,12 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ancf_jax.data.histories import pack_windows
-from ancf_jax.types import EventLog
+from ancf_jax.types import Array, EventLog
 
 LANES = 8  # unless the devices do not divide them
 BLOCKS = 4  # of a lane in a chunk
-
-Examples = Callable[[np.ndarray], np.ndarray]
 
 
 class Chunk(NamedTuple):
@@ -155,7 +153,7 @@ def lanes(devices: int) -> int:
     return LANES if LANES % devices == 0 else devices
 
 
-def _offsets(offsets: np.ndarray, users: np.ndarray) -> np.ndarray:
+def _offsets(offsets: Array, users: np.ndarray) -> np.ndarray:
     """Offsets [n + 1] of `users` alone, one after the other."""
     return np.concatenate([[0], np.cumsum(offsets[users + 1] - offsets[users])]).astype(np.int32)
 
@@ -167,5 +165,5 @@ def _steps(examples: np.ndarray, steps: int, batch: int) -> np.ndarray:
     return rows.reshape(steps, batch, *examples.shape[1:])
 
 
-def _padded(column: np.ndarray, length: int, value: float = 0) -> np.ndarray:
+def _padded(column: Array, length: int, value: float = 0) -> np.ndarray:
     return np.concatenate([column, np.full(length - len(column), value, column.dtype)])

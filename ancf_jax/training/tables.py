@@ -115,7 +115,7 @@ def put(kinds: Any, tree: Any, small: Any, rows: dict[str, Array], divided: bool
         if not kind:
             return new
         at = _own(rows[kind], len(leaf)) if divided else rows[kind]
-        return leaf.at[at].set(new, mode="drop", unique_indices=True)
+        return jnp.asarray(leaf).at[at].set(new, mode="drop", unique_indices=True)
 
     return jax.tree.map(one, kinds, tree, small)
 

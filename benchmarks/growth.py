@@ -1,0 +1,124 @@
+"""Growth curves: what a step, an epoch and a ranking cost as tables, events, items and histories grow."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from benchmarks.rows import mf_step, ours
+from benchmarks.turns import Task, alternate
+
+INK, COLOURS = "#333333", ("#1f6f8b", "#d1603d")
+
+
+class Curve(NamedTuple):
+    """One line of a picture: a task for every size, and the figure of it that is drawn."""
+
+    label: str
+    sizes: Sequence[int]
+    task: Callable[[int], Task]
+    figure: str = "seconds"
+
+
+class Picture(NamedTuple):
+    """Curves over one kind of size."""
+
+    name: str
+    title: str
+    x: str
+    y: str
+    curves: tuple[Curve, ...]
+
+
+def ancf_at(length: int) -> Task:
+    """A part of an epoch with 16 rows of so many events; the step's time is drawn."""
+    options: dict[str, Any] = {"length": length, "network__history_length": length, "loop__batch_size": 16}
+    return ours("ancf_epoch_of", chunks=1, **options)
+
+
+def pictures(quick: bool) -> list[Picture]:
+    """All pictures; with `quick` only the small sizes."""
+    few = 2 if quick else None
+    rows, dense = (10**4, 10**5, 10**6, 10**7)[:few], (10**4, 10**5, 10**6)[:few]
+    return [
+        Picture(
+            "growth-tables",
+            "One training step of mf, 8,192 rows touched",
+            "rows of each of the two tables (32 dims)",
+            "seconds a step",
+            (
+                Curve("row-sparse", rows, lambda size: mf_step(size, "sparse")),
+                Curve("dense", dense, lambda size: mf_step(size, "dense")),
+            ),
+        ),
+        Picture(
+            "growth-events",
+            "One training epoch of neumf",
+            "training events",
+            "seconds an epoch",
+            (Curve("neumf", (10**4, 10**5, 10**6, 4 * 10**6)[:few], lambda n: ours("neumf_epoch_of", events=n)),),
+        ),
+        Picture(
+            "growth-items",
+            "Exact top 10 of 512 users",
+            "items in the catalogue",
+            "seconds",
+            (
+                Curve("neumf", (10**3, 10**4, 10**5)[:few], lambda n: ours("neumf_top_of", items=n)),
+                Curve("mf", (10**3, 10**4, 10**5, 10**6)[:few], lambda n: ours("mf_top_n", users=512, items=n)),
+            ),
+        ),
+        Picture(
+            "growth-history",
+            "One training step of ancf, 16 rows of events, full softmax over 3,416 items",
+            "history length",
+            "seconds a step",
+            (Curve("ancf", (25, 50, 100, 200, 400)[:few], ancf_at, "step"),),
+        ),
+    ]
+
+
+def measured(curve: Curve, repeats: int, errors: TextIO) -> list[tuple[int, float]]:
+    """Size and median figure, one worker after the other; sizes that a worker refuses are left out."""
+    found = []
+    for size in curve.sizes:
+        [worker] = alternate([curve.task(size)], repeats, "", errors)
+        print(curve.label, f"{size:,}", worker.refused or f"{worker.median(curve.figure):.4g} s", flush=True)
+        if worker.replies:
+            found.append((size, worker.median(curve.figure)))
+    return found
+
+
+def draw(picture: Picture, lines: dict[str, list[tuple[int, float]]], path: Path) -> None:
+    """Both axes logarithmic, every line labelled at its end."""
+    figure, axes = plt.subplots(figsize=(6.4, 4.0), dpi=150, layout="constrained")
+    for (label, points), colour in zip(lines.items(), COLOURS, strict=False):
+        if points:
+            axes.loglog(*zip(*points, strict=True), marker="o", color=colour, label=label)
+            axes.annotate(label, points[-1], xytext=(6, 4), textcoords="offset points", color=colour)
+    axes.set(title=picture.title, xlabel=picture.x, ylabel=picture.y)
+    axes.margins(x=0.12, y=0.15)
+    axes.grid(which="major", color="#dddddd")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def draw_all(plots: Path, out: Path, quick: bool, only: Sequence[str], errors: TextIO) -> None:
+    """Measures and draws every picture whose name begins with one of `only`, and writes the points to growth.csv."""
+    plots.mkdir(parents=True, exist_ok=True)
+    with open(out / "growth.csv", "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(("picture", "curve", "size", "seconds"))
+        for picture in (p for p in pictures(quick) if p.name.startswith(tuple(only))):
+            lines = {curve.label: measured(curve, 1 if quick else 3, errors) for curve in picture.curves}
+            table.writerows((picture.name, label, *point) for label, points in lines.items() for point in points)
+            draw(picture, lines, plots / f"{picture.name}.png")

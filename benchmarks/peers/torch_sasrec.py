@@ -1,0 +1,87 @@
+"""SASRec in plain PyTorch at its best: fused attention without a mask, full softmax at known positions, fused AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, scaled_dot_product_attention
+
+
+class Block(nn.Module):
+    """Pre-norm attention that looks backwards, then two layers of the same width, as in the SASRec paper."""
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.norm, self.norm_wide = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+        self.wide = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width), nn.Dropout(dropout)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, L, D] to the same."""
+        rows, length, width = x.shape
+        qkv = self.qkv(self.norm(x)).view(rows, length, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        mixed = scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(rows, length, width)
+        x = x + self.dropout(self.out(mixed))
+        return x + self.wide(self.norm_wide(x))
+
+
+class SASRec(nn.Module):
+    """Token and place embeddings, blocks, and scores against the same item table (row 0 is padding and the start)."""
+
+    def __init__(self, items: int, length: int, width: int, heads: int, layers: int, dropout: float):
+        super().__init__()
+        self.item, self.place = nn.Embedding(items + 1, width), nn.Embedding(length, width)
+        nn.init.normal_(self.item.weight, std=width**-0.5)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.Sequential(*[Block(width, heads, dropout) for _ in range(layers)])
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, token: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """Scores [known positions, items] of tokens [B, L]."""
+        x = self.dropout(self.item(token) + self.place.weight[: token.shape[1]])
+        return self.norm(self.blocks(x))[known] @ self.item.weight[1:].T
+
+
+def windows(shop: Any, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens and targets int64 [U, length], padded at the end (token 0, target -1): every event is a target."""
+    user, item = shop["user"], shop["item"]
+    column = np.arange(len(user)) - np.searchsorted(user, user)
+    target = np.full((int(shop["users"]), length), -1, np.int64)
+    target[user, column] = item
+    token = np.zeros_like(target)
+    token[:, 1:] = target[:, :-1] + 1
+    return torch.from_numpy(token), torch.from_numpy(target)
+
+
+def epoch(options: dict[str, str]) -> Callable[[], dict[str, float]]:
+    """A number of steps of a shuffled epoch, scaled to the whole."""
+    shop, batch, steps = np.load(options["data"]), int(options["batch"]), int(options["steps"])
+    shape = {name: int(options[name]) for name in ("length", "width", "heads", "layers")}
+    token, target = windows(shop, shape["length"])
+    model = SASRec(int(shop["items"]), dropout=float(options["dropout"]), **shape)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.001, fused=True)
+    scores = torch.compile(model, dynamic=True) if options["form"] == "compiled" else model
+    whole = -(-len(token) // batch)
+
+    def work() -> dict[str, float]:
+        begin, done = perf_counter(), min(steps, whole)
+        for rows in torch.randperm(len(token)).split(batch)[:done]:
+            known = target[rows] >= 0
+            loss = cross_entropy(scores(token[rows], known), target[rows][known])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        taken = perf_counter() - begin
+        return {"seconds": taken * whole / done, "step": taken / done, "steps": whole}
+
+    return work

@@ -1,0 +1,163 @@
+"""The table of what is compared: our work, and the peers that do the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.turns import Task
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One piece of work that we and some peers do in turn."""
+
+    name: str
+    text: str
+    ours: Task
+    peers: tuple[Task, ...] = field(default=())
+    figures: tuple[str, ...] = ()  # further figures of ours that the row shows
+    repeats: int = 5
+
+
+def ours(function: str, name: str = "ours", **options: Any) -> Task:
+    """A task of workloads.py; two underscores in an option's name stand for a dot."""
+    return Task(name, "workloads", function, {key.replace("__", "."): value for key, value in options.items()})
+
+
+def peer(name: str, place: str, **options: Any) -> Task:
+    """A task of a module in peers/, given as module.function."""
+    module, function = place.split(".")
+    return Task(name, f"peers.{module}", function, options, peer=True)
+
+
+def neumf(files: str) -> list[Comparison]:
+    """Training and ranking with NeuMF."""
+    data = f"{files}/neumf.npz"
+    forms = {"eager": "PyTorch", "compiled": "PyTorch, compiled", "sparse": "PyTorch, sparse gradients"}
+    torch_forms = [peer(name, "torch_neumf.epoch", data=data, form=form) for form, name in forms.items()]
+    return [
+        Comparison(
+            "neumf-epoch",
+            "NeuMF epoch, 4 negatives, 32 + 32 dims, MLP 64-32-16, 2,048 positives a batch",
+            ours("neumf_epoch", data=data),
+            (peer("RecBole", "recbole_neumf.epoch", data=data), *torch_forms),
+        ),
+        Comparison(
+            "neumf-ranking",
+            "exact full ranking of all users with NeuMF",
+            ours("neumf_ranking", data=data),
+            (
+                peer("RecBole", "recbole_neumf.ranking", data=data),
+                peer("RecBole, 18 users a batch", "recbole_neumf.ranking", data=data, eval_batch_size=65536),
+                peer("PyTorch, 16 users a block", "torch_neumf.ranking", data=data, block=16),
+            ),
+        ),
+    ]
+
+
+def ancf(files: str, quick: bool) -> list[Comparison]:
+    """Training of `ancf` over histories of 200 beside SASRec of the same width, layers and heads."""
+    data, shape = f"{files}/ancf.npz", {"length": 200, "width": 64, "heads": 4, "layers": 2, "dropout": 0.1}
+    found = []
+    for batch in (32, 128):
+        steps = 2 if quick else 960 // batch
+        part = ours(
+            "ancf_epoch", data=data, chunks=1 if quick else 3, network__history_length=200, loop__batch_size=batch
+        )
+        forms = {"eager": "PyTorch SASRec", "compiled": "PyTorch SASRec, compiled"}
+        found.append(
+            Comparison(
+                f"ancf-epoch-{batch}",
+                f"ancf epoch (a part, scaled): latest 200 events of each user, width 64, 2 layers, 4 heads, every event "
+                f"scored against all items; {batch} rows of 200 a batch (ours packed, a peer's one user each)",
+                part,
+                tuple(
+                    peer(name, "torch_sasrec.epoch", data=data, batch=batch, steps=steps, form=form, **shape)
+                    for form, name in forms.items()
+                ),
+                ("step", "steps"),
+                repeats=3,
+            )
+        )
+    return found
+
+
+def mf_step(rows: int, tables: str) -> Task:
+    """A step of `mf` over tables of so many rows."""
+    return ours("mf_step", f"ours, {tables}, {rows:,} rows", rows=rows, steps=40, loop__tables=tables)
+
+
+def tables(quick: bool) -> list[Comparison]:
+    """Row-sparse against dense steps, and what ten million rows cost against ten thousand."""
+    text = "step of mf, 32 dims, 8,192 rows touched, two tables of {:,} rows, row-sparse"
+    sizes = (10_000, 100_000) if quick else (10_000, 100_000, 1_000_000)
+    found = [
+        Comparison(f"table-{rows}", text.format(rows), mf_step(rows, "sparse"), (mf_step(rows, "dense"),))
+        for rows in sizes
+    ]
+    largest = 100_000 if quick else 10_000_000
+    growth = Comparison("table-growth", text.format(largest), mf_step(largest, "sparse"), (mf_step(10_000, "sparse"),))
+    return [*found, growth]
+
+
+def lists() -> list[Comparison]:
+    """Top 10 of 6,040 users on the path of matrix factorisation."""
+    return [
+        Comparison(
+            f"mf-lists-{items}",
+            f"top 10 of 6,040 users over {items:,} items, 64 dims, seen items left out",
+            ours("mf_top_n", users=6_040, items=items),
+            (peer("implicit", "implicit_mf.top_n", users=6_040, items=items),),
+            repeats=3,
+        )
+        for items in (3_706, 100_000)
+    ]
+
+
+def one_user(quick: bool) -> list[Comparison]:
+    """A single request, beside the product of matrix and vector that it cannot do without."""
+    calls = 30 if quick else 300
+    return [
+        Comparison(
+            f"one-user-{items}",
+            f"one user's top 10 over {items:,} items, mf of 64 dims, {calls} calls, p50",
+            ours("one_user", items=items, calls=calls),
+            (
+                ours("product", "NumPy matrix-vector product", items=items, calls=calls, by="numpy"),
+                ours("product", "JAX matrix-vector product", items=items, calls=calls, by="jax"),
+            ),
+            ("p99",),
+            repeats=3,
+        )
+        for items in (10_000, 100_000, 1_000_000)
+    ]
+
+
+def memory(quick: bool) -> list[Comparison]:
+    """Peak memory of ranking a slice of very many users, at two sizes of the slice."""
+    users, items = (10_000, 10_000) if quick else (1_000_000, 100_000)
+    text = f"mf lists of a slice of {users:,} users over {items:,} items, 64 dims: "
+    slices = (512, 2_048) if quick else (2_048, 8_192)
+    return [
+        Comparison(
+            f"memory-{asked}",
+            f"{text}{asked:,} users",
+            ours("rank_memory", users=users, items=items, asked=asked),
+            figures=("growth in MiB", "memory before in MiB", "all users in minutes"),
+            repeats=1,
+        )
+        for asked in slices
+    ]
+
+
+def all_rows(files: str, quick: bool) -> list[Comparison]:
+    """Every comparison, in the order of the table."""
+    return [
+        *neumf(files),
+        *ancf(files, quick),
+        *tables(quick),
+        *lists(),
+        *one_user(quick),
+        *memory(quick),
+    ]

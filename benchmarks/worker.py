@@ -1,0 +1,66 @@
+"""A worker does one repetition of its work for every line that it reads, and answers each in JSON.
+
+python -m benchmarks.worker MODULE FUNCTION [NAME=VALUE ...]
+
+`MODULE.FUNCTION(options)` prepares the work and returns it as a function without arguments. Between
+repetitions the worker waits at its pipe and takes no CPU, so several interpreters can take turns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from importlib import import_module, metadata
+from time import perf_counter
+from typing import Any
+
+PACKAGES = ("jax", "jaxlib", "torch", "recbole", "implicit", "numpy")
+Answer = Callable[[dict[str, Any]], None]
+
+
+def versions() -> dict[str, str]:
+    """Versions of what is installed here and matters for speed."""
+    installed = {}
+    for name in PACKAGES:
+        try:
+            installed[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed
+
+
+def answers() -> Answer:
+    """A function that writes one line to the parent; whatever else this process prints goes to stderr."""
+    pipe = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    return lambda reply: print(json.dumps(reply), file=pipe, flush=True)
+
+
+def serve(prepare: Callable[[dict[str, str]], Callable[[], Any]], options: dict[str, str], answer: Answer) -> None:
+    """Prepares and warms up, then one repetition per line of stdin; work may return a dict of figures."""
+    work = prepare(options)
+    work()
+    answer({"versions": versions()})
+    for _ in sys.stdin:
+        begin = perf_counter()
+        found = work()
+        answer({"seconds": perf_counter() - begin} | (found if isinstance(found, dict) else {}))
+
+
+def main(module: str, function: str, *options: str) -> None:
+    """Answers every failure with its reason, so that the other rows go on."""
+    answer = answers()
+    try:
+        serve(getattr(import_module(module), function), dict(word.split("=", 1) for word in options), answer)
+    except ModuleNotFoundError as problem:
+        answer({"refused": f"peer not installed: {problem.name}"})
+    except Exception as problem:
+        traceback.print_exc()
+        answer({"refused": f"{type(problem).__name__}: {problem}"})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
