@@ -202,7 +202,9 @@ class RunFolder(SavedRun, contextlib.AbstractContextManager):
         args = ocp.args.Composite(state=ocp.args.StandardSave(host), info=record)
         logging.disable()  # Orbax's threads log a traceback for what is raised here anyway
         try:
-            handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=ALONE))
+            handler = ocp.CompositeCheckpointHandler(
+                composite_options=ocp.CompositeOptions(multiprocessing_options=ALONE)
+            )
             with ocp.Checkpointer(handler, multiprocessing_options=ALONE) as orbax:
                 orbax.save(self._checkpoints / str(epoch), args=args)
         finally:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+import io
+import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ancf_jax.data.storage import replacing
 from ancf_jax.errors import UserError
 
 ENDINGS = (".parquet", ".csv", ".jsonl")
@@ -22,31 +24,50 @@ def check_ending(path: Path) -> None:
         raise UserError(f'the ending of "{path}" is "{path.suffix}", expected one of {", ".join(ENDINGS)}')
 
 
-def write_table(path: Path, blocks: Iterator[pd.DataFrame]) -> int:
-    """Writes the blocks of one table to `path` and returns the number of rows.
+def write_table(path: Path, blocks: Iterable[pd.DataFrame]) -> int:
+    """Writes the blocks of one table to `path`, whole or not at all, and returns the number of rows.
 
-    The rows go to a temporary file beside `path`, which takes its place only when all is written:
-    whatever fails, an old file is untouched. Raises UserError where it cannot be written.
+    Raises UserError where it cannot be written.
     """
     check_ending(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    write = {".parquet": _write_parquet, ".csv": _write_csv, ".jsonl": _write_jsonl}[path.suffix]
-    try:
-        rows = write(temporary, blocks)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f'"{path}" cannot be written ({error.strerror or error}); choose another file') from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write = _write_parquet if path.suffix == ".parquet" else _write_text
+    with replacing(path) as file:
+        return write(file, path.suffix, blocks)
+
+
+def write_in_parts(
+    path: Path, digest: str, parts: int, make: Callable[[int], Iterable[pd.DataFrame]], say: Callable[[str], None]
+) -> int:
+    """Writes the blocks of make(0), make(1) ... make(parts - 1) to `path`, and returns the number of rows.
+
+    Finished parts wait in a folder beside `path`, so a killed call finishes what is missing when it is made again.
+    `digest` stands for all that the rows depend on: parts of another are thrown away.
+    """
+    folder = path.with_name(f"{path.name}.parts")
+    made_for = folder / "digest"
+    if folder.exists() and not (made_for.exists() and made_for.read_text() == digest):
+        say(f'"{folder}" holds parts of another call; starting anew')
+        shutil.rmtree(folder)
+    if not folder.exists():
+        with replacing(made_for) as file:
+            file.write(digest.encode())
+    files = [folder / f"{number}.parquet" for number in range(parts)]
+    if done := sum(file.exists() for file in files):
+        say(f"{done} of {parts} parts are there already")
+    for number, file in enumerate(files):
+        if not file.exists():
+            write_table(file, make(number))
+    rows = write_table(path, (pd.read_parquet(file) for file in files))
+    shutil.rmtree(folder)
     return rows
 
 
-def _write_parquet(path: Path, blocks: Iterator[pd.DataFrame]) -> int:
+def _write_parquet(file: IO[bytes], ending: str, blocks: Iterable[pd.DataFrame]) -> int:
     rows, writer = 0, None
     try:
         for block in blocks:
             table = pa.Table.from_pandas(block, preserve_index=False)
-            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer = writer or pq.ParquetWriter(file, table.schema)
             writer.write_table(table.cast(writer.schema))
             rows += len(block)
     finally:
@@ -55,26 +76,14 @@ def _write_parquet(path: Path, blocks: Iterator[pd.DataFrame]) -> int:
     return rows
 
 
-def _write_csv(path: Path, blocks: Iterator[pd.DataFrame]) -> int:
-    def write(block: pd.DataFrame, file: IO[Any], first: bool) -> None:
-        block.to_csv(file, index=False, header=first)
-
-    return _write_text(path, blocks, write)
-
-
-def _write_jsonl(path: Path, blocks: Iterator[pd.DataFrame]) -> int:
-    def write(block: pd.DataFrame, file: IO[Any], first: bool) -> None:
-        block.to_json(file, orient="records", lines=True, force_ascii=False)
-
-    return _write_text(path, blocks, write)
-
-
-def _write_text(
-    path: Path, blocks: Iterator[pd.DataFrame], write: Callable[[pd.DataFrame, IO[Any], bool], None]
-) -> int:
+def _write_text(file: IO[bytes], ending: str, blocks: Iterable[pd.DataFrame]) -> int:
     rows = 0
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        for number, block in enumerate(blocks):
-            write(block, file, number == 0)
-            rows += len(block)
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    for number, block in enumerate(blocks):
+        if ending == ".csv":
+            block.to_csv(text, index=False, header=number == 0)
+        else:
+            block.to_json(text, orient="records", lines=True, force_ascii=False)
+        rows += len(block)
+    text.detach()  # flushed; the file stays open for whoever opened it
     return rows

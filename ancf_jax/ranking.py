@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from itertools import chain, pairwise
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +17,25 @@ import numpy as np
 from ancf_jax.data.histories import query_after_log
 from ancf_jax.errors import NumericalError
 from ancf_jax.models.protocol import Model
+from ancf_jax.modules.heads import AXIS
 from ancf_jax.objective.metrics import Ranks
 from ancf_jax.types import Array, Catalogue, EventLog, Heldout, Query, Variables
 
-USERS_PER_BLOCK = 16  # by measurement: the pairs of a block should stay in the cache
-ITEMS_PER_CHUNK = 4096
+USERS_PER_BLOCK = 64
+SMALL_BLOCKS = (1, 8)  # so few users do not pay for more
+VALUES_PER_CHUNK = 1 << 20  # by measurement: the widest intermediate result should stay in the cache
+VALUES_HELD = 1 << 22  # scores that are held together; more take long to allocate
+GROUP = 64  # items of which the best stands for all in the first stage of a selection
+SEEN_SLOTS = 64
 Progress = Callable[[int, int], None]
+
+
+class Placement(NamedTuple):
+    """How blocks of users are spread over devices, by the functions of `training.parallel`."""
+
+    devices: int
+    spread: Callable[..., Any]
+    lay: Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,8 @@ class Ranker:
     Attributes:
         history_length: number of latest events in a query.
         max_seen: most distinct items that one user has in the log.
-        block: users scored at a time; the memory of scoring is block x I.
+        block: users scored at a time on each device.
+        placement: the devices; one without it.
     """
 
     model: Model
@@ -41,11 +56,12 @@ class Ranker:
     history_length: int
     max_seen: int
     block: int = USERS_PER_BLOCK
+    placement: Placement | None = None
 
     def with_variables(self, variables: Variables) -> Ranker:
         """The same ranker with other variables; compiled programs are shared."""
         other = replace(self, variables=variables)
-        for name in ("_top", "_rank", "_pairs", "_encode"):
+        for name in ("_programs", "_encode"):
             other.__dict__[name] = getattr(self, name)
         return other
 
@@ -65,27 +81,67 @@ class Ranker:
 
     @cached_property
     def _tables(self) -> tuple[Any, ...]:
-        return self.variables, self.log, self.catalogue, self.item_side
+        tables = self.variables, self.log, self.catalogue, self.item_side
+        return self.placement.lay(tables) if self.placement else tables
 
     def query(self, log: EventLog, user: Array, minute: Array) -> Query:
         """What `log` holds of users [B] at `minute` [B]."""
         return query_after_log(log, user, minute, self.history_length)
 
-    def scores(self, tables: tuple[Any, ...], user: Array, minute: Array, keep_seen: bool) -> Array:
-        """Scores [B, I] of all items; -inf for items that the user already has, unless `keep_seen`."""
+    @cached_property
+    def _programs(self) -> dict[Any, Callable[..., Any]]:
+        return {}
+
+    def _program(self, function: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
+        """`function(*fixed, tables, *rows)` compiled, as a function of `tables` and `rows`."""
+        key = function.__name__, *fixed
+        if key not in self._programs:
+            bound = partial(function, *fixed)
+            self._programs[key] = _over_devices(bound, self.placement) if self.placement else jax.jit(bound)
+        return self._programs[key]
+
+    def _scan(
+        self, tables: tuple[Any, ...], user: Array, minute: Array, keep_seen: bool, visit: Callable[..., Any]
+    ) -> tuple[Any, Array]:
+        """visit(scores [B, C], first item) of chunks of items, stacked, and the first item of each.
+
+        Scores are -inf for items that the user already has, unless `keep_seen`, and where the last chunk overlaps
+        the one before.
+        """
         variables, log, catalogue, item_side = tables
         side = self.model.encode_users(variables, log, catalogue, self.query(log, user, minute))
-        scores = _by_chunk(lambda items: self.model.score(variables, side, items), item_side, self.items)
-        return scores if keep_seen else _without_seen(scores, log, user, self.max_seen)
+        width = self._width(variables, side, item_side)
+        fresh = jnp.arange(-(-self.items // width), dtype=jnp.int32) * width
+        begins, row = jnp.minimum(fresh, self.items - width), jnp.maximum(user, 0)
+        end = jnp.where(user >= 0, log.seen_start[row + 1], 0)
 
-    @cached_property
-    def _top(self) -> Callable[..., Any]:
-        def top(tables: Any, user: Array, minute: Array, n: int, keep_seen: bool) -> tuple[Array, Array, Array]:
-            scores = self.scores(tables, user, minute, keep_seen)
-            best, ids = jax.lax.top_k(scores, n)
-            return ids, best, jnp.isnan(scores).any()
+        def one(place: Array, chunk: tuple[Array, Array]) -> tuple[Array, Any]:
+            begin, first = chunk
+            part = jax.tree.map(partial(jax.lax.dynamic_slice_in_dim, start_index=begin, slice_size=width), item_side)
+            scores = self.model.score(variables, side, part)
+            scores = jnp.where((jnp.arange(width) >= first - begin)[None, :], scores, -jnp.inf)
+            if not keep_seen:
+                scores, place = _without_seen(scores, begin, log.seen_item, place, end, min(SEEN_SLOTS, self.max_seen))
+            return place, visit(scores, begin)
 
-        return jax.jit(top, static_argnums=(3, 4))
+        return jax.lax.scan(one, log.seen_start[row], (begins, fresh))[1], begins
+
+    def _width(self, variables: Variables, side: Any, item_side: Any) -> int:
+        """Items per chunk such that the widest intermediate result of scoring holds VALUES_PER_CHUNK values."""
+        few = min(self.items, 1024)
+        trace = jax.make_jaxpr(partial(self.model.score, variables))(side, jax.tree.map(lambda x: x[:few], item_side))
+        widest = max((out.aval.size for step in trace.eqns for out in step.outvars), default=1)
+        return min(max(VALUES_PER_CHUNK * few // (widest * GROUP), 1) * GROUP, self.items)
+
+    def _top(self, n: int, keep_seen: bool, tables: Any, user: Array, minute: Array) -> tuple[Array, Array, Array]:
+        def select(scores: Array, begin: Array) -> tuple[Array, Array, Array]:
+            best, at, broken = best_of(scores, min(n, scores.shape[1]))
+            return best, at + begin, broken
+
+        (scores, ids, broken), _ = self._scan(tables, user, minute, keep_seen, select)
+        scores, ids = (jnp.moveaxis(x, 0, 1).reshape(len(user), -1) for x in (scores, ids))
+        best, at = jax.lax.top_k(scores, n)  # the chunks ascend, so the first of equals has the lowest row number
+        return jnp.take_along_axis(ids, at, axis=1), best, broken.any(0)
 
     def top_n(
         self, user: np.ndarray, minute: np.ndarray, n: int, keep_seen: bool
@@ -96,25 +152,25 @@ class Ranker:
         for scores that are not numbers.
         """
         n = min(n, self.items)
-        for rows, block_user, block_minute in self._blocks(user, minute):
-            ids, scores, broken = jax.device_get(self._top(self._tables, block_user, block_minute, n, keep_seen))
-            _refuse_nan(broken)
-            yield np.where(scores > -np.inf, ids, -1)[:rows], scores[:rows]
+        program = self._program(self._top, min(1 << (n - 1).bit_length(), self.items), keep_seen)
+        blocks = self._blocks(self.block, user, minute)
+        for part, (ids, scores, broken) in _ahead((part, program(self._tables, *rows)) for part, rows in blocks):
+            _refuse_nan(broken.any())
+            rows = part.stop - part.start
+            yield np.where(scores > -np.inf, ids, -1)[:rows, :n], scores[:rows, :n]
 
-    @cached_property
-    def _rank(self) -> Callable[..., Any]:
-        def rank(tables: Any, user: Array, minute: Array, positive: Array, keep_seen: bool) -> tuple[Array, ...]:
-            scores = self.scores(tables, user, minute, keep_seen)
-            own = jnp.take_along_axis(scores, jnp.maximum(positive, 0), axis=1)
+    def _rank(self, keep_seen: bool, tables: Any, user: Array, minute: Array, positive: Array) -> tuple[Array, ...]:
+        scores, begins = self._scan(tables, user, minute, keep_seen, lambda scores, begin: scores)  # [chunks, B, C]
+        item = jnp.maximum(positive, 0)
+        chunk = item // scores.shape[2]
+        own = scores[chunk, jnp.arange(len(user))[:, None], item - begins[chunk]]
 
-            def count(score: Array) -> tuple[Array, Array]:
-                return (scores > score[:, None]).sum(1), (scores == score[:, None]).sum(1) - 1
+        def count(score: Array) -> tuple[Array, Array]:
+            same = score[None, :, None]
+            return (scores > same).sum((0, 2)), (scores == same).sum((0, 2)) - 1
 
-            greater, equal = jax.lax.map(count, own.T)
-            candidates = (scores > -jnp.inf).sum(1)
-            return own, greater.T, equal.T, candidates, jnp.isnan(scores).any()
-
-        return jax.jit(rank, static_argnums=4)
+        greater, equal = jax.lax.map(count, own.T)
+        return own, greater.T, equal.T, (scores > -jnp.inf).sum((0, 2)), jnp.isnan(scores).any((0, 2))
 
     def ranks(self, heldout: Heldout, keep_seen: bool, progress: Progress | None = None) -> tuple[Ranks, np.ndarray]:
         """Where each held-out item stands among all eligible items, and which held-out items [E] are eligible.
@@ -123,16 +179,19 @@ class Ranker:
         """
         found: list[tuple[np.ndarray, ...]] = []
         candidates: list[np.ndarray] = []
-        for begin in range(0, len(heldout.user), self.block):
-            queries = slice(begin, begin + self.block)
-            positive = padded_positives(heldout, begin, min(begin + self.block, len(heldout.user)), self.block)
-            [(rows, user, minute)] = self._blocks(heldout.user[queries], heldout.minute[queries])
-            *ranked, size, broken = jax.device_get(self._rank(self._tables, user, minute, positive, keep_seen))
-            _refuse_nan(broken)
+        program, block = self._program(self._rank, keep_seen), max(min(self.block, VALUES_HELD // self.items), 1)
+
+        def launched() -> Iterator[tuple[Any, Any]]:
+            for part, rows in self._blocks(block, heldout.user, heldout.minute):
+                positive = padded_positives(heldout, part.start, part.stop, len(rows[0]))
+                yield (part, positive), program(self._tables, *rows, positive)
+
+        for (part, positive), (*ranked, size, broken) in _ahead(launched()):
+            _refuse_nan(broken.any())
             found.append(tuple(column[positive >= 0] for column in ranked))
-            candidates.append(size[:rows])
+            candidates.append(size[: part.stop - part.start])
             if progress is not None:
-                progress(begin + rows, len(heldout.user))
+                progress(part.stop, len(heldout.user))
         own, greater, equal = (np.concatenate(column) for column in zip(*found, strict=True))
         eligible = own > -np.inf
         query = np.repeat(np.arange(len(heldout.user)), np.diff(heldout.start))[eligible]
@@ -142,30 +201,32 @@ class Ranker:
         )
         return Ranks(start, greater, equal, size, own[eligible]), eligible
 
-    @cached_property
-    def _pairs(self) -> Callable[..., Any]:
-        def pairs(tables: Any, user: Array, minute: Array, items: Array) -> Array:
-            variables, log, catalogue, _ = tables
-            side = self.model.encode_users(variables, log, catalogue, self.query(log, user, minute))
-            return self.model.score(variables, side, self.model.encode_items(variables, catalogue, items))
-
-        return jax.jit(pairs)
+    def _pairs(self, tables: Any, user: Array, minute: Array, items: Array) -> Array:
+        variables, log, catalogue, _ = tables
+        side = self.model.encode_users(variables, log, catalogue, self.query(log, user, minute))
+        return self.model.score(variables, side, self.model.encode_items(variables, catalogue, items))
 
     def candidate_scores(self, user: np.ndarray, minute: np.ndarray, items: np.ndarray, block: int = 256) -> np.ndarray:
         """Scores float32 [Q, C] of each user's own candidates int32 [Q, C]."""
-        scores = np.empty(items.shape, np.float32)
-        for begin in range(0, len(user), block):
-            part = slice(begin, begin + block)
-            rows = len(user[part])
-            padded = [_padded(column[part], block) for column in (user, minute, items)]
-            scores[part] = self._pairs(self._tables, *padded)[:rows]
+        scores, program = np.empty(items.shape, np.float32), self._program(self._pairs)
+        blocks = self._blocks(block, user, minute, items)
+        for part, found in _ahead((part, program(self._tables, *rows)) for part, rows in blocks):
+            scores[part] = found[: part.stop - part.start]
         _refuse_nan(np.isnan(scores).any())
         return scores
 
-    def _blocks(self, user: np.ndarray, minute: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        for begin in range(0, len(user), self.block):
-            part = slice(begin, begin + self.block)
-            yield len(user[part]), _padded(user[part], self.block), _padded(minute[part], self.block)
+    def block_sizes(self, block: int) -> list[int]:
+        """The few numbers of users that programs are compiled for, the largest being `block` on each device."""
+        devices = self.placement.devices if self.placement else 1
+        return [devices * size for size in (*SMALL_BLOCKS, block) if size <= block]
+
+    def _blocks(self, block: int, *columns: np.ndarray) -> Iterator[tuple[slice, list[np.ndarray]]]:
+        """Parts of the columns, each padded to one of the `block_sizes`."""
+        sizes = self.block_sizes(block)
+        for begin in range(0, len(columns[0]), sizes[-1]):
+            part = slice(begin, min(begin + sizes[-1], len(columns[0])))
+            size = next(size for size in sizes if size >= part.stop - begin)
+            yield part, [_padded(column[part], size) for column in columns]
 
 
 def padded_positives(heldout: Heldout, begin: int, end: int, rows: int) -> np.ndarray:
@@ -191,29 +252,64 @@ def _refuse_nan(broken: Any) -> None:
         )
 
 
-def _by_chunk(score: Callable[[Any], Array], item_side: Any, items: int) -> Array:
-    """score(item_side) [B, I], in chunks of items whose intermediate results stay small."""
-    if items <= ITEMS_PER_CHUNK:
-        return score(item_side)
-    chunks = -(-items // ITEMS_PER_CHUNK)
-    begins = jnp.minimum(jnp.arange(chunks) * ITEMS_PER_CHUNK, items - ITEMS_PER_CHUNK)
+def best_of(scores: Array, n: int) -> tuple[Array, Array, Array]:
+    """The n best scores [B, n] of [B, C], their places (of equals the lowest first), and [B] whether any is NaN.
 
-    def one(begin: Array) -> Array:
-        return score(
-            jax.tree.map(
-                partial(jax.lax.dynamic_slice_in_dim, start_index=begin, slice_size=ITEMS_PER_CHUNK), item_side
-            )
-        )
+    In two stages where that is faster: the n groups of neighbours with the best maxima (of equals the first),
+    then the best of their members. It is exact: were one of the n best in another group, each of the n chosen
+    groups would hold a member that comes before it.
+    """
+    groups = scores.shape[1] // GROUP
+    if groups < 4 * n:
+        return *jax.lax.top_k(scores, n), jnp.isnan(scores).any(1)
+    whole = groups * GROUP
+    members, rest = scores[:, :whole].reshape(-1, groups, GROUP), scores[:, whole:]
+    maxima = members.max(2)
+    chosen = jnp.sort(jax.lax.top_k(maxima, n)[1], axis=1)  # ascending, so that equals stay in their order
+    few = jnp.take_along_axis(members, chosen[:, :, None], axis=1).reshape(-1, n * GROUP)
+    best, at = jax.lax.top_k(jnp.concatenate([few, rest], 1), n)
+    group = jnp.take_along_axis(chosen, jnp.minimum(at // GROUP, n - 1), axis=1)
+    place = jnp.where(at < n * GROUP, group * GROUP + at % GROUP, at - n * GROUP + whole)
+    return best, place, jnp.isnan(maxima).any(1) | jnp.isnan(rest).any(1)
 
-    parts = jax.lax.map(one, begins)
-    last = items - (chunks - 1) * ITEMS_PER_CHUNK  # the last chunk overlaps the one before
-    return jnp.concatenate([*parts[:-1], parts[-1][:, -last:]], axis=1)
+
+def _without_seen(
+    scores: Array, begin: Array, seen: Array, place: Array, end: Array, slots: int
+) -> tuple[Array, Array]:
+    """Scores [B, C] of the items from `begin` on, with -inf at those in seen[place : end], and the places behind them.
+
+    `place` and `end` are [B]; a user's seen items ascend, so that each is visited once, in whatever chunk it is.
+    """
+    scores, (rows, width) = jnp.asarray(scores), scores.shape
+
+    def any_left(state: tuple[jax.Array, Array]) -> Array:
+        return jnp.any((state[1] < end) & (jnp.take(seen, state[1], mode="clip") < begin + width))
+
+    def hide(state: tuple[jax.Array, Array]) -> tuple[jax.Array, Array]:
+        scores, place = state
+        slot = place[:, None] + jnp.arange(slots, dtype=jnp.int32)[None, :]
+        item = jnp.where(slot < end[:, None], jnp.take(seen, slot, mode="clip") - begin, width)
+        scores = scores.at[jnp.arange(rows)[:, None], item].set(-jnp.inf, mode="drop")
+        return scores, place + (item < width).sum(1, dtype=jnp.int32)
+
+    return jax.lax.while_loop(any_left, hide, (scores, place))
 
 
-def _without_seen(scores: Array, log: EventLog, user: Array, max_seen: int) -> Array:
-    """`scores` [B, I] with -inf at the items of each user; user -1 has none."""
-    row = jnp.maximum(user, 0)
-    slot = log.seen_start[row][:, None] + jnp.arange(max_seen, dtype=jnp.int32)[None, :]
-    inside = (slot < log.seen_start[row + 1][:, None]) & (user >= 0)[:, None]
-    item = jnp.where(inside, log.seen_item[jnp.minimum(slot, log.seen_item.shape[0] - 1)], scores.shape[1])
-    return jnp.asarray(scores).at[jnp.arange(scores.shape[0])[:, None], item].set(-jnp.inf, mode="drop")
+def _over_devices(function: Callable[..., Any], placement: Placement) -> Callable[..., Any]:
+    """function(tables, *rows) with the rows split over the devices, which already hold the tables."""
+
+    def on_device(_: Any, tables: Any, rows: tuple[Array, ...]) -> Any:
+        return jax.tree.map(partial(jax.lax.all_gather, axis_name=AXIS, tiled=True), function(tables, *rows))
+
+    run = placement.spread(on_device, "shard_map", (False, False, True), False)
+
+    def call(tables: Any, *rows: np.ndarray) -> Any:
+        return run((), tables, tuple(x.reshape(placement.devices, -1, *x.shape[1:]) for x in rows))
+
+    return call
+
+
+def _ahead(launched: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    """The same with the results on the host; while one is waited for, the next is computed."""
+    for (what, result), _ in pairwise(chain(launched, [(None, None)])):
+        yield what, jax.device_get(result)

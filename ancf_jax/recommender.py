@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
-from ancf_jax.config import Config
+from ancf_jax.config import Config, to_json
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION
 from ancf_jax.errors import UserError
-from ancf_jax.models.protocol import NeuralModel, link
-from ancf_jax.ranking import Ranker
+from ancf_jax.models.protocol import NeuralModel
+from ancf_jax.ranking import Placement, Ranker
 from ancf_jax.runs import load
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,15 +52,33 @@ class Recommender:
         """The ids asked for; every user of the run for `all`."""
         return list(self.dataset.interactions.users) if list(asked) == ["all"] else list(asked)
 
+    @cached_property
     def latest(self) -> int:
         """The minute of the newest event: the moment that is scored unless another is given."""
         return int(np.max(np.asarray(self.ranker.log.minute), initial=0))
+
+    def digest(self, *asked: object) -> str:
+        """A name for all that lists depend on: the model, the data, the devices and what is asked."""
+        found = hashlib.blake2b(digest_size=16)
+        devices = self.ranker.placement and self.ranker.placement.devices
+        source = to_json(self.config), self.dataset.interactions.digest, devices
+        found.update(repr((*source, *asked)).encode())
+        for leaf in jax.tree.leaves(self.ranker.variables):
+            found.update(np.asarray(leaf).tobytes())
+        return found.hexdigest()
+
+    def warm_up(self, n: int = 10) -> None:
+        """Compiles what lists of up to n need, and spares what is loaded from garbage collection: for a server."""
+        for size in self.ranker.block_sizes(self.ranker.block):
+            self.recommend(self.dataset.interactions.users[:1].tolist() * size, n)
+        gc.collect()
+        gc.freeze()
 
     def moment_text(self, minute: int | None) -> str:
         """The moment that is scored, for people."""
         if not self.dataset.interactions.clock:
             return "next"
-        moment = EPOCH + timedelta(minutes=self.latest() if minute is None else minute)
+        moment = EPOCH + timedelta(minutes=self.latest if minute is None else minute)
         return moment.strftime("%A %Y-%m-%d %H:%M")
 
     def recommend(
@@ -86,7 +107,7 @@ class Recommender:
             raise UserError(f"--top-n is {n}, expected 1 or more")
         if minute is not None and not self.dataset.interactions.clock:
             raise UserError("--at needs data with times, but this run's data has only an order; leave --at out")
-        moment = self.latest() if minute is None else minute
+        moment = self.latest if minute is None else minute
         keep_seen = bool(self.config.keep_seen if keep_seen is None else keep_seen)
         rows = np.array([self.row_of.get(user, -1) for user in users], np.int32)
         begin = 0
@@ -100,7 +121,7 @@ class Recommender:
     def _table(self, users: Sequence[str], rows: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
         n, unknown = ids.shape[1], rows < 0
         ids = np.where(unknown[:, None], self._popular[None, :n], ids)
-        prediction = np.asarray(link(self._link, jnp.asarray(scores)))
+        prediction = expit(scores) if self._link == "sigmoid" else scores  # in NumPy: nothing to compile per shape
         keep = (ids >= 0).ravel()
         item = ids.ravel()[keep]
         source = self.dataset.interactions
@@ -120,10 +141,13 @@ class Recommender:
         return model.link if isinstance(model, NeuralModel) else "identity"
 
 
-def load_recommender(path: str | Path, say: Callable[[str], None]) -> Recommender:
-    """The run in `path`, knowing all its events; raises UserError where there is no sound run."""
+def load_recommender(path: str | Path, say: Callable[[str], None], placement: Placement | None = None) -> Recommender:
+    """The run in `path`, knowing all its events, on the devices of `placement`.
+
+    Raises UserError where there is no sound run.
+    """
     run = load(path, EVERYTHING, say)
-    return Recommender(run.config, run.dataset, run.ranker)
+    return Recommender(run.config, run.dataset, replace(run.ranker, placement=placement))
 
 
 def minute_of(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,12 +42,23 @@ def make_ranker(dataset: Dataset, model: Model, variables: Variables, parts: tup
     return Ranker(model, variables, jax.device_put(log), jax.device_put(data.catalogue(dataset)), length, most)
 
 
+def keep_compiled(path: Path) -> None:
+    """Lets JAX keep compiled programs in `path`/compiled, so that the next process answers soon.
+
+    Nothing happens where a place for them is set already, or the folder cannot be written.
+    """
+    if jax.config.values["jax_compilation_cache_dir"] is None and os.access(path, os.W_OK):
+        jax.config.update("jax_compilation_cache_dir", str(path / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
 def load(path: str | Path, parts: tuple[int, ...], say: Callable[[str], None]) -> LoadedRun:
     """The best checkpoint of the run in `path`, knowing the events of `parts`.
 
     Raises UserError where there is no run, or none of its checkpoints is sound.
     """
     run = open_run(path, say)
+    keep_compiled(run.path)
     dataset = data.load(run.path / "dataset")
     run.data_digest = dataset.interactions.digest
     model = build_model(run.config, dataset)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ancf_jax import ranking
 from ancf_jax.errors import UserError
-from ancf_jax.ranking import Ranker
+from ancf_jax.ranking import Placement, Ranker, best_of
+from ancf_jax.training.parallel import device_count, lay, spread
 from ancf_jax.types import Catalogue, EventLog, Heldout
 
 USERS, ITEMS = 13, 23
@@ -47,16 +50,20 @@ def make_ranker(table=SCORES, by_minute: float = 0.0, block: int = 4) -> Ranker:
     return Ranker(ByTable(), variables, log, Catalogue({}, {}, jnp.zeros(ITEMS)), 1, max(map(len, SEEN)), block)
 
 
-@pytest.fixture(scope="module", params=[4096, 5], ids=["one chunk", "chunks of 5"])
+WAYS = {"one chunk": {}, "chunks of 5": {"VALUES_PER_CHUNK": 1, "GROUP": 5, "SEEN_SLOTS": 2}, "4 devices": {}}
+
+
+@pytest.fixture(scope="module", params=WAYS)
 def ranker(request):
-    """Over one chunk of items; and over five, the last of which overlaps the one before."""
+    """Over one chunk of items; over five, the last of which overlaps the one before; and on several devices."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranking, "ITEMS_PER_CHUNK", request.param)
-        made = make_ranker()
-        for keep_seen in (True, False):  # compile now, while the size of chunks is set
-            list(made.top_n(USER, MINUTE, 7, keep_seen))
-            list(made.top_n(USER, MINUTE, ITEMS, keep_seen))
-        yield made
+        for name, value in WAYS[request.param].items():
+            patch.setattr(ranking, name, value)
+        if request.param != "4 devices":
+            yield make_ranker()
+        else:
+            assert device_count() == 4
+            yield dataclasses.replace(make_ranker(block=1), placement=Placement(4, spread, lay))
 
 
 def row_of(user: int, keep_seen: bool) -> np.ndarray:
@@ -85,6 +92,46 @@ def test_top_n_is_what_sorting_gives(ranker, n, keep_seen):
 def test_lists_are_short_rather_than_filled_up(ranker):
     [(found, _)] = ranker.top_n(np.array([2, 3], np.int32), MINUTE[:2], 7, False)
     assert (found >= 0).sum(1).tolist() == [0, 4]  # who has everything, and who has all but four
+
+
+@pytest.mark.parametrize("width", [3, 4, 29, 40, 41, 97])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_selection_in_two_stages_is_what_sorting_gives(monkeypatch, n, width):
+    """Few values, so that ties run within groups, across them and into the rest; rows of -inf alone; infinities."""
+    monkeypatch.setattr(ranking, "GROUP", 3)
+    rng = np.random.default_rng(width)
+    for values in (2, 5, 1000):
+        scores = rng.integers(0, values, (53, width)).astype(np.float32)
+        scores[rng.random(scores.shape) < rng.random((53, 1))] = -np.inf
+        scores[3], scores[4, -1] = -np.inf, np.inf
+        best, place, broken = jax.jit(best_of, static_argnums=1)(scores, n)
+        expected = np.argsort(-scores, axis=1, kind="stable")[:, :n]
+        np.testing.assert_array_equal(place, expected)
+        np.testing.assert_array_equal(best, np.take_along_axis(scores, expected, axis=1))
+        assert not broken.any()
+
+
+@pytest.mark.parametrize("column", [0, 50, 99])
+@pytest.mark.parametrize("nan", [np.float32(np.nan), -np.float32(np.nan)], ids=["+", "-"])
+def test_a_score_that_is_no_number_is_seen_wherever_it_stands(monkeypatch, column, nan):
+    monkeypatch.setattr(ranking, "GROUP", 3)
+    scores = np.zeros((5, 100), np.float32)
+    scores[2, column] = nan
+    assert best_of(jnp.asarray(scores), 2)[2].tolist() == [False, False, True, False, False]
+
+
+def test_wider_layers_make_narrower_chunks(monkeypatch):
+    monkeypatch.setattr(ranking, "GROUP", 1)
+    monkeypatch.setattr(ranking, "VALUES_PER_CHUNK", 2 * 7 * 6)  # for 2 users, 7 values per pair
+
+    class Wide(ByTable):
+        def score(self, variables, users, items):
+            return (super().score(variables, users, items)[..., None] * jnp.ones((1, 1, 7))).sum(-1)
+
+    one = make_ranker()
+    side = jnp.zeros((2, ITEMS)), one.item_side
+    assert one._width(one.variables, *side) == ITEMS
+    assert dataclasses.replace(one, model=Wide())._width(one.variables, *side) == 6
 
 
 def heldout_of(items: list[list[int]]) -> Heldout:

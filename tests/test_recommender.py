@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,6 +111,34 @@ def test_the_lists_are_those_of_the_saved_model(recommender):
     np.testing.assert_allclose(found["score"], np.sort(1 / (1 + np.exp(-score)))[::-1], rtol=1e-4)
 
 
+def test_a_warm_recommender_compiles_nothing_more(recommender, caplog):
+    try:
+        recommender.warm_up(4)
+        with caplog.at_level(logging.WARNING), jax.log_compiles():
+            for users in (["u01"], ["u01", "nobody"], ["u02"] * 7, ["u03"] * 39):
+                for n in (3, 4):
+                    assert len(recommender.recommend(users, n)) > 0
+            assert not caplog.records
+            recommender.recommend(["u01"], 9)
+            assert caplog.records, "where something is compiled it is seen"
+    finally:
+        gc.unfreeze()
+
+
+def test_compiled_programs_lie_in_the_run_folder(recommender, tmp_path):
+    """A second process finds there what the first one left; where nothing can be written, nothing is."""
+    run = Path(recommender.config.run)
+    code = "import sys; from ancf_jax import load_recommender as load; load(sys.argv[1], print).recommend(['u01'])"
+    unset = {"JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS"}
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    sizes = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-W", "error", "-c", code, run], env=environment, check=True)
+        assert done.returncode == 0
+        sizes.append(len(list((run / "compiled").glob("*-cache"))))
+    assert sizes[0] == sizes[1] > 0
+
+
 def test_a_length_below_one_is_refused(recommender):
     with pytest.raises(UserError, match="--top-n is 0"):
         recommender.recommend(["u00"], 0)
@@ -122,7 +156,7 @@ def test_a_moment_needs_a_clock(tiny, tmp_path):
 
 
 def test_the_moment_is_the_newest_event_unless_given(recommender, events):
-    assert recommender.latest() == events["timestamp"].max() // 60
+    assert recommender.latest == events["timestamp"].max() // 60
     assert recommender.moment_text(minute_of("2025-07-18T19:00")) == "Friday 2025-07-18 19:00"
 
 
