@@ -9,9 +9,9 @@ import jax.numpy as jnp
 
 from ancf_jax.config import NetworkConfig
 from ancf_jax.models.protocol import PairModule
-from ancf_jax.modules.attention import CausalEncoder, attend, causal_mask, gap_bucket
+from ancf_jax.modules.attention import CausalEncoder, attend, causal_mask, gap_bucket, split_heads
 from ancf_jax.modules.embeddings import embedding_bag, lookup, pair_align, pair_dot
-from ancf_jax.modules.heads import Tower
+from ancf_jax.modules.heads import Dense, Tower
 from ancf_jax.modules.hierarchy import level_attention
 from ancf_jax.modules.temporal import temporal_encoding
 from ancf_jax.types import Array, Catalogue, Query, Sizes
@@ -73,32 +73,31 @@ class Ancf(PairModule):
     def _set_up_context(self) -> None:
         n, size = self.network, self.network.mlp_size
         if self.levels:
-            self.level_query = nn.Dense(size)
+            self.level_query = Dense(size)
         if n.temporal:
-            self.temporal = nn.Dense(size)
+            self.temporal = Dense(size)
         if n.history != "none":
-            self.now_to_token = nn.Dense(size, use_bias=False)
-            self.mf_to_token = nn.Dense(size, use_bias=False)
+            self.now_to_token = Dense(size, use_bias=False)
+            self.mf_to_token = Dense(size, use_bias=False)
             self.nothing_yet = self.param("nothing_yet", nn.initializers.normal(size**-0.5), (size,))
         if n.history == "causal":
             self.encoder = CausalEncoder(n.layers, n.heads, n.dropout)
         if n.history == "candidate":
-            shape = (n.heads, size // n.heads)
-            self.query, self.key, self.value = (nn.DenseGeneral(shape) for _ in range(3))
+            self.query, self.key, self.value = (Dense(size) for _ in range(3))
             self.recency = self.param("recency", nn.initializers.zeros, (n.heads, n.history_length))
 
     def _set_up_output(self) -> None:
         n = self.network
         if n.mf_path:
-            self.context_to_mf = nn.Dense(n.embedding_size, use_bias=False)
-            self.hierarchy_to_mf = nn.Dense(n.embedding_size, use_bias=False)
+            self.context_to_mf = Dense(n.embedding_size, use_bias=False)
+            self.hierarchy_to_mf = Dense(n.embedding_size, use_bias=False)
             self.mf_output = self.param("mf_output", nn.initializers.ones, (n.embedding_size, 1))
         if n.mlp_path:
-            self.mlp_user, self.mlp_item, self.mlp_context = (nn.Dense(n.mlp_size, use_bias=False) for _ in range(3))
-            self.first_mlp, self.first_hierarchy = (nn.Dense(n.hidden[0], use_bias=False) for _ in range(2))
-            self.first_temporal = nn.Dense(n.hidden[0])
+            self.mlp_user, self.mlp_item, self.mlp_context = (Dense(n.mlp_size, use_bias=False) for _ in range(3))
+            self.first_mlp, self.first_hierarchy = (Dense(n.hidden[0], use_bias=False) for _ in range(2))
+            self.first_temporal = Dense(n.hidden[0])
             self.tower = Tower(n.hidden, n.dropout, normalise=True)
-            self.mlp_output = nn.Dense(1, kernel_init=nn.initializers.zeros)  # at first the MF path alone speaks
+            self.mlp_output = Dense(1, kernel_init=nn.initializers.zeros)  # at first the MF path alone speaks
         if n.mf_path and n.mlp_path:
             init = nn.initializers.lecun_normal()
             self.first_mf = self.param("first_mf", init, (n.embedding_size, n.hidden[0]))
@@ -140,7 +139,8 @@ class Ancf(PairModule):
         side = self._user_mf(query.user, context) | self._user_first(catalogue, query.user, moment, context)
         if self.network.history == "candidate":
             tokens = self.tokens(catalogue, query)
-            side |= {"key": self.key(tokens), "value": self.value(tokens), "mask": query.segment >= 0}
+            key, value = (split_heads(part(tokens), self.network.heads) for part in (self.key, self.value))
+            side |= {"key": key, "value": value, "mask": query.segment >= 0}
         return side
 
     def context(self, catalogue: Catalogue, query: Query, train: bool = False) -> tuple[Array, Array]:
@@ -180,7 +180,7 @@ class Ancf(PairModule):
         if n.mlp_path:
             side["first"] = self.first_mlp(self.mlp_item(row)) + self.first_hierarchy(hierarchy)
         if n.history == "candidate":
-            side["query"] = self.query(row + hierarchy)
+            side["query"] = split_heads(self.query(row + hierarchy), n.heads)
         return side
 
     def forward_window(
@@ -205,30 +205,30 @@ class Ancf(PairModule):
         few = {name: _at(rows, chosen) for name, rows in side.items()}
         user, moment, context = _at(query.user[..., None], chosen)[..., 0], _at(moment, chosen), _at(context, chosen)
         pairs = self.couple(few | self._user_first(catalogue, user, moment, context), items)
-        return mf, self.finish(pairs, jnp.broadcast_to(weight[..., None], pairs.shape[:-1]), train)
+        return mf, self.finish(pairs, jnp.broadcast_to(weight[..., None], (*weight.shape, self.sizes.items)), train)
 
-    def couple(self, users: Any, items: Any) -> Array:
-        """The MF output beside the MLP path's first layer: [..., C, 1 + hidden[0]] (or either)."""
-        n, mf, first = self.network, None, None
+    def couple(self, users: Any, items: Any) -> Any:
+        """The MF output `mf` [..., C, 1] and the MLP path's first layer `first` [..., C, hidden[0]]."""
+        n, pairs = self.network, {}
         context = self._candidate_context(users, items) if n.history == "candidate" else None
+        if n.mf_path:
+            pairs["mf"] = self._couple_mf(users["mf"], items["mf"], context, self.mf_output)
         if n.mlp_path:
             user, item = pair_align(users["first"], items["first"])
-            first = user + item if context is None else user + item + self.first_mlp(self.mlp_context(context))
-        if n.mf_path:
-            kernels = [self.mf_output, self.first_mf] if n.mlp_path else [self.mf_output]
-            mf = self._couple_mf(users["mf"], items["mf"], context, jnp.concatenate(kernels, 1))
-        if first is None:
-            return jnp.asarray(mf)
-        return first if mf is None else mf + jnp.concatenate([jnp.zeros_like(first[..., :1]), first], -1)
+            pairs["first"] = user + item
+            if context is not None:
+                pairs["first"] += self.first_mlp(self.mlp_context(context))
+            if n.mf_path:
+                pairs["first"] += self._couple_mf(users["mf"], items["mf"], context, self.first_mf)
+        return pairs
 
-    def finish(self, pairs: Array, weight: Array | None = None, train: bool = False) -> Array:
+    def finish(self, pairs: Any, weight: Array | None = None, train: bool = False) -> Array:
         """The dual output: [..., C]."""
         score = self.bias[0]
         if self.network.mf_path:
-            score += self.final[0] * pairs[..., 0]
+            score += self.final[0] * pairs["mf"][..., 0]
         if self.network.mlp_path:
-            first = pairs[..., int(self.network.mf_path) :]
-            score += self.final[1] * self.mlp_output(self.tower(first, weight, train))[..., 0]
+            score += self.final[1] * self.mlp_output(self.tower(pairs["first"], weight, train))[..., 0]
         return score
 
     def _candidate_context(self, users: Any, items: Any) -> Array:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ancf_jax.models.protocol import PairModule
 from ancf_jax.modules.embeddings import lookup, pair_align
-from ancf_jax.modules.heads import Tower
+from ancf_jax.modules.heads import Dense, Tower
 from ancf_jax.types import Array, Catalogue, Query, Sizes
 
 
@@ -32,10 +32,10 @@ class Engagement(PairModule):
         self.user_table = self.param("user_table", init, (self.sizes.users, self.size))
         self.product_table = self.param("product_table", init, (self.sizes.items, self.size))
         self.interaction_table = self.param("interaction_table", init, (self.sizes.kinds, self.size))
-        self.first_user = nn.Dense(self.hidden[0])
-        self.first_product = nn.Dense(self.hidden[0], use_bias=False)
+        self.first_user = Dense(self.hidden[0])
+        self.first_product = Dense(self.hidden[0], use_bias=False)
         self.tower = Tower(self.hidden, self.dropout)
-        self.output = nn.Dense(1)
+        self.output = Dense(1)
 
     def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
         """The first layer's sum over user, interaction and dwell: [B, hidden[0]]."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from ancf_jax.models.protocol import PairModule
 from ancf_jax.modules.embeddings import lookup, pair_align, pair_dot
-from ancf_jax.modules.heads import Tower
+from ancf_jax.modules.heads import Dense, Tower
 from ancf_jax.types import Array, Catalogue, Query, Sizes
 
 SMALL = nn.initializers.normal(0.01)  # the paper's initialisation of embeddings
@@ -69,10 +69,10 @@ class NeuMF(PairModule):
         if self.mlp:
             self.user_mlp = self.param("user_mlp", SMALL, (users, self.mlp_size))
             self.item_mlp = self.param("item_mlp", SMALL, (items, self.mlp_size))
-            self.first_user = nn.Dense(self.hidden[0])
-            self.first_item = nn.Dense(self.hidden[0], use_bias=False)
+            self.first_user = Dense(self.hidden[0])
+            self.first_item = Dense(self.hidden[0], use_bias=False)
             self.tower = Tower(self.hidden, self.dropout)
-            self.mlp_output = nn.Dense(1, use_bias=False)
+            self.mlp_output = Dense(1, use_bias=False)
         self.bias = self.param("bias", nn.initializers.zeros, (1,))
 
     def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
@@ -93,21 +93,21 @@ class NeuMF(PairModule):
             side["first"] = self.first_item(lookup(self.item_mlp, items))
         return side
 
-    def couple(self, users: Any, items: Any) -> Array:
-        """The weighed product beside the MLP's first layer: [..., C, 1 + hidden[0]] (or either)."""
-        pairs = []
+    def couple(self, users: Any, items: Any) -> Any:
+        """The weighed product [..., C, 1], and the MLP's first layer [..., C, hidden[0]]."""
+        pairs = {}
         if self.gmf:
-            pairs.append(pair_dot(users["gmf"], items["gmf"])[..., None])
+            pairs["gmf"] = pair_dot(users["gmf"], items["gmf"])[..., None]
         if self.mlp:
             user, item = pair_align(users["first"], items["first"])
-            pairs.append(user + item)
-        return jnp.concatenate(pairs, -1)
+            pairs["first"] = user + item
+        return pairs
 
-    def finish(self, pairs: Array, weight: Array | None = None, train: bool = False) -> Array:
+    def finish(self, pairs: Any, weight: Array | None = None, train: bool = False) -> Array:
         """The weighed product plus the hidden layers over the first one: [..., C]."""
         score = self.bias[0]
         if self.gmf:
-            score += pairs[..., 0]
+            score += pairs["gmf"][..., 0]
         if self.mlp:
-            score += self.mlp_output(self.tower(pairs[..., int(self.gmf) :], weight, train))[..., 0]
+            score += self.mlp_output(self.tower(pairs["first"], weight, train))[..., 0]
         return score

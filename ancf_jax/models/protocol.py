@@ -133,7 +133,8 @@ class PairModule(nn.Module):
         """Scores [..., C] of all groups of candidates side by side; `weight` [..., C] is 0 for padded pairs."""
         users = self.encode_users(catalogue, query, train)
         pairs = [self.couple(users, self.encode_items(catalogue, items)) for items in groups]
-        return self.finish(jnp.concatenate(pairs, axis=-2), weight, train)
+        together = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-2), *pairs) if pairs[1:] else pairs[0]
+        return self.finish(together, weight, train)
 
     def score(self, users: Any, items: Any) -> Array:
         """Scores [..., C] of encoded items for encoded users."""
@@ -147,12 +148,12 @@ class PairModule(nn.Module):
         """The item side; see `Model`."""
         raise NotImplementedError
 
-    def couple(self, users: Any, items: Any) -> Array:
-        """What a pair's score is made of: [..., C, K]."""
+    def couple(self, users: Any, items: Any) -> Any:
+        """What a pair's score is made of: a pytree of [..., C, K]."""
         raise NotImplementedError
 
-    def finish(self, pairs: Array, weight: Array | None = None, train: bool = False) -> Array:
-        """From pairs [..., C, K] to scores [..., C]; by default the sum over K."""
+    def finish(self, pairs: Any, weight: Array | None = None, train: bool = False) -> Array:
+        """From pairs to scores [..., C]; by default the sum over K."""
         return pairs.sum(-1)
 
 

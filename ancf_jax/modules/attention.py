@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ancf_jax.modules.heads import Dense
 from ancf_jax.types import Array
 
 QUERY_BLOCK = 64
@@ -30,6 +31,11 @@ def attend(q_BxQxHxD: Array, k_BxLxHxD: Array, v_BxLxHxD: Array, bias: Array, ma
     logits = jnp.where(mask, logits, -1e30)
     weights = jnp.where(mask.any(-1, keepdims=True), jax.nn.softmax(logits, axis=-1), 0.0)
     return jnp.einsum("...hql,...lhd->...qhd", weights, v_BxLxHxD), weights
+
+
+def split_heads(x: Array, heads: int) -> Array:
+    """[..., D] as [..., heads, D / heads]."""
+    return x.reshape(*x.shape[:-1], heads, -1)
 
 
 def attend_backwards(q: Array, k: Array, v: Array, bias: Array, mask: Array) -> tuple[Array, Array]:
@@ -91,15 +97,15 @@ class CausalBlock(nn.Module):
             bias = bias + jnp.moveaxis(by_gap[gap], -1, 1)
         y, rows = nn.LayerNorm()(x), slice(-1 if self.last else 0, None)
         q, k, v = (
-            nn.DenseGeneral((self.heads, size // self.heads), use_bias=False, name=name)(tokens)
+            split_heads(Dense(size, use_bias=False, name=name)(tokens), self.heads)
             for name, tokens in (("query", y[..., rows, :]), ("key", y), ("value", y))
         )
         y, weights = attend_backwards(q, k, v, bias[..., rows, :], mask[..., rows, :])
         self.sow("intermediates", "weights", weights)
-        y = nn.DenseGeneral(size, axis=(-2, -1), use_bias=False, name="out")(y)
+        y = Dense(size, use_bias=False, name="out")(y.reshape(*y.shape[:-2], size))
         x = x[..., rows, :] + nn.Dropout(self.dropout, deterministic=not train)(y)
-        y = nn.gelu(nn.Dense(2 * size, name="widen")(nn.LayerNorm()(x)))
-        y = nn.Dense(size, name="narrow")(nn.Dropout(self.dropout, deterministic=not train)(y))
+        y = nn.gelu(Dense(2 * size, name="widen")(nn.LayerNorm()(x)))
+        y = Dense(size, name="narrow")(nn.Dropout(self.dropout, deterministic=not train)(y))
         return x + nn.Dropout(self.dropout, deterministic=not train)(y)
 
 

@@ -42,6 +42,7 @@ class Trainer:
         log: the training events, on every device; NumPy columns where they are streamed.
         examples: int32 [N] event numbers, or rows [R, L] of windows, see `steps.make_batch`; None if streamed.
         devices: how many devices share a step.
+        most_seen: most distinct items that one user has in the log.
     """
 
     config: Config
@@ -50,13 +51,16 @@ class Trainer:
     catalogue: Catalogue
     examples: np.ndarray | None
     devices: int
+    most_seen: int
 
     @cached_property
     def step(self) -> Step:
         """One step on one device."""
         kinds = sparse_kinds(self.model, self.config.loop.tables, self.config.objective.loss, self._touched)
         transform = optimizer(self.config.optim, self.total_steps)
-        return Step(self.model, self.config.objective, transform, kinds, self.config.loop.tables == "divided")
+        return Step(
+            self.model, self.config.objective, transform, self.most_seen, kinds, self.config.loop.tables == "divided"
+        )
 
     @property
     def _touched(self) -> dict[str, int]:
@@ -193,12 +197,12 @@ def trainer(
     devices = devices or device_count()
     if not len(log.item):
         raise UserError("there are no training events; give more data or a smaller --split.test")
-    catalogue = lay(catalogue, devices=devices)
+    catalogue, most_seen = lay(catalogue, devices=devices), int(np.diff(log.seen_start).max())
     if config.loop.stream or jax.process_count() > 1:
-        return Trainer(config, model, log, catalogue, None, devices)
+        return Trainer(config, model, log, catalogue, None, devices, most_seen)
     window = model.history_length if model.unit == "window" else 0
     examples = pack_windows(np.asarray(log.start), window) if window else np.arange(len(log.item), dtype=np.int32)
-    return Trainer(config, model, lay(log, devices=devices), catalogue, examples, devices)
+    return Trainer(config, model, lay(log, devices=devices), catalogue, examples, devices, most_seen)
 
 
 def epoch_order(examples: np.ndarray, seed: int, epoch: int, steps: int, devices: int, batch_size: int) -> np.ndarray:

@@ -125,6 +125,11 @@ def _for_each(split: Any, change: Callable[[Any, bool], Any], tree: Any) -> Any:
     return jax.tree.map(lambda flag, part: jax.tree.map(lambda x: change(x, flag), part), split, tree)
 
 
+def over_devices(tree: Any) -> Any:
+    """The sums over all devices; nothing is moved where there is one."""
+    return tree if jax.lax.axis_size(AXIS) == 1 else jax.lax.psum(tree, AXIS)
+
+
 def local_share(rows: Array) -> Array:
     """This device's contiguous share of rows [B, ...] that every device made alike: [B / devices, ...]."""
     share = rows.shape[0] // jax.lax.axis_size(AXIS)

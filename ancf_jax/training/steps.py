@@ -16,11 +16,9 @@ from ancf_jax.data.negatives import draw_uniform, first_unseen
 from ancf_jax.models.protocol import Groups, NeuralModel
 from ancf_jax.modules.heads import AXIS
 from ancf_jax.objective import losses
-from ancf_jax.training.parallel import local_share
+from ancf_jax.training.parallel import local_share, over_devices
 from ancf_jax.training.tables import World, kinds_of, put, small_world, take
 from ancf_jax.types import Array, Batch, Catalogue, EventLog, TrainState
-
-TRIES = 3  # draws per negative before one that is still seen gets weight 0
 
 
 def make_batch(model: NeuralModel, log: EventLog, examples: Array) -> Batch:
@@ -31,15 +29,21 @@ def make_batch(model: NeuralModel, log: EventLog, examples: Array) -> Batch:
 
 
 def draw_negatives(
-    model: NeuralModel, objective: ObjectiveConfig, log: EventLog, batch: Batch, items: int, key: Array, sharded: bool
+    model: NeuralModel,
+    objective: ObjectiveConfig,
+    log: EventLog,
+    batch: Batch,
+    most_seen: int,
+    key: Array,
+    sharded: bool,
 ) -> tuple[Groups, Array]:
     """The candidates of a batch, positives first, and the weight [..., C] of every candidate.
 
     A window batch shares its negatives, which do not count where they are the positive itself; an
-    event has its own, none of which its user has in the log. With `sharded` the draw is made for the
+    event has its own, none of which its user has in the log (`most_seen` items at most). With `sharded` the draw is made for the
     batch of all devices and each takes its share, so it does not depend on their number.
     """
-    positive = (batch.positive[..., None],)
+    positive, items = (batch.positive[..., None],), model.sizes.items
     ones = jnp.ones((*batch.positive.shape, 1))
     if objective.loss in losses.VALUE_LOSSES:
         return positive, ones
@@ -50,10 +54,12 @@ def draw_negatives(
         other = shared.reshape((1,) * batch.positive.ndim + (-1,)) != batch.positive[..., None]
         return (*positive, shared), jnp.concatenate([ones, other.astype(jnp.float32)], -1)
     rows = batch.query.user.shape[0] * (jax.lax.axis_size(AXIS) if sharded else 1)
-    drawn = draw_uniform(key, (rows, TRIES, objective.negatives), items)
-    drawn = jnp.swapaxes(local_share(drawn) if sharded else drawn, 0, 1)
-    drawn, weight = first_unseen(log, batch.row, drawn)
-    return (*positive, drawn), jnp.concatenate([ones, weight], -1)
+    keys = jax.random.split(key)
+    drawn = draw_uniform(keys[0], (rows, objective.negatives), items)
+    again = (drawn + draw_uniform(keys[1], (), items)) % items  # a second try for those that are seen
+    tries = jnp.stack([local_share(x) if sharded else x for x in (drawn, again)])
+    drawn, weight = first_unseen(log, batch.row, tries, most_seen)
+    return (jnp.concatenate([*positive, drawn], -1),), jnp.concatenate([ones, weight], -1)
 
 
 def example_loss(objective: ObjectiveConfig, batch: Batch, scores: Array, weight: Array, items: int) -> Array:
@@ -109,6 +115,7 @@ class Step:
     """One step on a device's share of the examples.
 
     Attributes:
+        most_seen: most distinct items that one user has in the log.
         kinds: which tables, of "user" and "item", are updated by row; see `tables`.
         divided: whether each device holds a share of the rows of these tables, instead of all.
     """
@@ -116,6 +123,7 @@ class Step:
     model: NeuralModel
     objective: ObjectiveConfig
     optimizer: optax.GradientTransformation
+    most_seen: int
     kinds: tuple[str, ...] = ()
     divided: bool = False
 
@@ -129,11 +137,13 @@ class Step:
         """
         draw_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
         keys = jnp.stack([draw_key, jax.random.fold_in(dropout_key, jax.lax.axis_index(AXIS))])
-        batch, items = make_batch(self.model, log, examples), self.model.sizes.items
+        batch = make_batch(self.model, log, examples)
         dual = self.model.dual and self.objective.loss == "softmax"
         groups, weight = (), batch.weight
         if not dual:
-            groups, weight = draw_negatives(self.model, self.objective, log, batch, items, draw_key, sharded=True)
+            groups, weight = draw_negatives(
+                self.model, self.objective, log, batch, self.most_seen, draw_key, sharded=True
+            )
         world = small_world(self.model, self.kinds, catalogue, batch, groups)
 
         def local_sum(params: Any) -> tuple[Array, Any]:
@@ -147,7 +157,7 @@ class Step:
         params = take(table_kinds[0], state.params, world.rows, self.divided, whole=True)
         moments = take(table_kinds[1], state.opt_state, world.rows, self.divided, whole=False)
         (_, (reported, batch_stats)), grads = jax.value_and_grad(local_sum, has_aux=True)(params)
-        (loss, total_weight), total, grads = jax.lax.psum((reported, batch.weight.sum(), grads), AXIS)
+        (loss, total_weight), total, grads = over_devices((reported, batch.weight.sum(), grads))
         grads = jax.tree.map(lambda g: g / jnp.maximum(total, 1.0), grads)
         updates, moments = self.optimizer.update(grads, moments, params)
         changed = optax.apply_updates(params, updates), moments

@@ -100,7 +100,9 @@ class Validator:
             user, minute, item, value, weight = columns
             query = query_after_log(log, user, minute, self.model.history_length)
             batch = Batch(query, user, item, value, weight)
-            groups, pair_weight = draw_negatives(self.model, objective, log, batch, items, key, sharded=False)
+            groups, pair_weight = draw_negatives(
+                self.model, objective, log, batch, self.ranker.max_seen, key, sharded=False
+            )
             users = self.model.encode_users(variables, log, catalogue, query)
             sides = [self.model.encode_items(variables, catalogue, group) for group in groups]
             scores = jnp.concatenate([self.model.score(variables, users, side) for side in sides], -1)

@@ -25,20 +25,20 @@ USERS = jnp.arange(len(SEEN), dtype=jnp.int32)
 
 def test_seen_is_what_the_sets_say():
     items = jnp.broadcast_to(jnp.arange(ITEMS), (len(SEEN), ITEMS))
-    found = jax.jit(is_seen)(LOG, USERS, items)
+    found = jax.jit(is_seen, static_argnums=3)(LOG, USERS, items, ITEMS)
     np.testing.assert_array_equal(found, [[item in seen for item in range(ITEMS)] for seen in SEEN])
 
 
 @pytest.mark.parametrize("seen", [[], [3]])
 def test_logs_of_one_item_or_none(seen):
     log = LOG._replace(seen_item=jnp.array([*seen, 9][: max(1, len(seen))]), seen_start=jnp.array([0, len(seen)]))
-    found = is_seen(log, jnp.array([0]), jnp.array([[2, 3, 9]]))
+    found = is_seen(log, jnp.array([0]), jnp.array([[2, 3, 9]]), 1)
     np.testing.assert_array_equal(found, [[False, bool(seen), False]])
 
 
 def test_the_first_unseen_draw_is_taken():
     drawn = np.random.default_rng(0).integers(0, ITEMS, (3, len(SEEN), 17)).astype(np.int32)
-    items, weight = jax.jit(first_unseen)(LOG, USERS, drawn)
+    items, weight = jax.jit(first_unseen, static_argnums=3)(LOG, USERS, drawn, ITEMS)
     for user, column in np.ndindex(len(SEEN), 17):
         unseen = [item for item in drawn[:, user, column] if item not in SEEN[user]]
         assert float(weight[user, column]) == bool(unseen)
