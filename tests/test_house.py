@@ -27,8 +27,8 @@ SCRIPTS = sorted(ROOT.glob("*.py"))
 LAYERS = (
     {"errors"},
     {"config", "types"},
-    {"data", "modules", "output", "cli"},
-    {"models", "objective"},
+    {"data", "modules", "cli"},
+    {"models", "objective", "output"},
     {"checkpoint", "ranking"},
     {"runs", "evaluation"},
     {"recommender", "report"},

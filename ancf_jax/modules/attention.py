@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ancf_jax.modules.embeddings import repeat
 from ancf_jax.modules.heads import Dense
 from ancf_jax.types import Array
 
@@ -26,7 +27,9 @@ def attend(q_BxQxHxD: Array, k_BxLxHxD: Array, v_BxLxHxD: Array, bias: Array, ma
     Returns:
         The attended values [B, Q, H, D] and the weights [B, H, Q, L]. Source: Vaswani et al. 2017.
     """
-    scale = q_BxQxHxD.shape[-1] ** -0.5
+    scale, rows = q_BxQxHxD.shape[-1] ** -0.5, q_BxQxHxD.shape[0]
+    if jnp.ndim(bias) == 4 and bias.shape[0] == 1 < rows:
+        bias = repeat(bias[0], rows)
     logits = jnp.einsum("...qhd,...lhd->...hql", q_BxQxHxD * scale, k_BxLxHxD) + bias
     logits = jnp.where(mask, logits, -1e30)
     weights = jnp.where(mask.any(-1, keepdims=True), jax.nn.softmax(logits, axis=-1), 0.0)

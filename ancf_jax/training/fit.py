@@ -19,7 +19,7 @@ from ancf_jax.data.dataset import Dataset, known_parts
 from ancf_jax.data.interactions import VALIDATION
 from ancf_jax.errors import UserError
 from ancf_jax.models.protocol import Baseline, NeuralModel
-from ancf_jax.runs import build_model, make_ranker
+from ancf_jax.runs import build_model, keep_compiled, make_ranker
 from ancf_jax.training.curves import draw_curves
 from ancf_jax.training.loop import Trainer, trainer
 from ancf_jax.training.parallel import from_first, is_first, join
@@ -76,6 +76,7 @@ def fit(config: Config, resume: bool, view: View) -> Fitted:
             return _train(None, config, dataset, model, view)
         return Fitted(config, dataset, float("nan"), 0)
     with RunFolder.create(config.run, config, resume=resume, say=view.say) as run:
+        keep_compiled(run.path)
         run.data_digest = dataset.interactions.digest
         data.save(dataset, run.path / "dataset")
         if isinstance(model, NeuralModel):

@@ -20,7 +20,7 @@ from ancf_jax.models.protocol import Groups, NeuralModel
 from ancf_jax.modules.heads import AXIS
 from ancf_jax.types import Array, Batch, Catalogue
 
-EMPTY = np.iinfo(np.int32).max  # no row: gathering it gives 0, putting it does nothing
+EMPTY = np.iinfo(np.int32).max  # no row: putting it does nothing
 SPARSE_FROM, FEW = 4, 50_000  # times the rows that a step touches; rows below which updating all costs nothing
 
 
@@ -69,14 +69,14 @@ def small_world(
         rows["user"], [user] = renumber([query.user])
         query = query._replace(user=user)
         sizes = sizes._replace(users=len(rows["user"]))
-        features = {name: _gather(ids, rows["user"], -1) for name, ids in catalogue.user_features.items()}
+        features = {name: _gather(ids, rows["user"]) for name, ids in catalogue.user_features.items()}
         catalogue = catalogue._replace(user_features=features)
     if "item" in kinds:
         rows["item"], [token, *numbered] = renumber([query.token, *groups])
         query, groups = query._replace(token=token), tuple(numbered)
         sizes = sizes._replace(items=len(rows["item"]))
-        features = {name: _gather(ids, rows["item"], -1) for name, ids in catalogue.item_features.items()}
-        popularity = _gather(catalogue.popularity, rows["item"], 0)
+        features = {name: _gather(ids, rows["item"]) for name, ids in catalogue.item_features.items()}
+        popularity = _gather(catalogue.popularity, rows["item"])
         catalogue = catalogue._replace(item_features=features, popularity=popularity)
     return World(model.resized(sizes), catalogue, batch._replace(query=query), groups, model.sizes.items, rows)
 
@@ -101,8 +101,8 @@ def take(kinds: Any, tree: Any, rows: dict[str, Array], divided: bool, whole: bo
         if not kind:
             return leaf
         if not divided:
-            return _gather(leaf, rows[kind], 0)
-        own = _gather(leaf, _own(rows[kind], len(leaf)), 0)
+            return _gather(leaf, rows[kind])
+        own = jnp.asarray(leaf).at[_own(rows[kind], len(leaf))].get(mode="fill", fill_value=0)
         return jax.lax.psum(own, AXIS) if whole else own
 
     return jax.tree.map(one, kinds, tree)
@@ -126,5 +126,6 @@ def _own(rows: Array, share: int) -> Array:
     return jnp.where((local >= 0) & (local < share), local, EMPTY)
 
 
-def _gather(table: Array, rows: Array, fill: float) -> Array:
-    return jnp.asarray(table).at[rows].get(mode="fill", fill_value=fill)
+def _gather(table: Array, rows: Array) -> Array:
+    """Rows of a table, any for EMPTY, which nothing refers to; filling would take longer than gathering."""
+    return jnp.asarray(table).at[rows].get(mode="clip")
