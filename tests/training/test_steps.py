@@ -37,7 +37,8 @@ def drawn(model, log, loss: str, examples, negatives: int = 17):
 
 def test_an_event_has_negatives_of_its_own_that_its_user_never_had(shop):
     model, log = shop("mf")
-    batch, (positive, negatives), weight = drawn(model, log, "bce", np.arange(19))
+    batch, (candidates,), weight = drawn(model, log, "bce", np.arange(19))
+    positive, negatives = candidates[:, :1], candidates[:, 1:]
     np.testing.assert_array_equal(positive[:, 0], log.item[:19])
     assert negatives.shape == (19, 17)
     assert weight.shape == (19, 18)
