@@ -35,14 +35,20 @@ def neumf(files: str) -> list[Comparison]:
     """Training and ranking with NeuMF."""
     data = f"{files}/neumf.npz"
     forms = {"eager": "PyTorch", "compiled": "PyTorch, compiled", "sparse": "PyTorch, sparse gradients"}
-    torch_forms = [peer(name, "torch_neumf.epoch", data=data, form=form) for form, name in forms.items()]
-    return [
+    epochs = [
         Comparison(
-            "neumf-epoch",
-            "NeuMF epoch, 4 negatives, 32 + 32 dims, MLP 64-32-16, 2,048 positives a batch",
-            ours("neumf_epoch", data=data),
-            (peer("RecBole", "recbole_neumf.epoch", data=data), *torch_forms),
-        ),
+            f"neumf-epoch-{batch}",
+            f"NeuMF epoch, 4 negatives, 32 + 32 dims, MLP 64-32-16, {batch:,} positives ({5 * batch:,} pairs) a batch",
+            ours("neumf_epoch", data=data, loop__batch_size=batch),
+            (
+                peer("RecBole", "recbole_neumf.epoch", data=data, batch=batch),
+                *(peer(name, "torch_neumf.epoch", data=data, form=form, batch=batch) for form, name in forms.items()),
+            ),
+        )
+        for batch in (2048, 410)
+    ]
+    return [
+        *epochs,
         Comparison(
             "neumf-ranking",
             "exact full ranking of all users with NeuMF",
@@ -63,7 +69,12 @@ def ancf(files: str, quick: bool) -> list[Comparison]:
     for batch in (32, 128):
         steps = 2 if quick else 960 // batch
         part = ours(
-            "ancf_epoch", data=data, chunks=1 if quick else 3, network__history_length=200, loop__batch_size=batch
+            "ancf_epoch",
+            data=data,
+            chunks=1 if quick else 3,
+            network__history_length=200,
+            loop__batch_size=batch,
+            objective__dual_positions=1,
         )
         forms = {"eager": "PyTorch SASRec", "compiled": "PyTorch SASRec, compiled"}
         found.append(

@@ -21,7 +21,6 @@ SETTINGS = {
     "mlp_hidden_size": [64, 32, 16],
     "dropout_prob": 0.0,
     "train_neg_sample_args": {"distribution": "uniform", "sample_num": 4, "dynamic": False, "alpha": 1.0},
-    "train_batch_size": 2048 * 5,  # RecBole counts the pairs, negatives among them
     "learning_rate": 0.002,
     "benchmark_filename": ["train", "valid", "test"],
     "load_col": {"inter": ["user_id", "item_id"]},
@@ -49,7 +48,8 @@ def _loaded(options: dict[str, str]) -> tuple[Trainer, Any, Any]:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "shop").mkdir()
         atomic_files(np.load(options["data"]), Path(folder) / "shop")
-        sizes = {"eval_batch_size": int(options.get("eval_batch_size", 4096))}
+        batch = 5 * int(options.get("batch", 2048))  # RecBole counts the pairs, negatives among them
+        sizes = {"train_batch_size": batch, "eval_batch_size": int(options.get("eval_batch_size", 4096))}
         places = {"data_path": folder, "checkpoint_dir": f"{folder}/saved"}
         config = Config(model="NeuMF", dataset="shop", config_dict=SETTINGS | sizes | places)
         train, _, test = data_preparation(config, create_dataset(config))

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-BATCH, NEGATIVES, SIZE = 2048, 4, 32
+NEGATIVES, SIZE = 4, 32
 
 
 class NeuMF(nn.Module):
@@ -42,18 +42,18 @@ def _optimizers(model: NeuMF, sparse: bool) -> list[torch.optim.Optimizer]:
 
 def epoch(options: dict[str, str]) -> Callable[[], None]:
     """One epoch; `form` is eager, compiled or sparse (gradients of the tables)."""
-    shop, sparse = np.load(options["data"]), options["form"] == "sparse"
+    shop, sparse, batch = np.load(options["data"]), options["form"] == "sparse", int(options["batch"])
     user, item = (torch.from_numpy(shop[name].astype(np.int64)) for name in ("user", "item"))
     items = int(shop["items"])
     model = NeuMF(int(shop["users"]), items, sparse)
     optimizers = _optimizers(model, sparse)
     scores = torch.compile(model) if options["form"] == "compiled" else model
-    label = torch.cat([torch.ones(BATCH, 1), torch.zeros(BATCH, NEGATIVES)], 1)
+    label = torch.cat([torch.ones(batch, 1), torch.zeros(batch, NEGATIVES)], 1)
 
     def work() -> None:
         order = torch.randperm(len(user))
         total = torch.zeros(())
-        for rows in order.split(BATCH):
+        for rows in order.split(batch):
             drawn = torch.randint(items, (len(rows), NEGATIVES))
             candidates = torch.cat([item[rows][:, None], drawn], 1)
             loss = binary_cross_entropy_with_logits(scores(user[rows], candidates), label[: len(rows)])
