@@ -94,9 +94,10 @@ def ancf(files: str, quick: bool) -> list[Comparison]:
     return found
 
 
-def mf_step(rows: int, tables: str) -> Task:
+def mf_step(rows: int, tables: str, optimizer: str = "adam") -> Task:
     """A step of `mf` over tables of so many rows."""
-    return ours("mf_step", f"ours, {tables}, {rows:,} rows", rows=rows, steps=40, loop__tables=tables)
+    settings = {"loop__tables": tables, "optim__optimizer": optimizer}
+    return ours("mf_step", f"ours, {tables}, {optimizer}, {rows:,} rows", rows=rows, steps=40, **settings)
 
 
 def tables(quick: bool) -> list[Comparison]:
@@ -108,8 +109,16 @@ def tables(quick: bool) -> list[Comparison]:
         for rows in sizes
     ]
     largest = 100_000 if quick else 10_000_000
-    growth = Comparison("table-growth", text.format(largest), mf_step(largest, "sparse"), (mf_step(10_000, "sparse"),))
-    return [*found, growth]
+    growth = [
+        Comparison(
+            f"table-growth-{optimizer}",
+            f"{text.format(largest)}, {optimizer}",
+            mf_step(largest, "sparse", optimizer),
+            (mf_step(10_000, "sparse", optimizer),),
+        )
+        for optimizer in ("adam", "row_adagrad")
+    ]
+    return [*found, *growth]
 
 
 def lists() -> list[Comparison]:
