@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import pandas as pd
+
 from ancf_jax import cli, report
 from ancf_jax.data.dataset import known_parts
-from ancf_jax.evaluation import PARTS
-from ancf_jax.output import check_ending
+from ancf_jax.evaluation import PARTS, evaluate, value_loss_of
+from ancf_jax.output import check_ending, write_table
 from ancf_jax.runs import load
 
 
@@ -43,9 +45,11 @@ def main(argv: list[str], screen: cli.Screen) -> None:
     def progress(done: int, total: int) -> None:
         screen.progress("ranking", done, total)
 
-    found = report.evaluate_run(run, command.split, command.protocol, keep_seen, progress=progress)
+    part, loss = PARTS[command.split], value_loss_of(run.config, run.ranker.model)
+    found = evaluate(run.ranker, run.dataset, part, command.protocol, keep_seen, loss, progress=progress)
     if command.per_user is not None:
-        report.write_per_user(run, found, command.per_user)
+        users = run.dataset.interactions.users[found.user]
+        write_table(command.per_user, [pd.DataFrame({"user_id": users} | found.per_user)])
     if command.json:
         print(json.dumps(report.to_json(run, command.split, command.protocol, keep_seen, found)))
     else:

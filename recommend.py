@@ -60,7 +60,7 @@ def main(argv: list[str], screen: cli.Screen) -> None:
             command.top_n,
             minute,
             command.keep_seen,
-            lambda title, done, _: screen.progress(title, begin + done, len(users)),
+            lambda done, _: screen.progress("recommending", begin + done, len(users)),
         )
 
     parts = -(-len(users) // USERS_PER_PART)
@@ -72,7 +72,7 @@ def main(argv: list[str], screen: cli.Screen) -> None:
         return
     for block in (block for number in range(parts) for block in blocks(number)):
         for user, rows in block.groupby("user_id", sort=False):
-            cli.show(cli.records(rows.drop(columns="user_id")), f"{user}, {recommender.moment_text(minute)}")
+            cli.show(rows.drop(columns="user_id").to_dict("records"), f"{user}, {recommender.moment_text(minute)}")
 
 
 def shard_of(text: str) -> tuple[int, int]:

@@ -33,7 +33,7 @@ FREE = ("run", "epochs", "loop.patience", "loop.checkpoint_every", "loop.spread"
 ALONE = ocp.options.MultiprocessingOptions(active_processes={0}, barrier_sync_key_prefix="run")  # others do not write
 
 Say = Callable[[str], None]
-Record = dict[str, Any]  # plain JSON
+JSON = dict[str, Any]
 
 
 class Restored(NamedTuple):
@@ -41,9 +41,9 @@ class Restored(NamedTuple):
 
     state: Any
     epoch: int
-    metrics: Record
+    metrics: JSON
     score: float
-    progress: Record
+    progress: JSON
 
 
 class _Damaged(Exception):
@@ -61,9 +61,9 @@ class SavedRun:
         """The epochs with a checkpoint, ascending."""
         return sorted(int(p.name) for p in self._checkpoints.glob("*") if p.name.isdecimal())
 
-    def read_metrics(self) -> list[Record]:
+    def read_metrics(self) -> list[JSON]:
         """The rows of metrics.jsonl; a line torn by a kill or a full disk is left out."""
-        rows: list[Record] = []
+        rows: list[JSON] = []
         for line in self._metrics.read_text("utf-8", "replace").split("\n")[:-1] if self._metrics.exists() else ():
             with contextlib.suppress(ValueError):
                 rows.append(json.loads(line))
@@ -88,19 +88,18 @@ class SavedRun:
 
     def _restore(self, epochs: list[int], template: Any, strict: bool) -> Restored | None:
         """The first of `epochs` that is sound; the damaged ones before it are told."""
-        damaged: list[str] = []
+        found, damaged = None, []
         for epoch in epochs[:1] if strict else epochs:
             try:
                 found = self._read(epoch, template)
+                break
             except _Damaged as error:
                 damaged.append(f"checkpoint {epoch} is damaged ({error})")
-                continue
-            for message in damaged:
-                self._say(f"{message}; using {epoch}")
-            return found
-        if damaged:
+        if damaged and not found:
             raise UserError(f'"{self.path}" cannot be restored: {"; ".join(damaged)}; train in another --run')
-        return None
+        for message in damaged:
+            self._say(f"{message}; using {epoch}")
+        return found
 
     def _read(self, epoch: int, template: Any) -> Restored:
         folder = self._checkpoints / str(epoch)
@@ -117,28 +116,22 @@ class SavedRun:
         return Restored(state, epoch, info["metrics"], info["score"], info["progress"])
 
 
-class RunFolder(SavedRun, contextlib.AbstractContextManager):
+class RunFolder(SavedRun):
     """A run opened for training, locked until its `with` block or the process ends, kill -9 included."""
 
-    _lock: IO[str]
-
     @classmethod
-    def create(cls, path: str | Path, config: Config, *, resume: bool, say: Say) -> RunFolder:
+    @contextlib.contextmanager
+    def create(cls, path: str | Path, config: Config, *, resume: bool, say: Say) -> Iterator[RunFolder]:
         """Starts a run in an empty folder, or with `resume` goes on with the one that is there.
 
         Raises UserError where another process trains there, a run is there without `resume`, settings other than
         `FREE` differ from the saved ones, or the folder cannot be written.
         """
         run = cls(Path(path).absolute(), config, say)
-        with contextlib.ExitStack() as undo:
-            run._lock = undo.enter_context(_take_lock(run.path))
+        with _take_lock(run.path):
             run._settle_config(resume)
-            undo.pop_all()
-        run._delete([])
-        return run
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.close()  # nothing is pending: every save is finished when it returns
+            run._delete([])
+            yield run
 
     def restore_latest(self, template: Any, *, strict: bool = False) -> Restored | None:
         """The newest sound checkpoint, None where there is none yet; all that is later goes; as `restore_best`."""
@@ -150,9 +143,7 @@ class RunFolder(SavedRun, contextlib.AbstractContextManager):
             file.writelines(_canonical(row) + b"\n" for row in rows)
         return found
 
-    def save(
-        self, epoch: int, state: Any, metrics: Record, score: float, progress: Record, *, final: bool = False
-    ) -> bool:
+    def save(self, epoch: int, state: Any, metrics: JSON, score: float, progress: JSON, *, final: bool = False) -> bool:
         """Writes the state (a pytree of arrays) after `epoch`, keeps the latest and the best two; says whether it did.
 
         An epoch that is there stands. NaN is score -inf. `progress` is what training needs to go on. Where writing
@@ -161,7 +152,7 @@ class RunFolder(SavedRun, contextlib.AbstractContextManager):
         if epoch in self.epochs():
             return True
         host = {name: np.array(leaf) for name, leaf in _named_leaves(state).items()}
-        info: Record = {"format": FORMAT, "data": self.data_digest, "metrics": metrics, "progress": progress}
+        info: JSON = {"format": FORMAT, "data": self.data_digest, "metrics": metrics, "progress": progress}
         info["score"] = -np.inf if np.isnan(score) else score
         info["leaves"] = {name: _describe(array) for name, array in host.items()}
         try:
@@ -172,10 +163,9 @@ class RunFolder(SavedRun, contextlib.AbstractContextManager):
             if final:
                 raise UserError(f"{message}; make room and --resume from {self.epochs() or 'the start'}") from error
             self._say(f"WARNING: {message}; training goes on, kept are {self.epochs() or 'none'}")
-            return False
-        return True
+        return epoch in self.epochs()
 
-    def append_metrics(self, row: Record) -> None:
+    def append_metrics(self, row: JSON) -> None:
         """Adds a row, which holds `epoch`, to metrics.jsonl; to be called before the epoch is saved."""
         finite = {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
         try:
@@ -189,7 +179,7 @@ class RunFolder(SavedRun, contextlib.AbstractContextManager):
         if saved.exists() or self._checkpoints.exists():
             if not resume:
                 raise UserError(f'"{self.path}" already holds a run; pass --resume to go on with it, or another --run')
-            old, new = flatten(_load_config(self.path)), flatten(self.config)
+            old, new = flatten(open_run(self.path, self._say).config), flatten(self.config)
             if changes := [f"{k} {old[k]} -> {new[k]}" for k in new if k not in FREE and old[k] != new[k]]:
                 raise UserError(f'cannot resume "{self.path}" with other settings: {", ".join(changes)}; keep them')
         elif resume:
@@ -197,14 +187,12 @@ class RunFolder(SavedRun, contextlib.AbstractContextManager):
         with replacing(saved) as file:
             file.write(to_json(self.config).encode())
 
-    def _write(self, epoch: int, host: dict[str, np.ndarray], info: Record) -> None:
+    def _write(self, epoch: int, host: dict[str, np.ndarray], info: JSON) -> None:
         record = ocp.args.JsonSave({"digest": _digest(_canonical(info)), "record": info})
         args = ocp.args.Composite(state=ocp.args.StandardSave(host), info=record)
+        handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=ALONE))
         logging.disable()  # Orbax's threads log a traceback for what is raised here anyway
         try:
-            handler = ocp.CompositeCheckpointHandler(
-                composite_options=ocp.CompositeOptions(multiprocessing_options=ALONE)
-            )
             with ocp.Checkpointer(handler, multiprocessing_options=ALONE) as orbax:
                 orbax.save(self._checkpoints / str(epoch), args=args)
         finally:
@@ -222,11 +210,19 @@ class RunFolder(SavedRun, contextlib.AbstractContextManager):
 
 
 def open_run(path: str | Path, say: Say) -> SavedRun:
-    """Opens a run for reading; raises UserError where there is none or its settings cannot be read."""
+    """Opens a run for reading; raises UserError where there is none or its settings cannot be read.
+
+    What an older version had no setting for yet is at its default.
+    """
     folder = Path(path).absolute()
-    if not (folder / "config.json").is_file():
+    if not (file := folder / "config.json").is_file():
         raise UserError(f'there is no run in "{path}" (no config.json); train one with train.py --run "{path}"')
-    return SavedRun(folder, _load_config(folder), say)
+    try:
+        saved = json.loads(file.read_text(encoding="utf-8"))
+        config = from_json(json.dumps(flatten(default_config(saved["model"])) | saved))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f'"{file}" cannot be read ({_reason(error)}); restore it') from None
+    return SavedRun(folder, config, say)
 
 
 def _take_lock(folder: Path) -> IO[str]:
@@ -246,15 +242,6 @@ def _take_lock(folder: Path) -> IO[str]:
     return lock
 
 
-def _load_config(folder: Path) -> Config:
-    """The saved settings; what an older version did not have yet is at its default."""
-    try:
-        saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return from_json(json.dumps(flatten(default_config(saved["model"])) | saved))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f'"{folder / "config.json"}" cannot be read ({_reason(error)}); restore it') from None
-
-
 def _named_leaves(tree: Any) -> dict[str, Any]:
     """Leaves by dotted path, equal for a dict and a named tuple with the same fields."""
     return {jax.tree_util.keystr(p, simple=True, separator="."): x for p, x in jax.tree.leaves_with_path(tree)}
@@ -268,7 +255,7 @@ def _damaged(what: str) -> Iterator[None]:
         raise _Damaged(f"{what}: {_reason(error)}") from None
 
 
-def _read_leaf(folder: Path, name: str, record: Record) -> np.ndarray:
+def _read_leaf(folder: Path, name: str, record: JSON) -> np.ndarray:
     files = {"driver": "file", "path": f"{folder}/"}
     spec = {"driver": "zarr", "kvstore": {"driver": "ocdbt", "base": files, "path": f"{name}/"}}
     with _damaged(f"leaf {name}"):
@@ -281,7 +268,7 @@ def _read_leaf(folder: Path, name: str, record: Record) -> np.ndarray:
     return array
 
 
-def _read_info(folder: Path) -> Record:
+def _read_info(folder: Path) -> JSON:
     path = folder / "info" / "metadata"
     with _damaged(f"file {path}"):
         content = json.loads(path.read_bytes())
@@ -293,11 +280,11 @@ def _read_info(folder: Path) -> Record:
     return info
 
 
-def _describe(array: np.ndarray) -> Record:
+def _describe(array: np.ndarray) -> JSON:
     return {"shape": list(array.shape), "dtype": array.dtype.name, "digest": _digest(array.tobytes())}
 
 
-def _canonical(value: Record) -> bytes:
+def _canonical(value: JSON) -> bytes:
     return json.dumps(value, sort_keys=True, default=float).encode()  # NumPy and JAX scalars become numbers
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pandas as pd
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -90,7 +89,7 @@ def flag_value(argv: Sequence[str], flag: str) -> str | None:
     return parser.parse_known_args(argv)[0].value
 
 
-def show(rows: list[dict[str, Any]], title: str = "") -> None:
+def show(rows: Sequence[dict[Any, Any]], title: str = "") -> None:
     """Rows as a table on standard output; the first row's keys are the columns."""
     table = Table(title=title or None, title_justify="left")
     for name in rows[0]:
@@ -99,11 +98,6 @@ def show(rows: list[dict[str, Any]], title: str = "") -> None:
     for row in rows:
         table.add_row(*(_cell(row.get(name)) for name in rows[0]))
     Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
-
-
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table, for `show`."""
-    return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
 
 
 def _cell(value: Any) -> str:

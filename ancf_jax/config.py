@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -231,20 +232,18 @@ NCF_FAMILY: dict[str, Any] = {
     "network.history": "none", "network.temporal": (), "network.hierarchy": False,
     "optim.optimizer": "adam", "optim.learning_rate": 0.002, "optim.weight_decay": 1e-6, "optim.clip": 0.0,
 }  # fmt: skip
-_LINEAR: dict[str, Any] = {
-    "epochs": 10, "loop.batch_size": 8, "objective.loss": "mse", "objective.negatives": 0,
-    "optim.optimizer": "sgd", "optim.learning_rate": 0.01, "optim.schedule": "constant", "optim.weight_decay": 0.0,
-}  # fmt: skip
-_ENGAGEMENT: dict[str, Any] = {
-    "loop.batch_size": 1024, "objective.loss": "log_loss", "objective.negatives": 0,
-    "network.hidden": (64, 32), "optim.weight_decay": 1e-5,
-}  # fmt: skip
 MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
-    "linear": NCF_FAMILY | _LINEAR,
-    "engagement": NCF_FAMILY | _ENGAGEMENT,
+    "linear": NCF_FAMILY | {
+        "epochs": 10, "loop.batch_size": 8, "objective.loss": "mse", "objective.negatives": 0, "optim.optimizer": "sgd",
+        "optim.learning_rate": 0.01, "optim.schedule": "constant", "optim.weight_decay": 0.0,
+    },
+    "engagement": NCF_FAMILY | {
+        "loop.batch_size": 1024, "objective.loss": "log_loss", "objective.negatives": 0,
+        "network.hidden": (64, 32), "optim.weight_decay": 1e-5,
+    },
     **dict.fromkeys(("mf", "gmf", "mlp", "neumf"), NCF_FAMILY),
     **{name: {"epochs": 0} for name in BASELINES},
-}
+}  # fmt: skip
 
 
 def default_config(model: str) -> Config:
@@ -255,39 +254,28 @@ def default_config(model: str) -> Config:
     return override(Config(model=model), MODEL_DEFAULTS.get(model, {}))  # type: ignore[arg-type]
 
 
-def override(config: Config, changes: dict[str, Any]) -> Config:
-    """`config` with fields replaced by dotted name, e.g. {"optim.learning_rate": 0.01}."""
+def override(config: Any, changes: dict[str, Any]) -> Any:
+    """`config` with fields replaced by dotted name, e.g. {"optim.clip": 1.0}; UserError for an unknown one."""
+    known = [f.name for f in dataclasses.fields(config)]
     for name, value in changes.items():
-        config = _replace(config, name.split("."), value)
+        head, _, rest = name.partition(".")
+        if head not in known:
+            raise UserError(f'there is no setting "{head}"{nearest(head, known)}; choose one of {", ".join(known)}')
+        child = override(getattr(config, head), {rest: value}) if rest else value
+        config = dataclasses.replace(config, **{head: child})
     return config
 
 
-def _replace(node: Any, path: list[str], value: Any) -> Any:
-    known = [f.name for f in dataclasses.fields(node)]
-    if path[0] not in known:
-        raise UserError(f'there is no setting "{path[0]}"{nearest(path[0], known)}; choose one of {", ".join(known)}')
-    child = value if len(path) == 1 else _replace(getattr(node, path[0]), path[1:], value)
-    return dataclasses.replace(node, **{path[0]: child})
-
-
 def get_field(config: Config, name: str) -> Any:
-    """The value of a field by dotted name; raises UserError for an unknown one."""
-    node: Any = config
-    for part in name.split("."):
-        known = [f.name for f in dataclasses.fields(node)] if dataclasses.is_dataclass(node) else []
-        if part not in known:
-            raise UserError(f'there is no setting "{name}"{nearest(part, known)}')
-        node = getattr(node, part)
-    return node
+    """The value of a field, or a whole group, by dotted name."""
+    return operator.attrgetter(name)(config)
 
 
 def flatten(config: Config) -> dict[str, Any]:
     """All fields by dotted name."""
     flat: dict[str, Any] = {}
-    for f in dataclasses.fields(config):
-        value = getattr(config, f.name)
-        nested = flatten(value) if dataclasses.is_dataclass(value) else None
-        flat |= {f.name: value} if nested is None else {f"{f.name}.{k}": v for k, v in nested.items()}
+    for name, value in dataclasses.asdict(config).items():
+        flat |= {f"{name}.{field}": v for field, v in value.items()} if isinstance(value, dict) else {name: value}
     return flat
 
 
@@ -302,35 +290,31 @@ def from_json(text: str) -> Config:
     return override(Config(), {k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()})
 
 
-LIMITS: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
-    ("0 or more", lambda x: x >= 0, (
-        "epochs", "seed", "objective.negatives", "optim.weight_decay", "optim.clip",
-        "loop.patience", "loop.stream", "table.dwell_gap_cap", "table.dwell_gap_drop")),
-    ("1 or more", lambda x: x >= 1, (
-        "loop.batch_size", "loop.checkpoint_every", "loop.validation_users", "objective.dual_positions",
-        "network.embedding_size", "network.mlp_size", "network.hidden", "network.heads", "network.layers",
-        "network.history_length", "network.max_period", "baseline.ials_size", "baseline.ials_sweeps")),
-    ("above 0", lambda x: x > 0, (
-        "optim.learning_rate", "baseline.ease_l2", "baseline.ials_l2", "baseline.ials_unobserved")),
-    ("from 0 to 1", lambda x: 0 <= x <= 1, ("objective.gbce_calibration",)),
-    ("from 0 to below 1", lambda x: 0 <= x < 1, ("network.dropout", "optim.warmup_share")),
-    ("above 0 and below 1", lambda x: 0 < x < 1, ("split.validation", "split.test")),
-)  # fmt: skip
+LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {
+    "0 or more": (lambda x: x >= 0, """epochs seed objective.negatives optim.weight_decay optim.clip loop.patience
+        loop.stream table.dwell_gap_cap table.dwell_gap_drop"""),
+    "1 or more": (lambda x: x >= 1, """loop.batch_size loop.checkpoint_every loop.validation_users
+        objective.dual_positions network.embedding_size network.mlp_size network.hidden network.heads network.layers
+        network.history_length network.max_period baseline.ials_size baseline.ials_sweeps"""),
+    "above 0": (lambda x: x > 0, "optim.learning_rate baseline.ease_l2 baseline.ials_l2 baseline.ials_unobserved"),
+    "from 0 to 1": (lambda x: 0 <= x <= 1, "objective.gbce_calibration"),
+    "from 0 to below 1": (lambda x: 0 <= x < 1, "network.dropout optim.warmup_share"),
+    "above 0 and below 1": (lambda x: 0 < x < 1, "split.validation split.test"),
+}  # fmt: skip
 
 
 def validate(config: Config) -> None:
     """Raises UserError where settings are out of range or contradict each other."""
-    for expected, fine, names in LIMITS:
-        for name in names:
-            found = get_field(config, name)
-            if not all(fine(value) for value in (found if isinstance(found, tuple) else (found,))):
+    flat, network = flatten(config), config.network
+    for expected, (fine, names) in LIMITS.items():
+        for name in names.split():
+            found = flat[name]
+            if not all(map(fine, found if isinstance(found, tuple) else (found,))):
                 raise UserError(f"--{name.replace('_', '-')} is {found}, expected {expected}")
-    if not config.network.hidden:
+    if not network.hidden:
         raise UserError("--network.hidden is empty, expected the widths of the MLP tower, such as 32 16")
-    if config.network.mlp_size % config.network.heads:
-        raise UserError(
-            f"--network.mlp-size {config.network.mlp_size} cannot be divided among "
-            f"--network.heads {config.network.heads}; choose a multiple"
-        )
-    if not (config.network.mf_path or config.network.mlp_path):
+    if network.mlp_size % network.heads:
+        sizes = f"--network.mlp-size {network.mlp_size} cannot be divided among --network.heads {network.heads}"
+        raise UserError(f"{sizes}; choose a multiple")
+    if not (network.mf_path or network.mlp_path):
         raise UserError("--network.mf-path and --network.mlp-path are both off; switch one on")

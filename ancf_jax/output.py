@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
 
 import pandas as pd
 import pyarrow as pa
@@ -15,13 +14,11 @@ import pyarrow.parquet as pq
 from ancf_jax.data.storage import replacing
 from ancf_jax.errors import UserError
 
-ENDINGS = (".parquet", ".csv", ".jsonl")
-
 
 def check_ending(path: Path) -> None:
     """Raises UserError where the file's ending names no known layout."""
-    if path.suffix not in ENDINGS:
-        raise UserError(f'the ending of "{path}" is "{path.suffix}", expected one of {", ".join(ENDINGS)}')
+    if path.suffix not in (".parquet", ".csv", ".jsonl"):
+        raise UserError(f'the ending of "{path}" is "{path.suffix}", expected .parquet, .csv or .jsonl')
 
 
 def write_table(path: Path, blocks: Iterable[pd.DataFrame]) -> int:
@@ -30,9 +27,19 @@ def write_table(path: Path, blocks: Iterable[pd.DataFrame]) -> int:
     Raises UserError where it cannot be written.
     """
     check_ending(path)
-    write = _write_parquet if path.suffix == ".parquet" else _write_text
-    with replacing(path) as file:
-        return write(file, path.suffix, blocks)
+    rows, writer = 0, None
+    with replacing(path) as file, ExitStack() as closing:
+        for number, block in enumerate(blocks):
+            if path.suffix == ".csv":
+                file.write(block.to_csv(index=False, header=number == 0).encode())
+            elif path.suffix == ".jsonl":
+                file.write(block.to_json(orient="records", lines=True, force_ascii=False).encode())
+            else:
+                table = pa.Table.from_pandas(block, preserve_index=False)
+                writer = writer or closing.enter_context(pq.ParquetWriter(file, table.schema))
+                writer.write_table(table.cast(writer.schema))
+            rows += len(block)
+    return rows
 
 
 def write_in_parts(
@@ -59,31 +66,4 @@ def write_in_parts(
             write_table(file, make(number))
     rows = write_table(path, (pd.read_parquet(file) for file in files))
     shutil.rmtree(folder)
-    return rows
-
-
-def _write_parquet(file: IO[bytes], ending: str, blocks: Iterable[pd.DataFrame]) -> int:
-    rows, writer = 0, None
-    try:
-        for block in blocks:
-            table = pa.Table.from_pandas(block, preserve_index=False)
-            writer = writer or pq.ParquetWriter(file, table.schema)
-            writer.write_table(table.cast(writer.schema))
-            rows += len(block)
-    finally:
-        if writer is not None:
-            writer.close()
-    return rows
-
-
-def _write_text(file: IO[bytes], ending: str, blocks: Iterable[pd.DataFrame]) -> int:
-    rows = 0
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    for number, block in enumerate(blocks):
-        if ending == ".csv":
-            block.to_csv(text, index=False, header=number == 0)
-        else:
-            block.to_json(text, orient="records", lines=True, force_ascii=False)
-        rows += len(block)
-    text.detach()  # flushed; the file stays open for whoever opened it
     return rows

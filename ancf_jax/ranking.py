@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
@@ -16,10 +16,10 @@ import numpy as np
 
 from ancf_jax.data.histories import query_after_log
 from ancf_jax.errors import NumericalError
-from ancf_jax.models.protocol import Model
+from ancf_jax.models.protocol import Model, NeuralModel
 from ancf_jax.modules.heads import AXIS
 from ancf_jax.objective.metrics import Ranks
-from ancf_jax.types import Array, Catalogue, EventLog, Heldout, Query, Variables
+from ancf_jax.types import Array, Catalogue, EventLog, Heldout, Variables
 
 USERS_PER_BLOCK = 64
 SMALL_BLOCKS = (1, 8)  # so few users do not pay for more
@@ -27,6 +27,7 @@ VALUES_PER_CHUNK = 1 << 20  # by measurement: the widest intermediate result sho
 VALUES_HELD = 1 << 22  # scores that are held together; more take long to allocate
 GROUP = 64  # items of which the best stands for all in the first stage of a selection
 SEEN_SLOTS = 64
+Function = Callable[..., Any]
 Progress = Callable[[int, int], None]
 
 
@@ -34,8 +35,8 @@ class Placement(NamedTuple):
     """How blocks of users are spread over devices, by the functions of `training.parallel`."""
 
     devices: int
-    spread: Callable[..., Any]
-    lay: Callable[[Any], Any]
+    spread: Function
+    lay: Function
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,6 @@ class Ranker:
     """A model with its variables, over one log: what it knows, and whom it ranks for.
 
     Attributes:
-        history_length: number of latest events in a query.
-        max_seen: most distinct items that one user has in the log.
         block: users scored at a time on each device.
         placement: the devices; one without it.
     """
@@ -53,16 +52,13 @@ class Ranker:
     variables: Variables
     log: EventLog
     catalogue: Catalogue
-    history_length: int
-    max_seen: int
     block: int = USERS_PER_BLOCK
     placement: Placement | None = None
 
     def with_variables(self, variables: Variables) -> Ranker:
         """The same ranker with other variables; compiled programs are shared."""
         other = replace(self, variables=variables)
-        for name in ("_programs", "_encode"):
-            other.__dict__[name] = getattr(self, name)
+        other.__dict__.update(_encode=self._encode, _program=self._program)
         return other
 
     @property
@@ -71,7 +67,12 @@ class Ranker:
         return self.catalogue.popularity.shape[0]
 
     @cached_property
-    def _encode(self) -> Callable[..., Any]:
+    def max_seen(self) -> int:
+        """Most distinct items that one user has in the log."""
+        return int(np.diff(self.log.seen_start).max(initial=1))
+
+    @cached_property
+    def _encode(self) -> Function:
         return jax.jit(self.model.encode_items)
 
     @cached_property
@@ -84,32 +85,58 @@ class Ranker:
         tables = self.variables, self.log, self.catalogue, self.item_side
         return self.placement.lay(tables) if self.placement else tables
 
-    def query(self, log: EventLog, user: Array, minute: Array) -> Query:
-        """What `log` holds of users [B] at `minute` [B]."""
-        return query_after_log(log, user, minute, self.history_length)
-
     @cached_property
-    def _programs(self) -> dict[Any, Callable[..., Any]]:
-        return {}
+    def _program(self) -> Callable[..., Function]:
+        """_program(method, *fixed) is method(self, *fixed, tables, *rows) compiled, as a function of tables and rows."""
 
-    def _program(self, function: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
-        """`function(*fixed, tables, *rows)` compiled, as a function of `tables` and `rows`."""
-        key = function.__name__, *fixed
-        if key not in self._programs:
-            bound = partial(function, *fixed)
-            self._programs[key] = _over_devices(bound, self.placement) if self.placement else jax.jit(bound)
-        return self._programs[key]
+        def compiled(method: Function, *fixed: Any) -> Function:
+            function = partial(method, self, *fixed)
+            return _over_devices(function, self.placement) if self.placement else jax.jit(function)
 
-    def _scan(
-        self, tables: tuple[Any, ...], user: Array, minute: Array, keep_seen: bool, visit: Callable[..., Any]
-    ) -> tuple[Any, Array]:
+        return cache(compiled)
+
+    def block_sizes(self, block: int) -> list[int]:
+        """The few numbers of users that programs are compiled for, the largest being `block` on each device."""
+        devices = self.placement.devices if self.placement else 1
+        return [devices * size for size in (*SMALL_BLOCKS, block) if size <= block]
+
+    def _results(
+        self, program: Function, block: int, user: np.ndarray, minute: np.ndarray, *more: Callable[[slice], np.ndarray]
+    ) -> Iterator[tuple[slice, list[np.ndarray]]]:
+        """What `program` finds for a block of users, moments and `more` at a time, padded to one of the `block_sizes`.
+
+        The last it returns is whether scores are NaN, which raises NumericalError. While the results of a block are
+        waited for, the next one is computed.
+        """
+        sizes = self.block_sizes(block)
+        parts = [slice(begin, min(begin + sizes[-1], len(user))) for begin in range(0, len(user), sizes[-1])]
+
+        def launched(part: slice) -> Any:
+            rows = part.stop - part.start
+            fill = np.minimum(np.arange(next(size for size in sizes if size >= rows)), rows - 1)
+            columns = user[part], minute[part], *(column(part) for column in more)
+            return program(self._tables, *(column[fill] for column in columns))
+
+        for (part, found), _ in pairwise(chain(((part, launched(part)) for part in parts), [(slice(0), None)])):
+            *results, broken = (x[: part.stop - part.start] for x in jax.device_get(found))
+            if broken.any():
+                raise NumericalError("the model's scores are NaN; train it again with a lower --optim.learning-rate")
+            yield part, results
+
+    def _user_side(self, tables: Any, user: Array, minute: Array) -> Any:
+        """The model's user side of what the log holds of users [B] at `minute` [B]."""
+        variables, log, catalogue, _ = tables
+        length = self.model.history_length if isinstance(self.model, NeuralModel) else 1
+        return self.model.encode_users(variables, log, catalogue, query_after_log(log, user, minute, length))
+
+    def _scan(self, tables: Any, user: Array, minute: Array, keep_seen: bool, visit: Function) -> tuple[Any, Array]:
         """visit(scores [B, C], first item) of chunks of items, stacked, and the first item of each.
 
         Scores are -inf for items that the user already has, unless `keep_seen`, and where the last chunk overlaps
         the one before.
         """
-        variables, log, catalogue, item_side = tables
-        side = self.model.encode_users(variables, log, catalogue, self.query(log, user, minute))
+        variables, log, _, item_side = tables
+        side = self._user_side(tables, user, minute)
         width = self._width(variables, side, item_side)
         fresh = jnp.arange(-(-self.items // width), dtype=jnp.int32) * width
         begins, row = jnp.minimum(fresh, self.items - width), jnp.maximum(user, 0)
@@ -121,7 +148,7 @@ class Ranker:
             scores = self.model.score(variables, side, part)
             scores = jnp.where((jnp.arange(width) >= first - begin)[None, :], scores, -jnp.inf)
             if not keep_seen:
-                scores, place = _without_seen(scores, begin, log.seen_item, place, end, min(SEEN_SLOTS, self.max_seen))
+                scores, place = _hide_seen(scores, begin, log.seen_item, place, end, min(SEEN_SLOTS, self.max_seen))
             return place, visit(scores, begin)
 
         return jax.lax.scan(one, log.seen_start[row], (begins, fresh))[1], begins
@@ -152,12 +179,9 @@ class Ranker:
         for scores that are not numbers.
         """
         n = min(n, self.items)
-        program = self._program(self._top, min(1 << (n - 1).bit_length(), self.items), keep_seen)
-        blocks = self._blocks(self.block, user, minute)
-        for part, (ids, scores, broken) in _ahead((part, program(self._tables, *rows)) for part, rows in blocks):
-            _refuse_nan(broken.any())
-            rows = part.stop - part.start
-            yield np.where(scores > -np.inf, ids, -1)[:rows, :n], scores[:rows, :n]
+        program = self._program(Ranker._top, min(1 << (n - 1).bit_length(), self.items), keep_seen)
+        for _, (ids, scores) in self._results(program, self.block, user, minute):
+            yield np.where(scores > -np.inf, ids, -1)[:, :n], scores[:, :n]
 
     def _rank(self, keep_seen: bool, tables: Any, user: Array, minute: Array, positive: Array) -> tuple[Array, ...]:
         scores, begins = self._scan(tables, user, minute, keep_seen, lambda scores, begin: scores)  # [chunks, B, C]
@@ -170,86 +194,47 @@ class Ranker:
             return (scores > same).sum((0, 2)), (scores == same).sum((0, 2)) - 1
 
         greater, equal = jax.lax.map(count, own.T)
-        return own, greater.T, equal.T, (scores > -jnp.inf).sum((0, 2)), jnp.isnan(scores).any((0, 2))
+        return positive, own, greater.T, equal.T, (scores > -jnp.inf).sum((0, 2)), jnp.isnan(scores).any((0, 2))
 
     def ranks(self, heldout: Heldout, keep_seen: bool, progress: Progress | None = None) -> tuple[Ranks, np.ndarray]:
         """Where each held-out item stands among all eligible items, and which held-out items [E] are eligible.
 
         A held-out item that the user already has is not eligible unless `keep_seen`; it is left out.
         """
-        found: list[tuple[np.ndarray, ...]] = []
-        candidates: list[np.ndarray] = []
-        program, block = self._program(self._rank, keep_seen), max(min(self.block, VALUES_HELD // self.items), 1)
-
-        def launched() -> Iterator[tuple[Any, Any]]:
-            for part, rows in self._blocks(block, heldout.user, heldout.minute):
-                positive = padded_positives(heldout, part.start, part.stop, len(rows[0]))
-                yield (part, positive), program(self._tables, *rows, positive)
-
-        for (part, positive), (*ranked, size, broken) in _ahead(launched()):
-            _refuse_nan(broken.any())
-            found.append(tuple(column[positive >= 0] for column in ranked))
-            candidates.append(size[: part.stop - part.start])
+        program, block = self._program(Ranker._rank, keep_seen), max(min(self.block, VALUES_HELD // self.items), 1)
+        columns: list[list[np.ndarray]] = []
+        found = self._results(program, block, heldout.user, heldout.minute, partial(padded_positives, heldout))
+        for part, (positive, *ranked, size) in found:
+            columns.append([*(x[positive >= 0] for x in ranked), size])
             if progress is not None:
                 progress(part.stop, len(heldout.user))
-        own, greater, equal = (np.concatenate(column) for column in zip(*found, strict=True))
+        own, greater, equal, size = (np.concatenate(column) for column in zip(*columns, strict=True))
         eligible = own > -np.inf
-        query = np.repeat(np.arange(len(heldout.user)), np.diff(heldout.start))[eligible]
-        start = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=len(heldout.user)))])
-        greater, equal, size = (
-            x.astype(np.int64) for x in (greater[eligible], equal[eligible], np.concatenate(candidates))
-        )
+        start = np.append(0, np.cumsum(eligible))[heldout.start]
+        greater, equal, size = (x.astype(np.int64) for x in (greater[eligible], equal[eligible], size))
         return Ranks(start, greater, equal, size, own[eligible]), eligible
 
-    def _pairs(self, tables: Any, user: Array, minute: Array, items: Array) -> Array:
-        variables, log, catalogue, _ = tables
-        side = self.model.encode_users(variables, log, catalogue, self.query(log, user, minute))
-        return self.model.score(variables, side, self.model.encode_items(variables, catalogue, items))
+    def _pairs(self, tables: Any, user: Array, minute: Array, items: Array) -> tuple[Array, Array]:
+        variables, _, catalogue, _ = tables
+        item_side = self.model.encode_items(variables, catalogue, items)
+        scores = self.model.score(variables, self._user_side(tables, user, minute), item_side)
+        return scores, jnp.isnan(scores).any(1)
 
     def candidate_scores(self, user: np.ndarray, minute: np.ndarray, items: np.ndarray, block: int = 256) -> np.ndarray:
         """Scores float32 [Q, C] of each user's own candidates int32 [Q, C]."""
-        scores, program = np.empty(items.shape, np.float32), self._program(self._pairs)
-        blocks = self._blocks(block, user, minute, items)
-        for part, found in _ahead((part, program(self._tables, *rows)) for part, rows in blocks):
-            scores[part] = found[: part.stop - part.start]
-        _refuse_nan(np.isnan(scores).any())
+        scores, program = np.empty(items.shape, np.float32), self._program(Ranker._pairs)
+        for part, (found,) in self._results(program, block, user, minute, lambda part: items[part]):
+            scores[part] = found
         return scores
 
-    def block_sizes(self, block: int) -> list[int]:
-        """The few numbers of users that programs are compiled for, the largest being `block` on each device."""
-        devices = self.placement.devices if self.placement else 1
-        return [devices * size for size in (*SMALL_BLOCKS, block) if size <= block]
 
-    def _blocks(self, block: int, *columns: np.ndarray) -> Iterator[tuple[slice, list[np.ndarray]]]:
-        """Parts of the columns, each padded to one of the `block_sizes`."""
-        sizes = self.block_sizes(block)
-        for begin in range(0, len(columns[0]), sizes[-1]):
-            part = slice(begin, min(begin + sizes[-1], len(columns[0])))
-            size = next(size for size in sizes if size >= part.stop - begin)
-            yield part, [_padded(column[part], size) for column in columns]
-
-
-def padded_positives(heldout: Heldout, begin: int, end: int, rows: int) -> np.ndarray:
-    """Held-out items [rows, P] of the queries begin .. end - 1, -1 padded; P is a power of two.
-
-    Powers of two keep the number of compiled programs small.
-    """
-    counts = np.diff(heldout.start[begin : end + 1])
-    width = 1 << int(max(counts.max(), 1) - 1).bit_length()
-    items = np.full((rows, width), -1, np.int32)
-    items[: len(counts)][np.arange(width) < counts[:, None]] = heldout.item[heldout.start[begin] : heldout.start[end]]
+def padded_positives(heldout: Heldout, part: slice) -> np.ndarray:
+    """Held-out items [b, P] of a part of the queries, -1 padded; P is a power of two, for few compiled programs."""
+    start = heldout.start[part.start : part.stop + 1]
+    counts = np.diff(start)
+    items = np.full((len(counts), 1 << int(max(counts.max(), 1) - 1).bit_length()), -1, np.int32)
+    items[np.arange(items.shape[1]) < counts[:, None]] = heldout.item[start[0] : start[-1]]
     return items
-
-
-def _padded(column: np.ndarray, rows: int) -> np.ndarray:
-    return np.concatenate([column, np.repeat(column[:1], rows - len(column), axis=0)])
-
-
-def _refuse_nan(broken: Any) -> None:
-    if broken:
-        raise NumericalError(
-            "the model's scores are not numbers (NaN); train it again with a lower --optim.learning-rate"
-        )
 
 
 def best_of(scores: Array, n: int) -> tuple[Array, Array, Array]:
@@ -273,9 +258,7 @@ def best_of(scores: Array, n: int) -> tuple[Array, Array, Array]:
     return best, place, jnp.isnan(maxima).any(1) | jnp.isnan(rest).any(1)
 
 
-def _without_seen(
-    scores: Array, begin: Array, seen: Array, place: Array, end: Array, slots: int
-) -> tuple[Array, Array]:
+def _hide_seen(scores: Array, begin: Array, seen: Array, place: Array, end: Array, slots: int) -> tuple[Array, Array]:
     """Scores [B, C] of the items from `begin` on, with -inf at those in seen[place : end], and the places behind them.
 
     `place` and `end` are [B]; a user's seen items ascend, so that each is visited once, in whatever chunk it is.
@@ -295,21 +278,11 @@ def _without_seen(
     return jax.lax.while_loop(any_left, hide, (scores, place))
 
 
-def _over_devices(function: Callable[..., Any], placement: Placement) -> Callable[..., Any]:
+def _over_devices(function: Function, placement: Placement) -> Function:
     """function(tables, *rows) with the rows split over the devices, which already hold the tables."""
 
     def on_device(_: Any, tables: Any, rows: tuple[Array, ...]) -> Any:
         return jax.tree.map(partial(jax.lax.all_gather, axis_name=AXIS, tiled=True), function(tables, *rows))
 
     run = placement.spread(on_device, "shard_map", (False, False, True), False)
-
-    def call(tables: Any, *rows: np.ndarray) -> Any:
-        return run((), tables, tuple(x.reshape(placement.devices, -1, *x.shape[1:]) for x in rows))
-
-    return call
-
-
-def _ahead(launched: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
-    """The same with the results on the host; while one is waited for, the next is computed."""
-    for (what, result), _ in pairwise(chain(launched, [(None, None)])):
-        yield what, jax.device_get(result)
+    return lambda tables, *rows: run((), tables, tuple(x.reshape(placement.devices, -1, *x.shape[1:]) for x in rows))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -13,19 +14,16 @@ from pathlib import Path
 import jax
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
 from ancf_jax.config import Config, to_json
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION
 from ancf_jax.errors import UserError
-from ancf_jax.models.protocol import NeuralModel
-from ancf_jax.ranking import Placement, Ranker
+from ancf_jax.models.protocol import predictions
+from ancf_jax.ranking import Placement, Progress, Ranker
 from ancf_jax.runs import load
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-COLUMNS = ("user_id", "rank", "item_id", "name", "score", "source")
-EVERYTHING = (TRAIN, VALIDATION, UNUSED, TEST)
 
 
 @dataclass(frozen=True)
@@ -59,10 +57,9 @@ class Recommender:
 
     def digest(self, *asked: object) -> str:
         """A name for all that lists depend on: the model, the data, the devices and what is asked."""
-        found = hashlib.blake2b(digest_size=16)
-        devices = self.ranker.placement and self.ranker.placement.devices
-        source = to_json(self.config), self.dataset.interactions.digest, devices
-        found.update(repr((*source, *asked)).encode())
+        sizes = self.ranker.block_sizes(self.ranker.block)
+        source = to_json(self.config), self.dataset.interactions.digest, sizes, asked
+        found = hashlib.blake2b(repr(source).encode(), digest_size=16)
         for leaf in jax.tree.leaves(self.ranker.variables):
             found.update(np.asarray(leaf).tobytes())
         return found.hexdigest()
@@ -84,22 +81,17 @@ class Recommender:
     def recommend(
         self, users: Sequence[str], n: int = 10, minute: int | None = None, keep_seen: bool | None = None
     ) -> pd.DataFrame:
-        """The top n of each user as rows of `COLUMNS`, in the order asked."""
-        return pd.concat(list(self.recommend_blocks(users, n, minute, keep_seen)), ignore_index=True)
+        """The top n of each user, in the order asked: rows of user_id, rank, item_id, name, score and source."""
+        return pd.concat(self.recommend_blocks(users, n, minute, keep_seen), ignore_index=True)
 
     def recommend_blocks(
-        self,
-        users: Sequence[str],
-        n: int = 10,
-        minute: int | None = None,
-        keep_seen: bool | None = None,
-        progress: Callable[[str, int, int], None] | None = None,
+        self, users: Sequence[str], n: int, minute: int | None, keep_seen: bool | None, progress: Progress | None = None
     ) -> Iterator[pd.DataFrame]:
         """The same, a block of users at a time, so that memory does not grow with the users.
 
         Args:
-            minute: the moment to score for, minutes since 1970 of the shop's clock; the newest event's by default.
-            keep_seen: whether items that the user already had may stand in the list; as trained by default.
+            minute: the moment to score for, minutes since 1970 of the shop's clock; the newest event's for None.
+            keep_seen: whether items that the user already had may stand in the list; as trained for None.
 
         Raises UserError for n below 1, and for a moment where the data has no clock.
         """
@@ -107,38 +99,28 @@ class Recommender:
             raise UserError(f"--top-n is {n}, expected 1 or more")
         if minute is not None and not self.dataset.interactions.clock:
             raise UserError("--at needs data with times, but this run's data has only an order; leave --at out")
-        moment = self.latest if minute is None else minute
+        moment = np.full(len(users), self.latest if minute is None else minute, np.int32)
         keep_seen = bool(self.config.keep_seen if keep_seen is None else keep_seen)
-        rows = np.array([self.row_of.get(user, -1) for user in users], np.int32)
-        begin = 0
-        for ids, scores in self.ranker.top_n(rows, np.full(len(rows), moment, np.int32), n, keep_seen):
-            part = slice(begin, begin + len(ids))
-            begin = part.stop
-            yield self._table(users[part], rows[part], ids, scores)
+        rows, done = np.array([self.row_of.get(user, -1) for user in users], np.int32), 0
+        for ids, scores in self.ranker.top_n(rows, moment, n, keep_seen):
+            part = slice(done, done := done + len(ids))
+            yield self._table(users[part], rows[part, None] < 0, ids, scores)
             if progress is not None:
-                progress("recommending", begin, len(rows))
+                progress(done, len(rows))
 
-    def _table(self, users: Sequence[str], rows: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
-        n, unknown = ids.shape[1], rows < 0
-        ids = np.where(unknown[:, None], self._popular[None, :n], ids)
-        prediction = expit(scores) if self._link == "sigmoid" else scores  # in NumPy: nothing to compile per shape
-        keep = (ids >= 0).ravel()
-        item = ids.ravel()[keep]
-        source = self.dataset.interactions
+    def _table(self, users: Sequence[str], unknown: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
+        ids = np.where(unknown, self._popular[: ids.shape[1]], ids)
+        row, place = np.nonzero(ids >= 0)
+        item, source = ids[row, place], self.dataset.interactions
         columns = {
-            "user_id": np.repeat(np.asarray(users, object), n)[keep],
-            "rank": np.tile(np.arange(1, n + 1, dtype=np.int32), len(rows))[keep],
+            "user_id": np.asarray(users, object)[row],
+            "rank": np.int32(place + 1),
             "item_id": source.items[item],
             "name": source.names[item],
-            "score": np.where(unknown[:, None], np.nan, prediction).ravel()[keep],
-            "source": np.repeat(np.where(unknown, "popular", "model"), n)[keep],
+            "score": np.where(unknown, np.nan, predictions(self.ranker.model, scores))[row, place],
+            "source": np.where(unknown, "popular", "model")[row, 0],
         }
         return pd.DataFrame(columns)
-
-    @property
-    def _link(self) -> str:
-        model = self.ranker.model
-        return model.link if isinstance(model, NeuralModel) else "identity"
 
 
 def load_recommender(path: str | Path, say: Callable[[str], None], placement: Placement | None = None) -> Recommender:
@@ -146,21 +128,18 @@ def load_recommender(path: str | Path, say: Callable[[str], None], placement: Pl
 
     Raises UserError where there is no sound run.
     """
-    run = load(path, EVERYTHING, say)
+    run = load(path, (TRAIN, VALIDATION, UNUSED, TEST), say)
     return Recommender(run.config, run.dataset, replace(run.ranker, placement=placement))
 
 
 def minute_of(text: str) -> int:
     """Minutes since 1970 of a moment such as 2025-07-18T19:00; a zone is converted to UTC.
 
-    Raises UserError for text that is no ISO 8601 moment.
+    Raises UserError for text that is no ISO 8601 moment, and for one before 1970.
     """
-    try:
+    with suppress(ValueError):
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError(f'--at "{text}" is no moment; write it as 2025-07-18T19:00') from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    minute = (moment - EPOCH) // timedelta(minutes=1)
-    if not 0 <= minute < 2**31:
-        raise UserError(f'--at "{text}" lies before 1970; give a later moment')
-    return minute
+        minute = (moment.replace(tzinfo=moment.tzinfo or UTC) - EPOCH) // timedelta(minutes=1)
+        if 0 <= minute < 2**31:
+            return minute
+    raise UserError(f'--at "{text}" is no moment after 1970 began; write it as 2025-07-18T19:00')

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from ancf_jax import evaluation, models
+from ancf_jax import evaluation
 from ancf_jax.config import CORNER_STORE, default_config
 from ancf_jax.data import dataset as data
 from ancf_jax.data import splits
 from ancf_jax.data.interactions import TEST
-from ancf_jax.evaluation import PARTS, Evaluation, Protocol, evaluate, truth_metrics
+from ancf_jax.evaluation import PARTS, Evaluation, Protocol, evaluate, truth_metrics, value_loss_of
 from ancf_jax.objective import intervals
-from ancf_jax.output import write_table
-from ancf_jax.ranking import Progress, Ranker
-from ancf_jax.runs import LoadedRun, load
+from ancf_jax.ranking import Progress
+from ancf_jax.runs import LoadedRun, build_model, load
 
 SHOWN = ("ndcg@10", "hit_rate@10", "mrr@10", "recall@20")
 NONE = (None, None)  # of a figure over all users together, such as coverage
@@ -26,22 +24,13 @@ SIMULATED = "simulated data: figures say how well the simulation is understood, 
 Rows = list[dict[str, Any]]
 
 
-def evaluate_run(
-    run: LoadedRun, split: str, protocol: Protocol, keep_seen: bool, progress: Progress | None = None
-) -> Evaluation:
-    """The figures of a loaded run on `split`, "validation" or "test"."""
-    loss, kind = evaluation.value_loss_of(run.config, run.ranker.model)
-    options: dict[str, Any] = {"protocol": protocol, "keep_seen": keep_seen, "progress": progress}
-    return evaluate(run.ranker, run.dataset, PARTS[split], value_loss=loss, link_kind=kind, **options)
-
-
 def report_on_test(path: str, say: Callable[[str], None], progress: Progress | None = None) -> tuple[Rows, str]:
     """The table after training and its title: the model on test events, between the simplest and the best there are."""
     run = load(path, data.known_parts(TEST), say)
-    loss, kind = evaluation.value_loss_of(run.config, run.ranker.model)
+    loss = value_loss_of(run.config, run.ranker.model)
     if loss:
         found = evaluation.mean_baselines(run.dataset, TEST, loss)
-        found[run.config.model] = evaluation.value_metrics(run.ranker, run.dataset, TEST, loss, kind)
+        found[run.config.model] = evaluation.value_metrics(run.ranker, run.dataset, TEST, loss)
         return [{"model": name} | figures for name, figures in found.items()], f"Test events of {run.config.data}"
     protocol: Protocol = "full" if run.dataset.interactions.given_negatives is None else "given"
     note = f"; {SIMULATED}" if run.dataset.truth is not None else ""
@@ -56,13 +45,10 @@ def _seen(keep_seen: bool) -> str:
 def _ranking_rows(run: LoadedRun, protocol: Protocol, progress: Progress | None) -> Rows:
     """Figures of popularity, the model and, where it is known, the best possible with shares of the gap to it."""
     keep_seen, ranker = bool(run.config.keep_seen), run.ranker
-    model = models.build(default_config("popularity"), data.sizes(run.dataset), run.dataset.interactions.clock)
-    counts = {"params": {"count": ranker.catalogue.popularity}}
-    popularity = Ranker(model, counts, ranker.log, ranker.catalogue, 1, ranker.max_seen)
-    found: dict[str, Any] = {
-        name: evaluate(one, run.dataset, TEST, protocol=protocol, keep_seen=keep_seen, progress=progress).metrics
-        for name, one in {"popularity": popularity, run.config.model: ranker}.items()
-    }
+    model, variables = build_model(default_config("popularity"), run.dataset), {"count": ranker.catalogue.popularity}
+    found: dict[str, Any] = {"popularity": replace(ranker, model=model, variables={"params": variables})}
+    for name, one in (found | {run.config.model: ranker}).items():
+        found[name] = evaluate(one, run.dataset, TEST, protocol, keep_seen, progress=progress).metrics
     if (best := truth_metrics(run.dataset, TEST, keep_seen)) is not None:
         found["best possible"] = intervals.mean(best)
     rows: Rows = [{"model": name} | {x: figures[x] for x in SHOWN if x in figures} for name, figures in found.items()]
@@ -108,12 +94,5 @@ def describe(run: LoadedRun, split: str, keep_seen: bool, found: Evaluation) -> 
 
 def to_rows(found: Evaluation) -> Rows:
     """A table of every metric with its interval."""
-    bounds = {name: found.intervals.get(name, NONE) for name in found.metrics}
-    columns = ("metric", "value", "95 % from", "to")
-    return [dict(zip(columns, (name, value, *bounds[name]), strict=True)) for name, value in found.metrics.items()]
-
-
-def write_per_user(run: LoadedRun, found: Evaluation, path: Path) -> None:
-    """Every user's figures as a CSV, JSON lines or Parquet file, whole or not at all."""
-    table = pd.DataFrame({"user_id": run.dataset.interactions.users[found.user]} | found.per_user)
-    write_table(path, iter([table]))
+    rows = ((name, value, *found.intervals.get(name, NONE)) for name, value in found.metrics.items())
+    return [dict(zip(("metric", "value", "95 % from", "to"), row, strict=True)) for row in rows]

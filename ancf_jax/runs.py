@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from ancf_jax import models
 from ancf_jax.checkpoint import open_run
@@ -36,10 +35,8 @@ def build_model(config: Config, dataset: Dataset) -> NeuralModel | Baseline:
 
 def make_ranker(dataset: Dataset, model: Model, variables: Variables, parts: tuple[int, ...]) -> Ranker:
     """A ranker that knows the events of `parts`."""
-    log = data.event_log(dataset, parts)
-    length = model.history_length if isinstance(model, NeuralModel) else 1
-    most = int(np.diff(log.seen_start).max(initial=1))
-    return Ranker(model, variables, jax.device_put(log), jax.device_put(data.catalogue(dataset)), length, most)
+    log, catalogue = jax.device_put((data.event_log(dataset, parts), data.catalogue(dataset)))
+    return Ranker(model, variables, log, catalogue)
 
 
 def keep_compiled(path: Path) -> None:

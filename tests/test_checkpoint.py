@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -46,9 +47,13 @@ class _Shop:
     def __init__(self, path: Path):
         self.path, self.said = path, []
 
-    def train(self, *, resume: bool = False, **changes) -> RunFolder:
+    def train(self, *, resume: bool = False, **changes) -> AbstractContextManager[RunFolder]:
         names = {name.replace("__", "."): value for name, value in changes.items()}
         return RunFolder.create(self.path, override(Config(), names), resume=resume, say=self.said.append)
+
+    def refuse(self, message: str, **options) -> None:
+        with pytest.raises(UserError, match=message), self.train(**options):
+            pass
 
     def view(self):
         return open_run(self.path, self.said.append)
@@ -270,7 +275,8 @@ import os, signal, sys
 import jax.numpy as jnp
 from ancf_jax.checkpoint import RunFolder
 from ancf_jax.config import Config
-run = RunFolder.create(sys.argv[1], Config(), resume=False, say=print)
+opened = RunFolder.create(sys.argv[1], Config(), resume=False, say=print)
+run = opened.__enter__()
 for epoch in range(3):
     run.append_metrics({"epoch": epoch})
     if epoch == 2:
@@ -331,8 +337,7 @@ def test_a_kill_during_a_deletion_leaves_no_half_of_a_checkpoint(shop, monkeypat
 def test_a_second_process_is_refused_until_the_first_is_killed(shop):
     with _child(shop, "wait") as child:
         assert child.stdout.readline() == "ready\n"
-        with pytest.raises(UserError, match=f"process {child.pid} trains in"):
-            shop.train(resume=True)
+        shop.refuse(f"process {child.pid} trains in", resume=True)
         found = shop.view().restore_best({"w": jax.ShapeDtypeStruct((7, 5), jnp.float32)})
         assert found.epoch == 2
         child.kill()
@@ -341,11 +346,10 @@ def test_a_second_process_is_refused_until_the_first_is_killed(shop):
 
 
 def test_a_second_run_in_one_process_is_refused_and_a_failed_start_frees_the_lock(shop):
-    with shop.train(), pytest.raises(UserError, match=f"process {os.getpid()} trains"):
-        shop.train(resume=True)
+    with shop.train():
+        shop.refuse(f"process {os.getpid()} trains", resume=True)
     for _ in range(2):
-        with pytest.raises(UserError, match="already holds a run; pass --resume"):
-            shop.train()
+        shop.refuse("already holds a run; pass --resume")
 
 
 def test_resuming_where_nothing_is_starts_and_says_so(shop):
@@ -358,8 +362,8 @@ def test_resuming_where_nothing_is_starts_and_says_so(shop):
 def test_resume_takes_over_the_length_of_the_run_and_refuses_another_model(shop):
     with shop.train(network__heads=4) as run:
         _save(run, 1)
-    with pytest.raises(UserError, match=r"network\.hidden \(32, 16\) -> \(8,\), network\.heads 4 -> 2; keep them"):
-        shop.train(resume=True, network__heads=2, network__hidden=(8,), epochs=3)
+    message = r"network\.hidden \(32, 16\) -> \(8,\), network\.heads 4 -> 2; keep them"
+    shop.refuse(message, resume=True, network__heads=2, network__hidden=(8,), epochs=3)
     free = {"epochs": 41, "loop__patience": 3, "loop__checkpoint_every": 2, "loop__spread": "shard_map"}
     with shop.train(resume=True, loop__validation_users=7, run="elsewhere", **free) as run:
         assert run.restore_latest(TEMPLATE).epoch == 1
@@ -369,13 +373,15 @@ def test_resume_takes_over_the_length_of_the_run_and_refuses_another_model(shop)
 
 def test_a_setting_that_the_older_run_did_not_have_is_at_its_models_default(shop):
     started = default_config("engagement")  # whose loss is not that of Config()
-    RunFolder.create(shop.path, started, resume=False, say=print).__exit__()
+    with RunFolder.create(shop.path, started, resume=False, say=print):
+        pass
     file = shop.path / "config.json"
     saved = {k: v for k, v in json.loads(file.read_text()).items() if k not in ("objective.loss", "keep_seen")}
     file.write_text(json.dumps(saved))
     assert shop.view().config == started
-    with pytest.raises(UserError, match=r"objective\.loss log_loss -> mse; keep them"):
-        RunFolder.create(shop.path, override(started, {"objective.loss": "mse"}), resume=True, say=print)
+    changed = RunFolder.create(shop.path, override(started, {"objective.loss": "mse"}), resume=True, say=print)
+    with pytest.raises(UserError, match=r"objective\.loss log_loss -> mse; keep them"), changed:
+        pass
     with RunFolder.create(shop.path, started, resume=True, say=print):
         assert json.loads(file.read_text())["objective.loss"] == "log_loss"
 
@@ -387,8 +393,7 @@ def test_settings_that_cannot_be_read_are_told(shop, text):
     (shop.path / "config.json").write_text(text)
     with pytest.raises(UserError, match="cannot be read"):
         shop.view()
-    with pytest.raises(UserError, match="cannot be read"):
-        shop.train(resume=True)
+    shop.refuse("cannot be read", resume=True)
 
 
 def test_the_view_writes_nothing(shop):

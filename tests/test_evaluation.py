@@ -26,6 +26,7 @@ from ancf_jax.evaluation import (
     value_loss_of,
 )
 from ancf_jax.models import build
+from ancf_jax.models.protocol import predictions
 from ancf_jax.ranking import Ranker
 from ancf_jax.types import Sizes
 
@@ -72,7 +73,7 @@ def shop() -> Dataset:
 def ranker(shop) -> Ranker:
     log = jax.tree.map(jnp.asarray, data.event_log(shop, data.known_parts(TEST)))
     catalogue = jax.tree.map(jnp.asarray, data.catalogue(shop))
-    return Ranker(ByTable(), {"table": jnp.asarray(SCORES)}, log, catalogue, 1, 3, block=2)
+    return Ranker(ByTable(), {"table": jnp.asarray(SCORES)}, log, catalogue, block=2)
 
 
 def test_full_ranking_with_seen_items_left_out(shop, ranker):
@@ -170,10 +171,11 @@ def test_the_truth_is_the_best_there_is(shop):
 def test_models_that_predict_values_are_known_by_their_loss():
     sizes = Sizes(3, 7, 1, (), ())
     for name, expected in (
-        ("linear", ("mse", "identity")),
-        ("engagement", ("log_loss", "sigmoid")),
-        ("neumf", (None, "sigmoid")),
-        ("popularity", (None, "identity")),
+        ("linear", ("mse", 0.3)),
+        ("engagement", ("log_loss", 1 / (1 + np.exp(-0.3)))),
+        ("neumf", (None, 1 / (1 + np.exp(-0.3)))),
+        ("popularity", (None, 0.3)),
     ):
         config = default_config(name)
-        assert value_loss_of(config, build(config, sizes, clock=False)) == expected
+        model = build(config, sizes, clock=False)
+        assert (value_loss_of(config, model), predictions(model, 0.3)) == pytest.approx(expected)

@@ -47,7 +47,7 @@ def make_ranker(table=SCORES, by_minute: float = 0.0, block: int = 4) -> Ranker:
         seen_start=jnp.asarray(np.cumsum([0, *map(len, SEEN)]), jnp.int32),
     )
     variables = {"table": jnp.asarray(table), "by_minute": jnp.float32(by_minute)}
-    return Ranker(ByTable(), variables, log, Catalogue({}, {}, jnp.zeros(ITEMS)), 1, max(map(len, SEEN)), block)
+    return Ranker(ByTable(), variables, log, Catalogue({}, {}, jnp.zeros(ITEMS)), block)
 
 
 WAYS = {"one chunk": {}, "chunks of 5": {"VALUES_PER_CHUNK": 1, "GROUP": 5, "SEEN_SLOTS": 2}, "4 devices": {}}

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ class Entities:
     ids: Texts
     names: list[str] | None = None  # "" where a row has none
     features: dict[str, Feature] = field(default_factory=dict)  # with R rows
+    spare: float = 0  # those without events are kept if R is at most so many times the number of those with events
 
 
 NOTHING = Entities(pa.array([], pa.large_string()))
@@ -53,7 +55,7 @@ def usable_events(table: Table, mapping: TableConfig) -> pa.Table:
 
 
 def gap_dwell(user: np.ndarray, micros: np.ndarray, cap: float, drop: float) -> np.ndarray:
-    """Seconds from each event to its user's next one, at most `cap`; float32 [N], NaN for the last, or exactly `drop`."""
+    """Seconds from each event to its user's next one, at most `cap`; float32 [N], NaN for the last, or for `drop`."""
     time = pd.Series(micros).sort_values(kind="stable")
     gap = time.groupby(user[time.index]).diff(-1).sort_index() / -1e6
     return gap.mask((drop > 0) & ((gap - drop).abs() < 1e-6)).clip(upper=cap).to_numpy(np.float32)
@@ -69,7 +71,8 @@ def entities(table: Table, mapping: TableConfig, side: str) -> Entities:
     if side == "item" and _is_asked(table, mapping, "name", mapping.name):
         told = columns.texts(table, table.require(mapping.name, "--table.name"))
         names = [name.strip()[:80] for name in told.filter(kept).to_pylist()]  # an array is as wide as its longest
-    return Entities(ids.filter(kept), names, {name: Feature(f.values, f.ids[table.keep]) for name, f in found.items()})
+    features = {name: Feature(f.values, f.ids[table.keep]) for name, f in found.items()}
+    return Entities(ids.filter(kept), names, features, spare=2 if side == "item" else 0)
 
 
 def _is_asked(table: Table, mapping: TableConfig, option: str, column: str) -> bool:
@@ -77,23 +80,18 @@ def _is_asked(table: Table, mapping: TableConfig, option: str, column: str) -> b
     return column in table.names or getattr(mapping, option) != getattr(DEFAULTS, option)
 
 
-def assemble(
-    events: pa.Table,
-    tables: Sequence[Table],
-    files: Sequence[Path] = (),
-    items: Entities = NOTHING,
-    users: Entities = NOTHING,
-    whole_catalogue: bool = False,
-) -> Interactions:
+def assemble(events: pa.Table, tables: Sequence[Table], files: Sequence[Path] = (), **known: Entities) -> Interactions:
     """The log of N raw events, sorted by (user, time, input order) and coded by order of first appearance.
 
     `events` holds texts `user`, `item` and maybe `event` (its kind), `given_part`, signals, and `time`: a timestamp
-    or int64 that only orders. Items without events are kept, unless they are most and not `whole_catalogue`.
-    All comes from `tables` and `files`: their broken rows are counted, their bytes make the digest.
+    or int64 that only orders. `known` tells of `item` and `user`. All comes from `tables` and `files`: their broken
+    rows are counted, their bytes make the digest.
     """
-    log = {name: events[name].to_numpy() for name in events.column_names if name not in ("user", "item", "event")}
-    user_ids, log["user"], user_rows = _vocabulary(events["user"], users, 0)
-    item_ids, log["item"], item_rows = _vocabulary(events["item"], items, np.inf if whole_catalogue else 2)
+    items, users = known.get("item", NOTHING), known.get("user", NOTHING)
+    rest = (name for name in events.column_names if name not in ("user", "item", "event"))
+    log: dict[str, Any] = {name: events[name].to_numpy() for name in rest}
+    user_ids, log["user"], user_rows = _vocabulary(events["user"], users)
+    item_ids, log["item"], item_rows = _vocabulary(events["item"], items)
     event = events["event"] if "event" in events.column_names else pa.repeat(pa.scalar("interaction"), len(events))
     kinds, kind = columns.encode(event)
     order = np.lexsort((log.get("time", np.zeros(len(events))), log["user"]))
@@ -102,29 +100,22 @@ def assemble(
     place = np.arange(len(order)) - np.searchsorted(log["user"], log["user"])  # in the user's history
     log["time"] = log["time"].astype("datetime64[s]").astype(np.int64) if clock else place
     names = np.array([*(items.names or [""] * len(items.ids)), ""])[item_rows]  # row -1 is the last
+    log |= {"users": user_ids, "items": item_ids, "names": np.where(names != "", names, item_ids)}
+    log |= {"item_features": _aligned(items, item_rows), "user_features": _aligned(users, user_rows)}
     unsold = Counter({"items without events": len(items.ids) - int((item_rows >= 0).sum())})
-    return Interactions(
-        **log,
-        clock=clock,
-        users=user_ids,
-        items=item_ids,
-        names=np.where(names != "", names, item_ids),
-        kinds=tuple(kinds.tolist()),
-        item_features=_aligned(items, item_rows),
-        user_features=_aligned(users, user_rows),
-        left_out=dict(sum((table.left_out for table in tables), +unsold)),
-        digest=sha256([*(table.path for table in tables), *files]),
-    )
+    left_out = dict(sum((table.left_out for table in tables), +unsold))
+    digest = sha256([*(table.path for table in tables), *files])
+    return Interactions(**log, clock=clock, kinds=tuple(kinds.tolist()), left_out=left_out, digest=digest)
 
 
-def _vocabulary(column: pa.ChunkedArray, table: Entities, most: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _vocabulary(column: pa.ChunkedArray, table: Entities) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids, those of events first; int32 [N] the place of each event's; int32 [ids] the table's row of each, or -1."""
     if not len(column):
         raise UserError("no events are left to work with; look at the rows that were left out")
     ids, code = columns.encode(pa.chunked_array([*column.chunks, table.ids]))
     code, told = code[: len(column)], code[len(column) :]
     with_events = int(code.max()) + 1
-    size = len(ids) if len(told) <= most * with_events else with_events
+    size = len(ids) if len(told) <= table.spare * with_events else with_events
     row = np.full(len(ids), -1, np.int32)
     row[told] = np.arange(len(told))
     return ids[:size], code, row[:size]

@@ -187,17 +187,11 @@ def _log(rng: Generator, shop: Shop, visits: Visits, bought: np.ndarray, viewed:
     quantity = np.where(purchase, 1 + rng.binomial(3, 0.08, len(user)), np.nan)
     kind, order = np.where(purchase, 2, clicked), np.lexsort((time, user))
     found = zip(COLUMNS.items(), (user, item, time, kind, clicked, dwell, hover, quantity), strict=True)
-    columns: dict[str, Any] = {name: column.astype(dtype)[order] for (name, dtype), column in found}
-    return Interactions(
-        **columns,
-        clock=True,
-        users=np.array([f"S{n:05d}" for n in range(len(shop.taste))]),
-        items=np.array([f"P{n:04d}" for n in range(len(shop.names))]),
-        names=shop.names,
-        kinds=("view", "click", "purchase"),
-        item_features=shop.features,
-        digest=hashlib.sha256(b"".join(column.tobytes() for column in columns.values())).hexdigest(),
-    )
+    log: dict[str, Any] = {name: column.astype(dtype)[order] for (name, dtype), column in found}
+    digest = hashlib.sha256(b"".join(column.tobytes() for column in log.values())).hexdigest()
+    log |= {"users": np.array([f"S{n:05d}" for n in range(len(shop.taste))]), "names": shop.names}
+    log |= {"items": np.array([f"P{n:04d}" for n in range(len(shop.names))]), "item_features": shop.features}
+    return Interactions(**log, clock=True, kinds=("view", "click", "purchase"), digest=digest)
 
 
 def _traces(rng: Generator, shop: Shop, user: np.ndarray, item: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 CLICK_WEIGHT, DWELL_WEIGHT, HOVER_WEIGHT = 0.4, 0.4, 0.2
+Trace = np.ndarray | None  # [N], NaN where it is unknown
 QUANTILE = 0.95  # of the positive training durations: longer ones count as full engagement
 
 
@@ -19,11 +20,9 @@ class Scales:
     dwell: float = 1.0
 
 
-def fit_scales(hover: np.ndarray | None, dwell: np.ndarray | None) -> Scales:
+def fit_scales(hover: Trace, dwell: Trace) -> Scales:
     """The 95 % quantile of the known positive durations [N] of training events in seconds, 1 where there are none."""
-    known = [
-        np.zeros(0) if seconds is None else seconds[seconds > 0] for seconds in (hover, dwell)
-    ]  # NaN is not above 0
+    known = [np.zeros(0) if x is None else x[x > 0] for x in (hover, dwell)]  # NaN is not above 0
     return Scales(*(float(np.quantile(seconds, QUANTILE)) if seconds.size else 1.0 for seconds in known))
 
 
@@ -36,9 +35,7 @@ def compress_dwell(dwell: np.ndarray, scale: float) -> np.ndarray:
     return np.minimum(np.log1p(seconds) / np.log1p(scale), 1.0).astype(np.float32)
 
 
-def engagement_score(
-    hover: np.ndarray | None, dwell: np.ndarray | None, clicked: np.ndarray | None, scales: Scales
-) -> np.ndarray:
+def engagement_score(hover: Trace, dwell: Trace, clicked: Trace, scales: Scales) -> np.ndarray:
     """How much an event says that the product was liked: float32 [N] in [0, 1], three decimals.
 
     score = (.4 clicked + .4 d + .2 h) / (sum of the weights of the known traces), with d and h the

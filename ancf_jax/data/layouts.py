@@ -6,7 +6,6 @@ import dataclasses
 import json
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -59,13 +58,10 @@ def read_movielens(path: Path, config: Config) -> Interactions:
         raise UserError(f'{folder} has no fold "{fold}" ({fold}.base and {fold}.test); it has {found}')
     tables = [_movielens_table(file, drop) for file in files]
     parts = [usable_events(table, _MOVIELENS) for table in tables]
-    known: dict[str, Any] = {}
-    for name, side in _MOVIELENS_SIDES.items():
-        if (folder / name).is_file():
-            tables.append(table := _movielens_table(folder / name, drop))
-            known[f"{side}s"] = entities(table, _MOVIELENS, side)
-    events = _train_and_test(*parts) if fold else parts[0]
-    return assemble(events, tables, **known)
+    present = {side: file for name, side in _MOVIELENS_SIDES.items() if (file := folder / name).is_file()}
+    sides = {side: _movielens_table(file, drop) for side, file in present.items()}
+    known = {side: entities(table, _MOVIELENS, side) for side, table in sides.items()}
+    return assemble(_train_and_test(*parts) if fold else parts[0], [*tables, *sides.values()], (), **known)
 
 
 def _movielens_table(path: Path, drop_broken: bool) -> Table:
@@ -110,8 +106,8 @@ def read_ncf(path: Path, config: Config) -> Interactions:
     constant = ["rating"] if len(parts[0]["rating"].unique()) == 1 else []
     events = events.drop_columns(["time", *constant]).append_column("time", order)
     negatives = _negatives(files[2], dict(zip(*(parts[1][name].to_pylist() for name in ("user", "item")), strict=True)))
-    listed = Entities(pa.array(dict.fromkeys(chain(*negatives.values())), pa.large_string()))
-    log = assemble(events, (train, test), files[2:], items=listed, whole_catalogue=True)
+    listed = Entities(pa.array(dict.fromkeys(chain(*negatives.values())), pa.large_string()), spare=np.inf)
+    log = assemble(events, (train, test), files[2:], item=listed)
     place = {item: at for at, item in enumerate(log.items.tolist())} | {"": -1}
     given = zip_longest(*(negatives.get(user, []) for user in log.users.tolist()), fillvalue="")
     return dataclasses.replace(log, given_negatives=np.array([[place[i] for i in row] for row in given], np.int32).T)
@@ -158,7 +154,7 @@ def read_sequences(path: Path, config: Config) -> Interactions:
     listed, attributes = file.with_name("validation_users.txt"), file.with_name(file.stem + "_item2attributes.json")
     known = _attributes(attributes) if attributes.is_file() else NOTHING
     files = [used for used in (file, listed, attributes) if used.is_file()]
-    log = assemble(pa.table({"user": users, "item": items}), (), files, items=known)
+    log = assemble(pa.table({"user": users, "item": items}), (), files, item=known)
     return dataclasses.replace(log, given_part=_gsasrec_parts(log, listed)) if listed.is_file() else log
 
 
@@ -183,4 +179,4 @@ def _attributes(file: Path) -> Entities:
         lists = pa.array([[str(value) for value in values] for values in told.values()], pa.list_(pa.large_string()))
     except (ValueError, RecursionError) as problem:
         raise UserError(f"{file} is not a JSON object of item -> list of values ({problem}); correct it") from None
-    return Entities(ids, features={"attribute": columns.feature(lists)})
+    return Entities(ids, features={"attribute": columns.feature(lists)}, spare=2)

@@ -47,13 +47,11 @@ def _read_tables(path: Path, config: Config) -> Interactions:
         expected = "interactions.csv or .parquet, MovieLens files, *.train.rating or a .txt of sequences"
         remedy = f"pass the file of events itself, such as --data {largest}"
         raise UserError(f"{path} is in no known layout: it holds {found}; expected {expected}; {remedy}")
-    tables = [read_table(files[0], [getattr(mapping, name) for name in COLUMNS], mapping.drop_broken)]
-    events, told = usable_events(tables[0], mapping), {}
-    for side in ("item", "user"):
-        if table := _side_table(mapping, files[0].parent, side):
-            tables.append(table)
-            told[f"{side}s"] = entities(table, mapping, side)
-    return assemble(events, tables, **told)
+    table = read_table(files[0], [getattr(mapping, name) for name in COLUMNS], mapping.drop_broken)
+    events = usable_events(table, mapping)
+    sides = {side: found for side in FEATURES if (found := _side_table(mapping, files[0].parent, side))}
+    known = {side: entities(found, mapping, side) for side, found in sides.items()}
+    return assemble(events, [table, *sides.values()], (), **known)
 
 
 def _event_files(path: Path) -> list[Path]:

@@ -28,9 +28,7 @@ def keep_events(interactions: Interactions, keep: np.ndarray, reason: str) -> In
 def drop_idle_users(interactions: Interactions) -> Interactions:
     """Users without events are dropped with their features and negatives; items all stay."""
     keep = np.bincount(interactions.user, minlength=len(interactions.users)) > 0
-    features = {
-        name: Feature(feature.values, feature.ids[keep]) for name, feature in interactions.user_features.items()
-    }
+    features = {name: Feature(f.values, f.ids[keep]) for name, f in interactions.user_features.items()}
     negatives = None if interactions.given_negatives is None else interactions.given_negatives[keep]
     changes = {"users": interactions.users[keep], "user_features": features, "given_negatives": negatives}
     return dataclasses.replace(interactions, user=(np.cumsum(keep) - 1)[interactions.user].astype(np.int32), **changes)
@@ -161,10 +159,8 @@ def audit(interactions: Interactions, part: np.ndarray, kind: str) -> dict[str, 
     np.maximum.at(newest, user[train], time[train])
     events = pd.DataFrame({"user": user, "time": time, "item": item, "kind": interactions.kind})
     events = events[events.duplicated(["user", "time"], keep=False)]
-    return {
-        "users": len(interactions.users),
-        "items": len(interactions.items),
-        "events": len(user),
+    sizes = {"users": len(interactions.users), "items": len(interactions.items), "events": len(user)}
+    return sizes | {
         **{name: int((part == number).sum()) for number, name in PART_NAMES.items()},
         "split": kind,
         "ties_in_time": len(events) / len(user) if clock else None,

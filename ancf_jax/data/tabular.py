@@ -84,8 +84,7 @@ def sha256(paths: Iterable[Path]) -> str:
     """SHA-256 over the bytes of the files, one after the other, hexadecimal."""
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            hashlib.file_digest(file, lambda: digest)
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

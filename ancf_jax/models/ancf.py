@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -51,67 +52,50 @@ class Ancf(PairModule):
     network: NetworkConfig
     sizes: Sizes
 
-    def setup(self) -> None:
-        n = self.network
+    def setup(self) -> None:  # a Dense that is never called has no parameters
+        n, init, bare = self.network, nn.initializers, partial(Dense, use_bias=False)
         rows = {"user": self.sizes.users, "item": self.sizes.items}
         widths = {"mf": n.embedding_size, "mlp": n.mlp_size}
         self.tables = {
-            f"{of}_{path}": self.param(f"{of}_{path}", nn.initializers.normal(widths[path] ** -0.5), (rows[of], width))
+            f"{of}_{path}": self.param(f"{of}_{path}", init.normal(widths[path] ** -0.5), (rows[of], width))
             for path, width in widths.items()
             for of in rows
         }
         self.user_feature_tables = self._feature_tables("user", self.sizes.user_features)
         self.levels = self._feature_tables("level", self.sizes.item_features) if n.hierarchy else {}
-        self._set_up_context()
-        self._set_up_output()
+        self.level_query, self.temporal = Dense(n.mlp_size), Dense(n.mlp_size)
+        self.encoder = CausalEncoder(n.layers, n.heads, n.dropout)
+        self.query, self.key, self.value = (Dense(n.mlp_size) for _ in range(3))
+        self.now_to_token, self.mf_to_token = (bare(n.mlp_size) for _ in range(2))
+        if n.history != "none":
+            self.nothing_yet = self.param("nothing_yet", init.normal(n.mlp_size**-0.5), (n.mlp_size,))
+        if n.history == "candidate":
+            self.recency = self.param("recency", init.zeros, (n.heads, n.history_length))
+        self.context_to_mf, self.hierarchy_to_mf = (bare(n.embedding_size) for _ in range(2))
+        self.mlp_user, self.mlp_item, self.mlp_context = (bare(n.mlp_size) for _ in range(3))
+        self.first_mlp, self.first_hierarchy = (bare(n.hidden[0]) for _ in range(2))
+        self.first_temporal = Dense(n.hidden[0])
+        self.tower = Tower(n.hidden, n.dropout, normalise=True)
+        self.mlp_output = Dense(1, kernel_init=init.zeros)  # at first the MF path alone speaks
+        if n.mf_path:
+            self.mf_output = self.param("mf_output", init.ones, (n.embedding_size, 1))
+        if n.mf_path and n.mlp_path:
+            self.first_mf = self.param("first_mf", init.lecun_normal(), (n.embedding_size, n.hidden[0]))
+        self.final = self.param("final", init.ones, (2,))
+        self.bias = self.param("bias", init.zeros, (1,))
 
     def _feature_tables(self, prefix: str, features: tuple[tuple[str, int], ...]) -> dict[str, Array]:
         size = self.network.mlp_size
         init = nn.initializers.normal(size**-0.5)
         return {name: self.param(f"{prefix}_{name}", init, (max(values, 1), size)) for name, values in features}
 
-    def _set_up_context(self) -> None:
-        n, size = self.network, self.network.mlp_size
-        if self.levels:
-            self.level_query = Dense(size)
-        if n.temporal:
-            self.temporal = Dense(size)
-        if n.history != "none":
-            self.now_to_token = Dense(size, use_bias=False)
-            self.mf_to_token = Dense(size, use_bias=False)
-            self.nothing_yet = self.param("nothing_yet", nn.initializers.normal(size**-0.5), (size,))
-        if n.history == "causal":
-            self.encoder = CausalEncoder(n.layers, n.heads, n.dropout)
-        if n.history == "candidate":
-            self.query, self.key, self.value = (Dense(size) for _ in range(3))
-            self.recency = self.param("recency", nn.initializers.zeros, (n.heads, n.history_length))
-
-    def _set_up_output(self) -> None:
-        n = self.network
-        if n.mf_path:
-            self.context_to_mf = Dense(n.embedding_size, use_bias=False)
-            self.hierarchy_to_mf = Dense(n.embedding_size, use_bias=False)
-            self.mf_output = self.param("mf_output", nn.initializers.ones, (n.embedding_size, 1))
-        if n.mlp_path:
-            self.mlp_user, self.mlp_item, self.mlp_context = (Dense(n.mlp_size, use_bias=False) for _ in range(3))
-            self.first_mlp, self.first_hierarchy = (Dense(n.hidden[0], use_bias=False) for _ in range(2))
-            self.first_temporal = Dense(n.hidden[0])
-            self.tower = Tower(n.hidden, n.dropout, normalise=True)
-            self.mlp_output = Dense(1, kernel_init=nn.initializers.zeros)  # at first the MF path alone speaks
-        if n.mf_path and n.mlp_path:
-            init = nn.initializers.lecun_normal()
-            self.first_mf = self.param("first_mf", init, (n.embedding_size, n.hidden[0]))
-        self.final = self.param("final", nn.initializers.ones, (2,))
-        self.bias = self.param("bias", nn.initializers.zeros, (1,))
-
     def hierarchy(self, catalogue: Catalogue, items: Array) -> Array:
         """Department and category of items, weighed by attention: [..., D_mlp]; zero for an item without any."""
         bags = {name: jnp.take(catalogue.item_features[name], items, axis=0) for name in self.levels}
         pooled = [embedding_bag(self.levels[name], ids, self.network.pooling) for name, ids in bags.items()]
         present = jnp.stack([(ids >= 0).any(-1) for ids in bags.values()], -1)
-        mixed, weights = level_attention(
-            self.level_query(lookup(self.tables["item_mlp"], items)), jnp.stack(pooled, -2), present
-        )
+        asked = self.level_query(lookup(self.tables["item_mlp"], items))
+        mixed, weights = level_attention(asked, jnp.stack(pooled, -2), present)
         self.sow("intermediates", "level_weights", weights)
         return mixed
 

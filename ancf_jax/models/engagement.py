@@ -47,10 +47,9 @@ class Engagement(PairModule):
         """The first layer's sum over the product: [..., C, hidden[0]]."""
         return self.first_product(lookup(self.product_table, items))
 
-    def couple(self, users: Any, items: Any) -> Array:
+    def couple(self, users: Any, items: Any) -> Any:
         """The first layer, as the sum of both sides: [..., C, hidden[0]]."""
-        user, item = pair_align(users, items)
-        return user + item
+        return sum(pair_align(users, items))
 
     def finish(self, pairs: Array, weight: Array | None = None, train: bool = False) -> Array:
         """The hidden layers over the first one: [..., C]."""

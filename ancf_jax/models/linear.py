@@ -37,7 +37,6 @@ class Linear(PairModule):
         """i @ weights[D:]: [..., C, 1]."""
         return lookup(self.item_table, items) @ self.weights[self.size :]
 
-    def couple(self, users: Any, items: Any) -> Array:
+    def couple(self, users: Any, items: Any) -> Any:
         """The sum of both sides and the bias: [..., C, 1]."""
-        user, item = pair_align(users, items)
-        return user + item + self.bias[0]
+        return sum(pair_align(users, items)) + self.bias[0]

@@ -69,39 +69,25 @@ class NeuMF(PairModule):
         if self.mlp:
             self.user_mlp = self.param("user_mlp", SMALL, (users, self.mlp_size))
             self.item_mlp = self.param("item_mlp", SMALL, (items, self.mlp_size))
-            self.first_user = Dense(self.hidden[0])
-            self.first_item = Dense(self.hidden[0], use_bias=False)
-            self.tower = Tower(self.hidden, self.dropout)
-            self.mlp_output = Dense(1, use_bias=False)
+        self.first_user, self.first_item = Dense(self.hidden[0]), Dense(self.hidden[0], use_bias=False)
+        self.tower, self.mlp_output = Tower(self.hidden, self.dropout), Dense(1, use_bias=False)
         self.bias = self.param("bias", nn.initializers.zeros, (1,))
 
     def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
         """GMF factors weighed by the output layer [B, D], and the MLP's first layer over the user [B, hidden[0]]."""
-        side = {}
-        if self.gmf:
-            side["gmf"] = jnp.einsum("...d,dk->...d", lookup(self.user_gmf, query.user), self.gmf_output)
-        if self.mlp:
-            side["first"] = self.first_user(lookup(self.user_mlp, query.user))
-        return side
+        user, weigh = query.user, "...d,dk->...d"
+        gmf = {"gmf": jnp.einsum(weigh, lookup(self.user_gmf, user), self.gmf_output)} if self.gmf else {}
+        return gmf | ({"first": self.first_user(lookup(self.user_mlp, user))} if self.mlp else {})
 
     def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
         """GMF factors [..., C, D], and the MLP's first layer over the item [..., C, hidden[0]]."""
-        side = {}
-        if self.gmf:
-            side["gmf"] = lookup(self.item_gmf, items)
-        if self.mlp:
-            side["first"] = self.first_item(lookup(self.item_mlp, items))
-        return side
+        gmf = {"gmf": lookup(self.item_gmf, items)} if self.gmf else {}
+        return gmf | ({"first": self.first_item(lookup(self.item_mlp, items))} if self.mlp else {})
 
     def couple(self, users: Any, items: Any) -> Any:
         """The weighed product [..., C, 1], and the MLP's first layer [..., C, hidden[0]]."""
-        pairs = {}
-        if self.gmf:
-            pairs["gmf"] = pair_dot(users["gmf"], items["gmf"])[..., None]
-        if self.mlp:
-            user, item = pair_align(users["first"], items["first"])
-            pairs["first"] = user + item
-        return pairs
+        gmf = {"gmf": pair_dot(users["gmf"], items["gmf"])[..., None]} if self.gmf else {}
+        return gmf | ({"first": sum(pair_align(users["first"], items["first"]))} if self.mlp else {})
 
     def finish(self, pairs: Any, weight: Array | None = None, train: bool = False) -> Array:
         """The weighed product plus the hidden layers over the first one: [..., C]."""

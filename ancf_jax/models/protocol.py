@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Literal, Protocol
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+from scipy.special import expit
 
 from ancf_jax.types import Array, Catalogue, EventLog, Query, Sizes, Variables
 
@@ -26,15 +28,12 @@ class Model(Protocol):
 
     def encode_users(self, variables: Variables, log: EventLog, catalogue: Catalogue, query: Query) -> Any:
         """The user side of queries [B]: a pytree with leaves [B, ...]."""
-        ...
 
     def encode_items(self, variables: Variables, catalogue: Catalogue, items: Array) -> Any:
         """The item side of items [C] or [B, C]: a pytree with leaves [C, ...] or [B, C, ...]."""
-        ...
 
     def score(self, variables: Variables, users: Any, items: Any) -> Array:
         """Scores float32 [B, C]; higher is better."""
-        ...
 
 
 class Baseline(Model, Protocol):
@@ -42,11 +41,9 @@ class Baseline(Model, Protocol):
 
     def fit(self, log: EventLog, catalogue: Catalogue, seed: int, progress: Progress | None = None) -> Variables:
         """The variables, from the training events (NumPy columns)."""
-        ...
 
     def shapes(self) -> Variables:
         """Shapes and dtypes of the variables."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -87,19 +84,8 @@ class NeuralModel:
         query = Query(one, one, one, one.astype(jnp.float32), row, row, row + 1)
         return dict(self.module.init(jnp.asarray(key), catalogue, query, (one[None],), method="forward"))
 
-    def forward(
-        self, variables: Variables, catalogue: Catalogue, query: Query, groups: Groups, weight: Array, key: Array
-    ) -> tuple[Array, Any]:
-        """Training scores [..., C] of all groups of candidates side by side, and the new batch statistics."""
-        return self._train(variables, key, "forward", catalogue, query, groups, weight)
-
-    def forward_window(
-        self, variables: Variables, catalogue: Catalogue, query: Query, chosen: Array, weight: Array, key: Array
-    ) -> tuple[tuple[Array, Array], Any]:
-        """Training scores of the whole catalogue, see `Ancf.forward_window`, and the new batch statistics."""
-        return self._train(variables, key, "forward_window", catalogue, query, chosen, weight)
-
-    def _train(self, variables: Variables, key: Array, method: str, *inputs: Any) -> tuple[Any, Any]:
+    def train(self, variables: Variables, key: Array, method: str, *inputs: Any) -> tuple[Any, Any]:
+        """What the module's `forward` or `forward_window` makes of `inputs` in training, and the batch statistics."""
         rngs, mutable = {"dropout": jnp.asarray(key)}, ["batch_stats"]
         found, changed = self.module.apply(variables, *inputs, train=True, method=method, rngs=rngs, mutable=mutable)
         return found, changed.get("batch_stats", {})
@@ -157,6 +143,6 @@ class PairModule(nn.Module):
         return pairs.sum(-1)
 
 
-def link(kind: str, scores: Array) -> Array:
-    """Predictions from scores: the probability sigmoid(s), or s itself."""
-    return jax.nn.sigmoid(scores) if kind == "sigmoid" else scores
+def predictions(model: Model, scores: np.ndarray) -> np.ndarray:
+    """What scores say: the probability sigmoid(s), or s itself, by the model's link."""
+    return expit(scores) if getattr(model, "link", "identity") == "sigmoid" else scores

@@ -102,11 +102,7 @@ def _softmax_forward(items: Array, rows: Array, positive: Array, weight: Array) 
     return total, (jnp.asarray(items_gradient).at[positive].add(-weight[..., None] * rows), rows_gradient)
 
 
-def _softmax_backward(gradients: Any, above: Array) -> tuple[Array | None, ...]:
-    return above * gradients[0], above * gradients[1], None, None
-
-
-_chunked_softmax.defvjp(_softmax_forward, _softmax_backward)
+_chunked_softmax.defvjp(_softmax_forward, lambda kept, above: (above * kept[0], above * kept[1], None, None))
 
 
 def value_loss(objective: ObjectiveConfig) -> Callable[[Array, Array], Array]:

@@ -24,12 +24,14 @@ class Ranks(NamedTuple):
 
 
 class _TieGroups(NamedTuple):
-    query: np.ndarray  # [G]
+    query: np.ndarray  # [G] number among the T queries that have positives
+    first: np.ndarray  # [T] the topmost group of each such query
+    count: np.ndarray  # [T] its positives
+    others: np.ndarray  # [T] its candidates that are no positives
     greater: np.ndarray  # [G] candidates above the group
     size: np.ndarray  # [G] candidates in the group
     positives: np.ndarray  # [G] positives in the group
     above: np.ndarray  # [G] positives of the query above the group
-    others: np.ndarray  # [G] candidates of the query that are no positives
 
 
 def ranking_metrics(ranks: Ranks, ks: Sequence[int] = (1, 5, 10, 20)) -> dict[str, np.ndarray]:
@@ -43,20 +45,26 @@ def ranking_metrics(ranks: Ranks, ks: Sequence[int] = (1, 5, 10, 20)) -> dict[st
 
     Returns float64 [Q] per name: NaN without positives; `auc` also without other candidates.
     """
-    groups, count = _tie_groups(ranks), np.diff(ranks.start)
-    gain = np.append(0.0, np.cumsum(1 / np.log2(np.arange(2, max(ks) + 2))))
-    hit, reciprocal = _first_positive(groups, max(ks))
-    found: dict[str, np.ndarray] = {}
-    for k in ks:
-        begin, end = np.minimum(groups.greater, k), np.minimum(groups.greater + groups.size, k)
-        dcg = _average(groups, (gain[end] - gain[begin]) / groups.size, count)
-        found[f"hit_rate@{k}"] = _average(groups, hit[k - 1], count)
-        found[f"recall@{k}"] = _average(groups, (end - begin) / groups.size, count)
-        found[f"ndcg@{k}"] = dcg * count / gain[np.clip(count, 1, k)]
-        found[f"mrr@{k}"] = _average(groups, reciprocal[k - 1], count)
-    wrong = groups.greater - groups.above + (groups.size - groups.positives) / 2
-    share = np.divide(wrong, groups.others, out=np.full(len(wrong), np.nan), where=groups.others > 0)
-    return found | {"auc": _average(groups, 1 - share, count)}
+    groups = _tie_groups(ranks)
+    place = np.arange(1, max(ks) + 1)[:, None]
+    discount = 1 / np.log2(place + 1)
+    inside = (place > groups.greater) & (place <= groups.greater + groups.size)
+    expected = _per_query(groups, inside * (groups.positives / groups.size))  # positives at each place
+    # Only the topmost group of a query can hold its first positive, each of its places with the same chance.
+    greater, size, positives = (x[groups.first] for x in (groups.greater, groups.size, groups.positives))
+    left = size - (place - 1 - greater)  # places of the group from here on
+    missed = 1 - np.where((left <= size) & (left >= positives), positives / np.maximum(left, 1), 0.0)
+    hit = 1 - np.cumprod(missed, axis=0)  # chance of a positive here or before
+    cumulated = {
+        "hit_rate": hit,
+        "recall": np.cumsum(expected, axis=0) / groups.count,
+        "ndcg": np.cumsum(expected * discount, axis=0) / np.cumsum(discount)[np.minimum(place, groups.count) - 1],
+        "mrr": np.cumsum(np.diff(hit, axis=0, prepend=0) / place, axis=0),
+    }
+    found = {f"{name}@{k}": value[k - 1] for k in ks for name, value in cumulated.items()}
+    wrong = groups.positives * (groups.greater - groups.above + (groups.size - groups.positives) / 2)
+    with np.errstate(invalid="ignore"):  # 0 / 0 where there are no other candidates
+        return _of_all(ranks, found | {"auc": 1 - _per_query(groups, wrong) / (groups.count * groups.others)})
 
 
 def sampled_metrics(ranks: Ranks, negatives: int, ks: Sequence[int] = (1, 5, 10, 20)) -> dict[str, np.ndarray]:
@@ -70,15 +78,15 @@ def sampled_metrics(ranks: Ranks, negatives: int, ks: Sequence[int] = (1, 5, 10,
 
     Returns float64 [Q] per name, the mean over the query's positives; NaN without positives.
     """
-    groups, count = _tie_groups(ranks), np.diff(ranks.start)
+    groups = _tie_groups(ranks)
     better, tied = groups.greater - groups.above, groups.size - groups.positives
-    total, draws, place = np.maximum(groups.others, negatives) + 1, negatives + 1, np.arange(1, max(ks) + 1)
     # Absent negatives count as items that rank last.
+    total, draws = np.maximum(groups.others, negatives)[groups.query] + 1, negatives + 1
+    place = np.arange(1, max(ks) + 1)
     chance = _at_most(total, better, draws, len(place)) - _at_most(total, better + tied + 1, draws, len(place))
-    chance *= total / (draws * (tied + 1))
+    chance = _per_query(groups, groups.positives * chance * total / (draws * (tied + 1))) / groups.count
     gains = {"hit_rate": np.ones(len(place)), "ndcg": 1 / np.log2(place + 1), "mrr": 1 / place}
-    values = {f"{name}@{k}": gain[:k] @ chance[:k] for name, gain in gains.items() for k in ks}
-    return {name: _average(groups, value, count) for name, value in values.items()}
+    return _of_all(ranks, {f"{name}@{k}": gain[:k] @ chance[:k] for name, gain in gains.items() for k in ks})
 
 
 def coverage(top_ids: np.ndarray, items: int) -> float:
@@ -113,38 +121,27 @@ def auc_binary(score: np.ndarray, label: np.ndarray) -> float | None:
 
 
 def _tie_groups(ranks: Ranks) -> _TieGroups:
-    count = np.diff(ranks.start)
-    query = np.repeat(np.arange(len(count)), count)
+    query = np.repeat(np.arange(len(ranks.candidates)), np.diff(ranks.start))
     # Two positives of a query are tied exactly when as many candidates are greater than each.
     order = np.lexsort((ranks.greater, query))
     greater, equal = ranks.greater[order], ranks.equal[order]
     at = np.flatnonzero((np.diff(query, prepend=-1) != 0) | (np.diff(greater, prepend=-1) != 0))
-    positives, query = np.diff(np.append(at, len(query))), query[at]
-    others = (ranks.candidates - count)[query]
-    return _TieGroups(query, greater[at], equal[at] + 1, positives, at - ranks.start[query], others)
+    positives, above = np.diff(np.append(at, len(query))), at - ranks.start[query[at]]
+    known, number, count = np.unique(query, return_inverse=True, return_counts=True)
+    first, others = np.flatnonzero(above == 0), ranks.candidates[known] - count
+    return _TieGroups(number[at], first, count, others, greater[at], equal[at] + 1, positives, above)
 
 
-def _average(groups: _TieGroups, value: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Mean over the positives of each query of a value [G] that tied positives share; NaN for none."""
-    total = np.bincount(groups.query, groups.positives * value, minlength=len(count))
-    return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+def _per_query(groups: _TieGroups, value: np.ndarray) -> np.ndarray:
+    """Sums [..., T] of a value [..., G] over the groups of each query."""
+    return np.add.reduceat(value, groups.first, axis=-1)
 
 
-def _first_positive(groups: _TieGroups, depth: int) -> tuple[np.ndarray, np.ndarray]:
-    """Chance of a positive within k, and expected reciprocal place of the first; each [depth, G], row k - 1 for k.
-
-    Only the topmost group of a query can hold its first positive, each of its places with the same chance; what is
-    found for it is spread over all groups of the query.
-    """
-    top = np.flatnonzero(groups.above == 0)
-    greater, size, positives = groups.greater[top], groups.size[top], groups.positives[top]
-    place = np.arange(1, depth + 1)[:, None]
-    left = size - (place - 1 - greater)  # places of the group from here on
-    chance = np.where((left <= size) & (left >= positives), positives / np.maximum(left, 1), 0.0)
-    missed = np.cumprod(1 - chance, axis=0)
-    first = np.vstack([chance[:1], missed[:-1] * chance[1:]])
-    spread = np.cumsum(groups.above == 0) - 1
-    return (1 - missed)[:, spread], np.cumsum(first / place, axis=0)[:, spread]
+def _of_all(ranks: Ranks, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Figures [Q] from those of the queries that have positives [T]; NaN for the others."""
+    figures = np.full((len(found), len(ranks.candidates)), np.nan)
+    figures[:, np.diff(ranks.start) > 0] = list(found.values())
+    return dict(zip(found, figures, strict=True))
 
 
 def _at_most(total: np.ndarray, marked: np.ndarray, draws: int, depth: int) -> np.ndarray:
@@ -152,15 +149,13 @@ def _at_most(total: np.ndarray, marked: np.ndarray, draws: int, depth: int) -> n
 
     Sums logarithms of ratios term by term: differences of log-gamma lose 7 digits at a million items.
     """
-    log_chance = np.full((depth, len(total)), -np.inf)
-    log_unmarked, log_marked = np.zeros(len(total)), np.zeros(len(total))
+    log_chance, log_unmarked = np.full((depth, len(total)), -np.inf), np.zeros(len(total))
+    j = np.arange(1, depth)[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):  # log 0 = -inf is the chance of what cannot happen
         for i in range(draws + 1):
             if draws - i < depth:
                 log_chance[draws - i] = log_unmarked
             log_unmarked = log_unmarked + np.log(np.maximum(total - marked - i, 0) / (total - i))
-        for j in range(min(depth - 1, draws)):
-            ratio = (draws - j) / (j + 1) * np.maximum(marked - j, 0) / (total - draws + 1 + j)
-            log_marked = log_marked + np.log(ratio)
-            log_chance[j + 1] += log_marked
+        ratio = np.maximum(draws - j + 1, 0) / j * np.maximum(marked - j + 1, 0) / (total - draws + j)
+        log_chance[1:] += np.cumsum(np.log(ratio), axis=0)
     return np.cumsum(np.exp(log_chance), axis=0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ from ancf_jax.data import splits
 from ancf_jax.data.dataset import Dataset, known_parts
 from ancf_jax.data.interactions import VALIDATION
 from ancf_jax.errors import UserError
-from ancf_jax.models.protocol import Baseline, NeuralModel
+from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.runs import build_model, keep_compiled, make_ranker
 from ancf_jax.training.curves import draw_curves
 from ancf_jax.training.loop import Trainer, trainer
@@ -32,11 +33,17 @@ class View(Protocol):
 
     def say(self, message: str) -> None:
         """One line."""
-        ...
 
     def progress(self, title: str, done: int, total: int, note: str = "") -> None:
         """How far some work is."""
-        ...
+
+
+class _Silent:
+    """The view of processes other than the first."""
+
+    def say(self, message: str) -> None: ...
+
+    def progress(self, title: str, done: int, total: int, note: str = "") -> None: ...
 
 
 class Stopped(UserError):
@@ -70,132 +77,88 @@ def fit(config: Config, resume: bool, view: View) -> Fitted:
     config = data.resolve(config)
     dataset = data.build(config)
     view.say(splits.describe(dataset.audit))
-    model = build_model(config, dataset)
-    if not is_first():
-        if isinstance(model, NeuralModel):
-            return _train(None, config, dataset, model, view)
-        return Fitted(config, dataset, float("nan"), 0)
-    with RunFolder.create(config.run, config, resume=resume, say=view.say) as run:
-        keep_compiled(run.path)
-        run.data_digest = dataset.interactions.digest
-        data.save(dataset, run.path / "dataset")
-        if isinstance(model, NeuralModel):
-            return _train(run, config, dataset, model, view)
-        return _fit_baseline(run, config, dataset, model, view)
-
-
-class _Silent:
-    """The view of processes other than the first."""
-
-    def say(self, message: str) -> None: ...
-
-    def progress(self, title: str, done: int, total: int, note: str = "") -> None: ...
-
-
-def _fit_baseline(run: RunFolder, config: Config, dataset: Dataset, model: Baseline, view: View) -> Fitted:
-    log, catalogue = data.event_log(dataset, known_parts(VALIDATION)), data.catalogue(dataset)
-    variables = model.fit(log, catalogue, config.seed, view.progress)
-    run.save(0, variables, {}, 0.0, {}, final=True)
-    return Fitted(config, dataset, float("nan"), 0)
-
-
-def _train(run: RunFolder | None, config: Config, dataset: Dataset, model: NeuralModel, view: View) -> Fitted:
-    """Epochs, from the start or the latest checkpoint; processes other than the first have no folder."""
-    known = known_parts(VALIDATION)
-    made = trainer(config, model, data.event_log(dataset, known), data.catalogue(dataset))
-    validator = Validator(config, model, dataset, make_ranker(dataset, model, {}, known))
-    restored = run.restore_latest(made.shapes) if run else None
-    state, epoch, progress = made.initial_state(), 0, Progress(-math.inf, 0)
-    if restored is not None:
-        state, epoch, progress = restored.state, restored.epoch, Progress(**restored.progress)
-        view.say(f"resuming after epoch {epoch}")
-    if int(from_first(np.int32(restored is not None))):
-        state, epoch, progress = _shared(made, state, epoch, progress)
-    else:
-        start = {"epoch": 0} | _named(validator.judge(made.variables(state)))
-        view.say(describe_epoch(start, better=False))
+    model, known = build_model(config, dataset), known_parts(VALIDATION)
+    with RunFolder.create(config.run, config, resume=resume, say=view.say) if is_first() else nullcontext() as run:
         if run:
-            run.append_metrics(start)
-    with _signals(config.run) as check:
-        while epoch < config.epochs and not _given_up(config, progress):
-            state, train_loss = _one_epoch(made, state, epoch, view, check)
-            epoch += 1
-            progress = _record(run, made, validator, state, epoch, train_loss, progress, view)
-    portable = made.portable(state)
-    if run and epoch == 0:
-        run.save(0, portable, {}, math.nan, progress._asdict(), final=True)
-    elif _given_up(config, progress):
-        view.say(f"stopped after epoch {epoch}: no better validation in {config.loop.patience} epochs")
-    if run:
-        draw_curves(run.read_metrics(), run.path / "curves.png")
-    return Fitted(config, dataset, progress.best, epoch)
+            keep_compiled(run.path)
+            run.data_digest = dataset.interactions.digest
+            data.save(dataset, run.path / "dataset")
+        log, catalogue = data.event_log(dataset, known), data.catalogue(dataset)
+        if isinstance(model, NeuralModel):
+            validator = Validator(config, model, dataset, make_ranker(dataset, model, {}, known))
+            progress = _Training(run, trainer(config, model, log, catalogue), validator, view).train()
+            return Fitted(config, dataset, progress.best, progress.epoch)
+        if run:
+            run.save(0, model.fit(log, catalogue, config.seed, view.progress), {}, 0.0, {}, final=True)
+        return Fitted(config, dataset, math.nan, 0)
 
 
-def _shared(made: Trainer, state: TrainState, epoch: int, progress: Progress) -> tuple[TrainState, int, Progress]:
-    """What the first process restored, on the devices of all."""
-    if not is_first():
-        state = jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), made.shapes)
-    state, epoch, best, since = from_first((state, epoch, progress.best, progress.since))
-    return made.place(state), int(epoch), Progress(float(best), int(since))
+class _Progress(NamedTuple):
+    """How far a run is: the epochs done, -1 before the untrained model is judged; the best score, and epochs since."""
+
+    epoch: int = -1
+    best: float = -math.inf
+    since: int = -1
 
 
-class Progress(NamedTuple):
-    """What early stopping remembers: the best score, and the epochs since."""
+@dataclass(frozen=True)
+class _Training:
+    """A run by epochs; processes other than the first have no folder."""
 
-    best: float
-    since: int
+    run: RunFolder | None
+    made: Trainer
+    validator: Validator
+    view: View
 
+    def train(self) -> _Progress:
+        """All epochs, from the start or the latest checkpoint; epoch 0 only judges the untrained model."""
+        config, (state, progress) = self.made.config, self._begin()
+        with _signals(config.run) as check:
+            while progress.epoch < config.epochs and not self._given_up(progress):
+                title, train_loss = f"epoch {progress.epoch + 1}/{config.epochs}", None
+                for reached, step in self.made.epoch(state, progress.epoch) if progress.epoch >= 0 else ():
+                    state, train_loss = reached, step.loss
+                    self.view.progress(title, step.done, step.total, f"loss {train_loss:.4f}")
+                    check()
+                progress = self._record(state, train_loss, progress)
+        if self._given_up(progress):
+            patience = config.loop.patience
+            self.view.say(f"stopped after epoch {progress.epoch}: no better validation in {patience} epochs")
+        return progress
 
-def _given_up(config: Config, progress: Progress) -> bool:
-    return 0 < config.loop.patience <= progress.since
+    def _begin(self) -> tuple[TrainState, _Progress]:
+        """Where the first process's latest checkpoint stands, on the devices of all; else the very start."""
+        restored = self.run.restore_latest(self.made.shapes) if self.run else None
+        progress = _Progress(**restored.progress | {"epoch": restored.epoch}) if restored else _Progress()
+        progress = _Progress(*(np.asarray(figure).item() for figure in from_first(progress)))
+        if progress.epoch < 0:
+            return self.made.initial_state(), progress
+        self.view.say(f"resuming after epoch {progress.epoch}")
+        nothing = jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), self.made.shapes)
+        return self.made.place(from_first(restored.state if restored else nothing)), progress
 
+    def _given_up(self, progress: _Progress) -> bool:
+        return 0 < self.made.config.loop.patience <= progress.since
 
-def _one_epoch(
-    made: Trainer, state: TrainState, epoch: int, view: View, check: Callable[[], None]
-) -> tuple[TrainState, float]:
-    title, loss = f"epoch {epoch + 1}/{made.config.epochs}", math.nan
-    for reached, step in made.epoch(state, epoch):
-        state, loss = reached, step.loss
-        view.progress(title, step.done, step.total, f"loss {loss:.4f}")
-        check()
-    return state, loss
-
-
-def _record(
-    run: RunFolder | None,
-    made: Trainer,
-    validator: Validator,
-    state: TrainState,
-    epoch: int,
-    train_loss: float,
-    progress: Progress,
-    view: View,
-) -> Progress:
-    """Validates, writes the row, the curves and the checkpoint of an epoch; returns the new progress."""
-    found = validator.judge(made.variables(state))
-    score = validator.score(found)
-    better = score > progress.best
-    progress = Progress(score, 0) if better else Progress(progress.best, progress.since + 1)
-    row = {"epoch": epoch, "train_loss": train_loss} | _named(found)
-    view.say(describe_epoch(row, better))
-    due = epoch % made.config.loop.checkpoint_every == 0 or epoch == made.config.epochs or better
-    portable = made.portable(state)
-    if run:
-        run.append_metrics(row)
-    if run and (due or _given_up(made.config, progress)):
-        run.save(epoch, portable, found, score, progress._asdict(), final=epoch == made.config.epochs)
-        draw_curves(run.read_metrics(), run.path / "curves.png")
-    return progress
-
-
-def _named(found: dict[str, float | None]) -> dict[str, float | None]:
-    return {f"validation_{name}": value for name, value in found.items()}
-
-
-def describe_epoch(row: dict[str, Any], better: bool) -> str:
-    """An epoch's row in one line, with a star where it is the best so far."""
-    figures = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "epoch" and value is not None)
-    return f"epoch {row['epoch']:3d}  {figures}{'  *' if better else ''}"
+    def _record(self, state: TrainState, train_loss: float | None, progress: _Progress) -> _Progress:
+        """Validates the next epoch, writes its row, checkpoint and curves; returns the new progress."""
+        portable, config, epoch = self.made.portable(state), self.made.config, progress.epoch + 1
+        found = self.validator.judge({"params": portable.params, "batch_stats": portable.batch_stats})
+        score = self.validator.score(found) if epoch else math.nan  # the untrained model is not the best
+        better = score > progress.best
+        progress = _Progress(epoch, score, 0) if better else _Progress(epoch, progress.best, progress.since + 1)
+        row = {} if train_loss is None else {"train_loss": train_loss}
+        row |= {f"validation_{name}": value for name, value in found.items()}
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if value is not None)
+        self.view.say(f"epoch {epoch:3d}  {figures}{'  *' if better else ''}")
+        last = epoch == config.epochs or self._given_up(progress)
+        due = last or better or (epoch > 0 and epoch % config.loop.checkpoint_every == 0)
+        if self.run:
+            self.run.append_metrics({"epoch": epoch} | row)
+        if self.run and due:
+            self.run.save(epoch, portable, found, score, progress._asdict(), final=epoch == config.epochs)
+            draw_curves(self.run.read_metrics(), self.run.path / "curves.png")
+        return progress
 
 
 @contextmanager
@@ -211,10 +174,9 @@ def _signals(path: str) -> Iterator[Callable[[], None]]:
         if received:
             raise Stopped(f"stopped by a signal; go on with --run {path} --resume", 128 + received[0])
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, note) for number in numbers]
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield check
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in before.items():
             signal.signal(number, handler)

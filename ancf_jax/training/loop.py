@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -18,10 +18,10 @@ from ancf_jax.errors import NumericalError, UserError
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.training.optim import optimizer
 from ancf_jax.training.parallel import assemble, device_count, fetch, largest, lay, local_range, sharding, spread
-from ancf_jax.training.steps import Step, many_steps
-from ancf_jax.training.stream import Stream, lanes
+from ancf_jax.training.steps import Step
+from ancf_jax.training.stream import Stream, lanes, padded_steps
 from ancf_jax.training.tables import kinds_of, sparse_kinds
-from ancf_jax.types import Array, Catalogue, EventLog, TrainState, Variables
+from ancf_jax.types import Array, Catalogue, EventLog, TrainState
 
 CALLS_PER_EPOCH = 20  # how often the host hears from the device
 
@@ -56,27 +56,20 @@ class Trainer:
     @cached_property
     def step(self) -> Step:
         """One step on one device."""
-        kinds = sparse_kinds(self.model, self.config.loop.tables, self.config.objective.loss, self._touched)
-        transform = optimizer(self.config.optim, self.total_steps)
-        return Step(
-            self.model, self.config.objective, transform, self.most_seen, kinds, self.config.loop.tables == "divided"
-        )
-
-    @property
-    def _touched(self) -> dict[str, int]:
-        """Rows that a step touches at most."""
-        rows, negatives, length = self.batch_size, self.config.objective.negatives, self.model.history_length
-        if self.model.unit == "window":
-            return {"user": rows * length, "item": rows * length + negatives}
-        return {"user": rows, "item": rows * (1 + negatives + length)}
+        rows, objective, length = self.batch_size, self.config.objective, self.model.history_length
+        touched = {"user": rows, "item": rows * (1 + objective.negatives + length)}  # at most
+        if self.window:
+            touched = {"user": rows * length, "item": rows * length + objective.negatives}
+        tables, steps = self.config.loop.tables, self.config.epochs * self.steps_per_epoch
+        kinds = sparse_kinds(self.model, tables, objective.loss, touched)
+        transform = optimizer(self.config.optim, steps)
+        return Step(self.model, objective, transform, self.most_seen, kinds, tables == "divided")
 
     @cached_property
     def run(self) -> Callable[..., Any]:
         """The compiled program of many steps, spread over the devices."""
-        split, rest = self._split, (True, False, self.examples is None, False, False)
-        return spread(
-            many_steps(self.step), self.config.loop.spread, (split, *rest), (split, False, False), self.devices
-        )
+        split, kind = (self._split, True, False, self.examples is None, False, False), self.config.loop.spread
+        return spread(self.step.run, kind, split, (self._split, False, False), self.devices)
 
     @cached_property
     def _split(self) -> Any:
@@ -85,12 +78,15 @@ class Trainer:
         return jax.tree.map(lambda kind: bool(kind) and self.step.divided, kinds)
 
     @property
+    def window(self) -> int:
+        """Length of the rows that windows are packed into, 0 where an example is one event."""
+        return self.model.history_length if self.model.unit == "window" else 0
+
+    @property
     def steps_per_epoch(self) -> int:
         """Steps that one pass over the examples takes, the last maybe partly padding; about so many if streamed."""
-        if self.examples is not None:
-            return -(-len(self.examples) // self.batch_size)
-        window = self.model.history_length if self.model.unit == "window" else 1
-        return -(-len(self.log.item) // (self.batch_size * window))
+        examples = len(self.log.item) / max(1, self.window) if self.examples is None else len(self.examples)
+        return math.ceil(examples / self.batch_size)
 
     @property
     def batch_size(self) -> int:
@@ -100,9 +96,8 @@ class Trainer:
 
     def _fresh(self, catalogue: Catalogue) -> TrainState:
         variables = self.model.init(jax.random.PRNGKey(self.config.seed), catalogue)
-        params = variables["params"]
-        opt_state = self.step.optimizer.init(params)
-        return TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), opt_state)
+        params, statistics = variables["params"], variables.get("batch_stats", {})
+        return TrainState(jnp.zeros((), jnp.int32), params, statistics, self.step.optimizer.init(params))
 
     def initial_state(self) -> TrainState:
         """Parameters drawn from the seed, and a fresh optimiser, made where they will live."""
@@ -118,32 +113,22 @@ class Trainer:
         """Shapes of a portable state."""
         return jax.eval_shape(self._fresh, self.catalogue)
 
-    def variables(self, state: TrainState) -> Variables:
-        """What the model needs for scoring."""
-        found = self.portable(state)
-        return {"params": found.params, "batch_stats": found.batch_stats}
-
     def portable(self, state: TrainState) -> TrainState:
         """The state without a trace of how many devices there are."""
 
-        def one(flag: bool, x: Array, shape: Any) -> Array:
-            return fetch(x).reshape(-1, *x.shape[2:])[: shape.shape[0]] if flag else fetch(x)
+        def one(divided: bool, x: Array, shape: Any) -> Array:
+            return fetch(x).reshape(-1, *x.shape[2:])[: shape.shape[0]] if divided else fetch(x)
 
         return jax.tree.map(one, self._split, state, self.shapes)
 
     def _divide(self, state: TrainState) -> TrainState:
         """Divided tables [V, D] as [devices, V / devices, D], padded."""
 
-        def one(flag: bool, x: Array) -> Array:
-            padding = [(0, -len(x) % self.devices)] + [(0, 0)] * (x.ndim - 1) if flag else []
-            return jnp.pad(x, padding).reshape(self.devices, -1, *x.shape[1:]) if flag else x
+        def one(divided: bool, x: Array) -> Array:
+            padding = [(0, -len(x) % self.devices)] + [(0, 0)] * (x.ndim - 1) if divided else []
+            return jnp.pad(x, padding).reshape(self.devices, -1, *x.shape[1:]) if divided else x
 
         return jax.tree.map(one, self._split, state)
-
-    @property
-    def total_steps(self) -> int:
-        """Steps of the whole run."""
-        return max(1, self.config.epochs * self.steps_per_epoch)
 
     def epoch(self, state: TrainState, epoch: int) -> Iterator[tuple[TrainState, Reached]]:
         """Runs one epoch some steps at a time and yields the state and the mean loss so far after each.
@@ -159,7 +144,11 @@ class Trainer:
             state, loss, weight = self.run(state, rows, np.int32(count), log, self.catalogue, key)
             call = next(calls, None)  # made ready while the devices work
             done, loss_sum, weight_sum = done + count, loss_sum + float(loss), weight_sum + float(weight)
-            self._refuse_nan(loss_sum, epoch, done)
+            if not math.isfinite(loss_sum):
+                at = f"epoch {epoch + 1}, by step {done} of batches of {self.batch_size}"
+                rate = f"learning rate {self.config.optim.learning_rate}"
+                mend = "lower --optim.learning-rate or set --optim.clip"
+                raise NumericalError(f"the training loss is not a number at {at} with {rate}; {mend}")
             yield state, Reached(done, max(done, self.steps_per_epoch), loss_sum / max(weight_sum, 1.0))
 
     def _calls(self, epoch: int) -> Iterator[tuple[EventLog, np.ndarray, int]]:
@@ -168,26 +157,18 @@ class Trainer:
         for log, order in self._chunks(epoch):
             for begin in range(0, order.shape[1], size):
                 rows = np.full((len(order), size, *order.shape[2:]), -1, np.int32)
-                count = min(size, order.shape[1] - begin)
-                rows[:, :count] = order[:, begin : begin + count]
-                yield log, rows if self.examples is not None else assemble(rows, self.devices), count
+                part = order[:, begin : begin + size]
+                rows[:, : part.shape[1]] = part
+                yield log, rows if self.examples is not None else assemble(rows, self.devices), part.shape[1]
 
     def _chunks(self, epoch: int) -> Iterator[tuple[EventLog, np.ndarray]]:
+        seed, size, devices = self.config.seed, self.batch_size, self.devices
         if self.examples is not None:
-            examples, seed, steps = self.examples, self.config.seed, self.steps_per_epoch
-            yield self.log, epoch_order(examples, seed, epoch, steps, self.devices, self.batch_size)
+            yield self.log, epoch_order(self.examples, seed, epoch, self.steps_per_epoch, devices, size)
             return
-        window = self.model.history_length if self.model.unit == "window" else 0
-        settings = (self.batch_size, self.config.loop.stream, self.config.seed, local_range(self.devices), self.devices)
-        for log, order in Stream(self.log, window, *settings, largest).epoch(epoch):
-            yield assemble(log, self.devices), order
-
-    def _refuse_nan(self, loss: float, epoch: int, step: int) -> None:
-        if not math.isfinite(loss):
-            raise NumericalError(
-                f"the training loss is not a number at epoch {epoch + 1}, by step {step} of batches of {self.batch_size} "
-                f"with learning rate {self.config.optim.learning_rate}; lower --optim.learning-rate or set --optim.clip"
-            )
+        settings = self.window, size, self.config.loop.stream, seed, local_range(devices), devices
+        for log, order in Stream(self.log, *settings, largest).epoch(epoch):
+            yield assemble(log, devices), order
 
 
 def trainer(
@@ -198,11 +179,12 @@ def trainer(
     if not len(log.item):
         raise UserError("there are no training events; give more data or a smaller --split.test")
     catalogue, most_seen = lay(catalogue, devices=devices), int(np.diff(log.seen_start).max())
+    made = Trainer(config, model, log, catalogue, None, devices, most_seen)
     if config.loop.stream or jax.process_count() > 1:
-        return Trainer(config, model, log, catalogue, None, devices, most_seen)
-    window = model.history_length if model.unit == "window" else 0
-    examples = pack_windows(np.asarray(log.start), window) if window else np.arange(len(log.item), dtype=np.int32)
-    return Trainer(config, model, lay(log, devices=devices), catalogue, examples, devices, most_seen)
+        return made
+    events = np.arange(len(log.item), dtype=np.int32)
+    examples = pack_windows(np.asarray(log.start), made.window) if made.window else events
+    return replace(made, log=lay(log, devices=devices), examples=examples)
 
 
 def epoch_order(examples: np.ndarray, seed: int, epoch: int, steps: int, devices: int, batch_size: int) -> np.ndarray:
@@ -210,6 +192,5 @@ def epoch_order(examples: np.ndarray, seed: int, epoch: int, steps: int, devices
 
     The rows of step s over all devices are the same whatever the number of devices.
     """
-    order = np.full((steps * batch_size, *examples.shape[1:]), -1, np.int32)
-    order[: len(examples)] = np.random.default_rng((seed, epoch)).permutation(examples)
-    return np.ascontiguousarray(order.reshape(steps, devices, -1, *examples.shape[1:]).swapaxes(0, 1))
+    order = padded_steps(np.random.default_rng((seed, epoch)).permutation(examples), steps, batch_size)
+    return np.stack(np.split(order, devices, axis=1))

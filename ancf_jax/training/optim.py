@@ -13,15 +13,13 @@ from ancf_jax.config import OptimConfig
 
 def learning_rate(optim: OptimConfig, steps: int) -> optax.Schedule:
     """Warm-up from 0 over `warmup_share` of the steps, then decay to a hundredth of the peak; or constant."""
-    peak, floor = optim.learning_rate, 0.01 * optim.learning_rate
+    peak = optim.learning_rate
     if optim.schedule == "constant":
         return optax.constant_schedule(peak)
     warmup = int(optim.warmup_share * steps)
     rest = max(1, steps - warmup)
-    decay = {
-        "cosine": optax.cosine_decay_schedule(peak, rest, alpha=0.01),
-        "linear": optax.linear_schedule(peak, floor, rest),
-    }[optim.schedule]
+    cosine, linear = optax.cosine_decay_schedule(peak, rest, alpha=0.01), optax.linear_schedule(peak, 0.01 * peak, rest)
+    decay = cosine if optim.schedule == "cosine" else linear
     return optax.join_schedules([optax.linear_schedule(0.0, peak, max(1, warmup)), decay], [warmup])
 
 
@@ -32,7 +30,6 @@ def row_adagrad(rate: optax.Schedule) -> optax.GradientTransformation:
         return jax.tree.map(lambda p: jnp.full(p.shape[:1] + (1,) * (p.ndim - 1), 0.1, p.dtype), params)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        del params
         means = jax.tree.map(lambda g: (g**2).mean(tuple(range(1, g.ndim)), keepdims=True), updates)
         sums = jax.tree.map(jnp.add, state, means)
         return jax.tree.map(lambda g, s: g * jax.lax.rsqrt(s), updates, sums), sums
@@ -43,15 +40,10 @@ def row_adagrad(rate: optax.Schedule) -> optax.GradientTransformation:
 def optimizer(optim: OptimConfig, steps: int) -> optax.GradientTransformation:
     """Clip by global norm, then the chosen optimiser over a run of `steps`."""
     rate = learning_rate(optim, steps)
+    kinds = {"sgd": optax.sgd, "adam": optax.adam, "adagrad": optax.adagrad, "row_adagrad": row_adagrad}
     parts = [optax.clip_by_global_norm(optim.clip)] if optim.clip else []
     if optim.optimizer == "adamw":
-        parts.append(optax.adamw(rate, weight_decay=optim.weight_decay))
-    else:
-        if optim.weight_decay:
-            parts.append(optax.add_decayed_weights(optim.weight_decay))
-        parts.append(
-            {"sgd": optax.sgd, "adam": optax.adam, "adagrad": optax.adagrad, "row_adagrad": row_adagrad}[
-                optim.optimizer
-            ](rate)
-        )
-    return optax.chain(*parts)
+        return optax.chain(*parts, optax.adamw(rate, weight_decay=optim.weight_decay))
+    if optim.weight_decay:
+        parts.append(optax.add_decayed_weights(optim.weight_decay))
+    return optax.chain(*parts, kinds[optim.optimizer](rate))

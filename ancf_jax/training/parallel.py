@@ -31,10 +31,9 @@ def join() -> None:
         count, number = (None if value is None else int(value) for value in told)
         jax.distributed.initialize(num_processes=count, process_id=number)
     except (RuntimeError, ValueError) as error:
-        raise UserError(
-            f"the processes of this run did not find each other ({str(error).splitlines()[0]}); set "
-            "JAX_COORDINATOR_ADDRESS=host:port, JAX_NUM_PROCESSES and JAX_PROCESS_ID for each"
-        ) from error
+        needed = "JAX_COORDINATOR_ADDRESS=host:port, JAX_NUM_PROCESSES and JAX_PROCESS_ID for each"
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the processes of this run did not find each other ({reason}); set {needed}") from error
 
 
 def is_first() -> bool:
@@ -86,16 +85,14 @@ def fetch(x: Array) -> Array:
     """An array that this process has whole, from one that lives on the devices of all."""
     if isinstance(x, np.ndarray) or x.is_fully_addressable:
         return x
-    if x.is_fully_replicated:
-        return x.addressable_data(0)
-    return multihost_utils.process_allgather(x, tiled=True)
+    return x.addressable_data(0) if x.is_fully_replicated else multihost_utils.process_allgather(x, tiled=True)
 
 
 def spread(
     function: Callable[..., Any],
     kind: Literal["pmap", "shard_map"],
-    split: tuple[Any, ...],
-    split_out: tuple[Any, ...],
+    split: Any,
+    split_out: Any,
     devices: int | None = None,
 ) -> Callable[..., Any]:
     """`function` on every device, with the axis name "data" bound; the first argument's buffers are donated.
@@ -115,9 +112,8 @@ def spread(
 
     specs, specs_out = (jax.tree.map(lambda flag: sharding(flag).spec, flags) for flags in (split, split_out))
     # Gradients and metrics are summed explicitly in the step, so replication is not re-checked.
-    mapped = jax.shard_map(
-        on_shard, mesh=sharding(True, devices).mesh, in_specs=specs, out_specs=specs_out, check_vma=False
-    )
+    mesh = sharding(True, devices).mesh
+    mapped = jax.shard_map(on_shard, mesh=mesh, in_specs=specs, out_specs=specs_out, check_vma=False)
     return jax.jit(mapped, donate_argnums=0)
 
 

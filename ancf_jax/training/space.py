@@ -9,8 +9,6 @@ from typing import Any, get_args, get_origin, get_type_hints
 from ancf_jax.config import Config, default_config, flatten, get_field, override, validate
 from ancf_jax.errors import UserError, nearest
 
-_NUMBER = r"([-+.\de]+)"
-
 
 def import_optuna() -> Any:
     """Optuna, which is an extra; UserError where it is not installed."""
@@ -43,7 +41,7 @@ def parse_space(config: Config, over: tuple[str, ...] = ()) -> tuple[dict[str, A
 
 def _axis(config: Config, name: str, spec: str) -> tuple[Any, Any]:
     kinds, hint, present = import_optuna().distributions, _hint(config, name), get_field(config, name)
-    ends = re.fullmatch(f"{_NUMBER}:{_NUMBER}(:log)?", spec)
+    ends = re.fullmatch(r"([-+.\de]+):([-+.\de]+)(:log)?", spec)
     if ends and hint in (int, float):
         kind = kinds.IntDistribution if hint is int else kinds.FloatDistribution
         axis = kind(hint(ends[1]), hint(ends[2]), log=bool(ends[3]))
@@ -65,12 +63,10 @@ def command_of(config: Config) -> str:
     """The command line that trains `config`."""
     words, default = ["python", "train.py", "--model", config.model], flatten(default_config(config.model))
     for name, value in flatten(config).items():
-        if value == default[name]:
-            continue
-        *group, field = name.replace("_", "-").split(".")
-        switch = _hint(config, name) is bool
-        values = () if switch else value if isinstance(value, tuple) else (value,)
-        words += ["--" + ".".join([*group, f"no-{field}" if switch and not value else field]), *map(str, values)]
+        if value != default[name]:
+            group, dot, field = name.replace("_", "-").rpartition(".")
+            values = () if isinstance(value, bool) else value if isinstance(value, tuple) else (value,)
+            words += [f"--{group}{dot}{'no-' if value is False else ''}{field}", *map(str, values)]
     return shlex.join(words)
 
 

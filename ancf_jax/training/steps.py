@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,9 @@ from ancf_jax.training.parallel import local_share, over_devices
 from ancf_jax.training.tables import World, kinds_of, put, small_world, take
 from ancf_jax.types import Array, Batch, Catalogue, EventLog, TrainState
 
+Loss = tuple[Array, tuple[Array, Array], Any]  # the sum to minimise; loss sum and weight to report; batch statistics
+Stepped = tuple[TrainState, Array, Array]  # the new state; loss sum and weight
+
 
 def make_batch(model: NeuralModel, log: EventLog, examples: Array) -> Batch:
     """The batch of examples [B]: event numbers, or [B, L] rows of windows, by the model's unit; -1 is padding."""
@@ -29,19 +31,13 @@ def make_batch(model: NeuralModel, log: EventLog, examples: Array) -> Batch:
 
 
 def draw_negatives(
-    model: NeuralModel,
-    objective: ObjectiveConfig,
-    log: EventLog,
-    batch: Batch,
-    most_seen: int,
-    key: Array,
-    sharded: bool,
+    model: NeuralModel, objective: ObjectiveConfig, log: EventLog, batch: Batch, most_seen: int, key: Array, share: bool
 ) -> tuple[Groups, Array]:
     """The candidates of a batch, positives first, and the weight [..., C] of every candidate.
 
     A window batch shares its negatives, which do not count where they are the positive itself; an
-    event has its own, none of which its user has in the log (`most_seen` items at most). With `sharded` the draw is made for the
-    batch of all devices and each takes its share, so it does not depend on their number.
+    event has its own, none of which its user has in the log (`most_seen` items at most). With `share` the draw
+    is made for the batch of all devices and each takes its share, so it does not depend on their number.
     """
     positive, items = (batch.positive[..., None],), model.sizes.items
     ones = jnp.ones((*batch.positive.shape, 1))
@@ -53,11 +49,11 @@ def draw_negatives(
         shared = draw_uniform(key, (objective.negatives,), items)
         other = shared.reshape((1,) * batch.positive.ndim + (-1,)) != batch.positive[..., None]
         return (*positive, shared), jnp.concatenate([ones, other.astype(jnp.float32)], -1)
-    rows = batch.query.user.shape[0] * (jax.lax.axis_size(AXIS) if sharded else 1)
+    rows = batch.query.user.shape[0] * (jax.lax.axis_size(AXIS) if share else 1)
     keys = jax.random.split(key)
     drawn = draw_uniform(keys[0], (rows, objective.negatives), items)
     again = (drawn + draw_uniform(keys[1], (), items)) % items  # a second try for those that are seen
-    tries = jnp.stack([local_share(x) if sharded else x for x in (drawn, again)])
+    tries = jnp.stack([local_share(x) if share else x for x in (drawn, again)])
     drawn, weight = first_unseen(log, batch.row, tries, most_seen)
     return (jnp.concatenate([*positive, drawn], -1),), jnp.concatenate([ones, weight], -1)
 
@@ -71,41 +67,37 @@ def example_loss(objective: ObjectiveConfig, batch: Batch, scores: Array, weight
     return losses.ranking_loss(objective, items)(scores, weight[..., 1:])
 
 
-def dual_positions(weight: Array, count: int, key: Array, sharded: bool) -> Array:
+def dual_positions(weight: Array, count: int, key: Array, share: bool) -> Array:
     """`count` random positions int32 [B, P] of each window [B, L], those of weight 0 last.
 
-    With `sharded` the draw does not depend on the number of devices.
+    With `share` the draw does not depend on the number of devices.
     """
-    rows = weight.shape[0] * (jax.lax.axis_size(AXIS) if sharded else 1)
+    rows = weight.shape[0] * (jax.lax.axis_size(AXIS) if share else 1)
     noise = jax.random.uniform(key, (rows, weight.shape[1]))
-    noise = local_share(noise) if sharded else noise
+    noise = local_share(noise) if share else noise
     return jax.lax.top_k(noise + weight, min(count, weight.shape[1]))[1]
 
 
-def window_loss(
-    world: World, objective: ObjectiveConfig, variables: Any, weight: Array, keys: Array
-) -> tuple[Array, tuple[Array, Array], Any]:
+def window_loss(world: World, objective: ObjectiveConfig, variables: Any, weight: Array, keys: Array) -> Loss:
     """Full softmax of both outputs of `ancf`: the dual output at a few positions, the MF output at all.
 
-    Every position counts alike in the sum, so that the few do not drown the many in noise. Returns the
-    loss sum to minimise, (loss sum, weight) of the dual output to report, and the new batch statistics.
+    Every position counts alike in the sum, so that the few do not drown the many in noise. The dual output alone
+    is reported.
     """
     model, catalogue, batch, *_ = world
-    chosen = dual_positions(batch.weight, objective.dual_positions, keys[0], sharded=True)
+    chosen = dual_positions(batch.weight, objective.dual_positions, keys[0], share=True)
     positive, weight = (jnp.take_along_axis(x, chosen, axis=1) for x in (batch.positive, batch.weight))
-    (mf, dual), stats = model.forward_window(variables, catalogue, batch.query, chosen, weight, keys[1])
+    (mf, dual), stats = model.train(variables, keys[1], "forward_window", catalogue, batch.query, chosen, weight)
     dual_sum = (losses.softmax(dual, positive) * weight).sum()
     mf_sum = 0.0 if mf is None else losses.product_softmax(mf[0], mf[1], batch.positive, batch.weight)
     return dual_sum + mf_sum, (dual_sum, weight.sum()), stats
 
 
-def candidate_loss(
-    world: World, objective: ObjectiveConfig, variables: Any, weight: Array, keys: Array
-) -> tuple[Array, tuple[Array, Array], Any]:
-    """The loss over each example's candidates, which have `weight` [..., C]; returns what `window_loss` does."""
+def candidate_loss(world: World, objective: ObjectiveConfig, variables: Any, weight: Array, keys: Array) -> Loss:
+    """The loss over each example's candidates, which have `weight` [..., C]."""
     model, catalogue, batch, groups, items, _ = world
     pair_weight = weight * batch.weight[..., None]
-    scores, stats = model.forward(variables, catalogue, batch.query, groups, pair_weight, keys[1])
+    scores, stats = model.train(variables, keys[1], "forward", catalogue, batch.query, groups, pair_weight)
     loss = (example_loss(objective, batch, scores, weight, items) * batch.weight).sum()
     return loss, (loss, batch.weight.sum()), stats
 
@@ -127,9 +119,7 @@ class Step:
     kinds: tuple[str, ...] = ()
     divided: bool = False
 
-    def __call__(
-        self, state: TrainState, log: EventLog, catalogue: Catalogue, examples: Array, key: Array
-    ) -> tuple[TrainState, Array, Array]:
+    def __call__(self, state: TrainState, log: EventLog, catalogue: Catalogue, examples: Array, key: Array) -> Stepped:
         """The state after this device's examples [b], and the loss sum and weight of all devices.
 
         The loss is a local sum; gradients and weights are summed over devices and divided once, which is
@@ -142,15 +132,14 @@ class Step:
         groups, weight = (), batch.weight
         if not dual:
             groups, weight = draw_negatives(
-                self.model, self.objective, log, batch, self.most_seen, draw_key, sharded=True
+                self.model, self.objective, log, batch, self.most_seen, draw_key, share=True
             )
         world = small_world(self.model, self.kinds, catalogue, batch, groups)
 
         def local_sum(params: Any) -> tuple[Array, Any]:
             variables = {"params": params, "batch_stats": state.batch_stats}
-            total, reported, stats = (window_loss if dual else candidate_loss)(
-                world, self.objective, variables, weight, keys
-            )
+            loss = window_loss if dual else candidate_loss
+            total, reported, stats = loss(world, self.objective, variables, weight, keys)
             return total, (reported, stats)
 
         table_kinds = kinds_of(self.model, self.kinds, (state.params, state.opt_state))
@@ -164,21 +153,13 @@ class Step:
         params, opt_state = put(table_kinds, (state.params, state.opt_state), changed, world.rows, self.divided)
         return TrainState(state.step + 1, params, batch_stats, opt_state), loss, total_weight
 
-
-def many_steps(step: Callable[..., tuple[TrainState, Array, Array]]) -> Callable[..., Any]:
-    """`run(state, examples [S, b], count, log, catalogue, key)`: the first `count` rows of examples, on the device.
-
-    Returns the state with the loss sum and weight of these steps. One program, whatever the count.
-    """
-
     def run(
-        state: TrainState, examples: Array, count: Array, log: EventLog, catalogue: Catalogue, key: Array
-    ) -> tuple[TrainState, Array, Array]:
-        def body(row: Array, carry: tuple[TrainState, Array, Array]) -> tuple[TrainState, Array, Array]:
-            state, loss, weight = carry
-            state, step_loss, step_weight = step(state, log, catalogue, examples[row], key)
-            return state, loss + step_loss, weight + step_weight
+        self, state: TrainState, examples: Array, count: Array, log: EventLog, catalogue: Catalogue, key: Array
+    ) -> Stepped:
+        """The first `count` of the steps `examples` [S, b], on the device; one program, whatever the count."""
+
+        def body(row: Array, carry: Stepped) -> Stepped:
+            state, loss, weight = self(carry[0], log, catalogue, examples[row], key)
+            return state, carry[1] + loss, carry[2] + weight
 
         return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(()), jnp.zeros(())))
-
-    return run

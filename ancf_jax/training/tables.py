@@ -69,14 +69,12 @@ def small_world(
         rows["user"], [user] = renumber([query.user])
         query = query._replace(user=user)
         sizes = sizes._replace(users=len(rows["user"]))
-        features = {name: _gather(ids, rows["user"]) for name, ids in catalogue.user_features.items()}
-        catalogue = catalogue._replace(user_features=features)
+        catalogue = catalogue._replace(user_features=_gather(catalogue.user_features, rows["user"]))
     if "item" in kinds:
         rows["item"], [token, *numbered] = renumber([query.token, *groups])
         query, groups = query._replace(token=token), tuple(numbered)
         sizes = sizes._replace(items=len(rows["item"]))
-        features = {name: _gather(ids, rows["item"]) for name, ids in catalogue.item_features.items()}
-        popularity = _gather(catalogue.popularity, rows["item"])
+        features, popularity = _gather((catalogue.item_features, catalogue.popularity), rows["item"])
         catalogue = catalogue._replace(item_features=features, popularity=popularity)
     return World(model.resized(sizes), catalogue, batch._replace(query=query), groups, model.sizes.items, rows)
 
@@ -126,6 +124,6 @@ def _own(rows: Array, share: int) -> Array:
     return jnp.where((local >= 0) & (local < share), local, EMPTY)
 
 
-def _gather(table: Array, rows: Array) -> Array:
-    """Rows of a table, any for EMPTY, which nothing refers to; filling would take longer than gathering."""
-    return jnp.asarray(table).at[rows].get(mode="clip")
+def _gather(tables: Any, rows: Array) -> Any:
+    """Rows of some tables, any for EMPTY, which nothing refers to; filling would take longer than gathering."""
+    return jax.tree.map(lambda table: jnp.asarray(table).at[rows].get(mode="clip"), tables)

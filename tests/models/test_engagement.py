@@ -35,7 +35,7 @@ def predict(shop, random_variables):
     def forward(log):
         batch = batch_of_events(log, jnp.arange(EVENTS), model.history_length)
         weight, key = jnp.ones((EVENTS, 1)), jax.random.PRNGKey(0)
-        scores, _ = model.forward(variables, catalogue, batch.query, (batch.positive[:, None],), weight, key)
+        scores, _ = model.train(variables, key, "forward", catalogue, batch.query, (batch.positive[:, None],), weight)
         return scores[:, 0], batch.value
 
     return lambda dataset: [np.asarray(column) for column in forward(data.event_log(dataset, (TRAIN,)))]

@@ -47,7 +47,6 @@ def test_a_trainer_counts_steps(tiny):
     made = trainer(config, build_model(config, dataset), log, data.catalogue(dataset), devices=4)
     assert made.batch_size == 8
     assert made.steps_per_epoch == -(-len(log.item) // 8)
-    assert made.total_steps == 3 * made.steps_per_epoch
     np.testing.assert_array_equal(made.examples, np.arange(len(log.item)))
 
 

@@ -31,7 +31,7 @@ def shop(tiny):
 def drawn(model, log, loss: str, examples, negatives: int = 17):
     batch = make_batch(model, log, jnp.asarray(examples, jnp.int32))
     objective = ObjectiveConfig(loss=loss, negatives=negatives)
-    groups, weight = draw_negatives(model, objective, log, batch, ITEMS, jax.random.PRNGKey(0), sharded=False)
+    groups, weight = draw_negatives(model, objective, log, batch, ITEMS, jax.random.PRNGKey(0), share=False)
     return batch, [np.asarray(group) for group in groups], np.asarray(weight)
 
 
