@@ -55,3 +55,10 @@ def test_draws_are_uniform_over_the_whole_catalogue():
     assert len(count) == ITEMS
     chi_squared = ((count - 1009) ** 2 / 1009).sum()
     assert chi_squared < 32.9  # exceeded once in a thousand draws by chance; the draw is fixed
+
+
+def test_draws_reach_all_of_a_very_large_catalogue():
+    drawn = np.asarray(draw_uniform(jax.random.PRNGKey(0), (10_007,), 2**21))
+    assert drawn.min() >= 0
+    assert 0.45 < (drawn < 2**20).mean() < 0.55
+    assert drawn.max() > 0.99 * 2**21

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.modules.embeddings import embedding_bag, lookup, pair_align, pair_dot
+from ancf_jax.modules.embeddings import embedding_bag, lookup, pair_align, pair_dot, repeat
 
 TABLE = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
 
@@ -45,3 +45,11 @@ def test_pairs_of_shared_and_own_candidates(users, shared):
     left, right = pair_align(jnp.asarray(user), jnp.asarray(item))
     assert left.ndim == right.ndim  # rank promotion is an error here
     np.testing.assert_allclose(left + right, user[..., None, :] + own, rtol=1e-6)
+
+
+def test_repeating_has_the_gradient_of_a_sum():
+    rng = np.random.default_rng(3)
+    x, above = rng.normal(size=(5, 3)).astype(np.float32), rng.normal(size=(7, 5, 3)).astype(np.float32)
+    found, back = jax.vjp(lambda x: repeat(x, 7), x)
+    np.testing.assert_array_equal(found, np.stack([x] * 7))
+    np.testing.assert_allclose(back(above)[0], above.sum(0), rtol=1e-5, atol=1e-6)
