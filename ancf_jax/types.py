@@ -39,6 +39,7 @@ class EventLog(NamedTuple):
     seen_item: Array  # int32 [S] the distinct items of every user, ascending within a user
     seen_start: Array  # int32 [U + 1] offsets into `seen_item`
     number: Array  # int32 [U] which of all users each one of the log is; `user` counts those of the log alone
+    seen_bits: Array = np.zeros((0, 0), np.uint8)  # uint8 [U, I / 8] the same as `seen_item`, a bit each; may be empty
 
 
 class Heldout(NamedTuple):

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ancf_jax.types import Array, EventLog
+
+LARGEST_BITS = 2**28  # pairs of user and item that have a bit each: 32 MiB
+
+
+def with_bits(log: EventLog, items: int) -> EventLog:
+    """The log (NumPy columns) with `seen_bits`, unless there are too many pairs of user and item."""
+    users, width = len(log.seen_start) - 1, -(-items // 8)
+    if users * width * 8 > LARGEST_BITS:
+        return log
+    item = np.asarray(log.seen_item)
+    byte = np.repeat(np.arange(users) * width, np.diff(log.seen_start)) + item // 8
+    first = np.flatnonzero(np.diff(byte, prepend=-1))
+    bits = np.zeros(users * width, np.uint8)
+    bits[byte[first]] = np.add.reduceat(1 << item % 8, first)
+    return log._replace(seen_bits=bits.reshape(users, width))
 
 
 def is_seen(log: EventLog, user: Array, item: Array, most: int) -> Array:
     """Whether each user [B] has each item [B, C] in the log, where none has more than `most` distinct ones.
 
-    Binary search in the user's sorted items.
+    One bit each where the log has them, else binary search in the user's sorted items.
     """
+    if log.seen_bits.size:
+        return log.seen_bits[user[:, None], item // 8] >> (item % 8).astype(jnp.uint8) & 1 == 1
     low = jnp.broadcast_to(log.seen_start[user][:, None], item.shape)
     high = jnp.broadcast_to(log.seen_start[user + 1][:, None], item.shape)
     end = high

@@ -25,7 +25,7 @@ def build(config: Config, sizes: Sizes, clock: bool) -> NeuralModel | Baseline:
         unit = "window" if network.history == "causal" else "event"
         length = 0 if network.history == "none" else network.history_length
         link = "identity" if config.objective.loss == "mse" else "sigmoid"
-        return NeuralModel(Ancf(network, sizes), unit, link, length, dual=unit == "window" and network.mlp_path)
+        return NeuralModel(Ancf(sizes, network), unit, link, length, dual=unit == "window" and network.mlp_path)
     net = config.network
     if config.model == "linear":
         return NeuralModel(Linear(sizes, net.embedding_size), link="identity")

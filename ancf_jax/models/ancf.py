@@ -10,12 +10,12 @@ import jax.numpy as jnp
 
 from ancf_jax.config import NetworkConfig
 from ancf_jax.models.protocol import PairModule
-from ancf_jax.modules.attention import CausalEncoder, attend, causal_mask, gap_bucket, split_heads
+from ancf_jax.modules.attention import CausalEncoder, attend, causal_mask, gap_bucket, mask_of, split_heads
 from ancf_jax.modules.embeddings import embedding_bag, lookup, pair_align, pair_dot
 from ancf_jax.modules.heads import Dense, Tower
 from ancf_jax.modules.hierarchy import level_attention
 from ancf_jax.modules.temporal import temporal_encoding
-from ancf_jax.types import Array, Catalogue, Query, Sizes
+from ancf_jax.types import Array, Catalogue, Query
 
 
 def moments(query: Query) -> Array:
@@ -50,7 +50,6 @@ class Ancf(PairModule):
 
     TABLES: ClassVar[dict[str, str]] = {f"{of}_{path}": of for of in ("user", "item") for path in ("mf", "mlp")}
     network: NetworkConfig
-    sizes: Sizes
 
     def setup(self) -> None:  # a Dense that is never called has no parameters
         n, init, bare = self.network, nn.initializers, partial(Dense, use_bias=False)
@@ -219,7 +218,7 @@ class Ancf(PairModule):
         """What each candidate's attention finds in the history: [B, C, D_mlp]."""
         query = items["query"] if items["query"].ndim == 4 else items["query"][None]
         bias = jnp.expand_dims(self.recency, (0, 2))
-        mixed, weights = attend(query, users["key"], users["value"], bias, users["mask"][:, None, None, :])
+        mixed, weights = attend(query, users["key"], users["value"], bias, mask_of(users["mask"])[:, None, None, :])
         self.sow("intermediates", "weights", weights)
         return mixed.reshape((*mixed.shape[:-2], -1))
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ancf_jax.models.protocol import PairModule
 from ancf_jax.modules.embeddings import lookup, pair_align
 from ancf_jax.modules.heads import Dense, Tower
-from ancf_jax.types import Array, Catalogue, Query, Sizes
+from ancf_jax.types import Array, Catalogue, Query
 
 
 class Engagement(PairModule):
@@ -22,7 +22,6 @@ class Engagement(PairModule):
     """
 
     TABLES: ClassVar[dict[str, str]] = {"user_table": "user", "product_table": "item"}
-    sizes: Sizes
     size: int = 32
     hidden: tuple[int, ...] = (64, 32)
     dropout: float = 0.0

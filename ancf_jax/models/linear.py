@@ -8,7 +8,7 @@ import flax.linen as nn
 
 from ancf_jax.models.protocol import PairModule
 from ancf_jax.modules.embeddings import lookup, pair_align
-from ancf_jax.types import Array, Catalogue, Query, Sizes
+from ancf_jax.types import Array, Catalogue, Query
 
 
 class Linear(PairModule):
@@ -19,7 +19,6 @@ class Linear(PairModule):
     """
 
     TABLES: ClassVar[dict[str, str]] = {"user_table": "user", "item_table": "item"}
-    sizes: Sizes
     size: int
 
     def setup(self) -> None:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ancf_jax.models.protocol import PairModule
 from ancf_jax.modules.embeddings import lookup, pair_align, pair_dot
 from ancf_jax.modules.heads import Dense, Tower
-from ancf_jax.types import Array, Catalogue, Query, Sizes
+from ancf_jax.types import Array, Catalogue, Query
 
 SMALL = nn.initializers.normal(0.01)  # the paper's initialisation of embeddings
 
@@ -19,7 +19,6 @@ class MatrixFactorisation(PairModule):
     """score = u . i + b_u + b_i + b: the dot product with biases (Koren et al. 2009; Rendle et al. 2020)."""
 
     TABLES: ClassVar[dict[str, str]] = {f"{of}_{what}": of for of in ("user", "item") for what in ("table", "bias")}
-    sizes: Sizes
     size: int
 
     def setup(self) -> None:
@@ -52,7 +51,6 @@ class NeuMF(PairModule):
     """
 
     TABLES: ClassVar[dict[str, str]] = {f"{of}_{path}": of for of in ("user", "item") for path in ("gmf", "mlp")}
-    sizes: Sizes
     size: int
     mlp_size: int
     hidden: tuple[int, ...]

@@ -112,15 +112,23 @@ class PairModule(nn.Module):
     """
 
     TABLES: ClassVar[dict[str, str]] = {}  # parameters with a row per "user" or "item"
+    sizes: Sizes
 
     def forward(
         self, catalogue: Catalogue, query: Query, groups: Groups, weight: Array | None = None, train: bool = False
     ) -> Array:
         """Scores [..., C] of all groups of candidates side by side; `weight` [..., C] is 0 for padded pairs."""
         users = self.encode_users(catalogue, query, train)
-        pairs = [self.couple(users, self.encode_items(catalogue, items)) for items in groups]
+        pairs = [self.couple(users, self._candidates(catalogue, items)) for items in groups]
         together = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-2), *pairs) if pairs[1:] else pairs[0]
         return self.finish(together, weight, train)
+
+    def _candidates(self, catalogue: Catalogue, items: Array) -> Any:
+        """The item side of `items`: chosen from that of the whole catalogue where they are more than it holds."""
+        if items.ndim == 1 or items.size < self.sizes.items:
+            return self.encode_items(catalogue, items)
+        everything = self.encode_items(catalogue, jnp.arange(self.sizes.items, dtype=jnp.int32))
+        return jax.tree.map(lambda side: jnp.take(side, items, axis=0, mode="clip"), everything)
 
     def score(self, users: Any, items: Any) -> Array:
         """Scores [..., C] of encoded items for encoded users."""

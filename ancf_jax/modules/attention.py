@@ -14,15 +14,17 @@ from ancf_jax.modules.heads import Dense
 from ancf_jax.types import Array
 
 QUERY_BLOCK = 64
+HIDDEN = -1e30
 GAPS = 20  # buckets of time gaps: the last begins at a year
 
 
 def attend(q_BxQxHxD: Array, k_BxLxHxD: Array, v_BxLxHxD: Array, bias: Array, mask: Array) -> tuple[Array, Array]:
-    """softmax(q k^T / sqrt(D) + bias) v over the keys that `mask` allows.
+    """softmax(q k^T / sqrt(D) + bias + mask) v.
 
     Args:
         bias: added to the logits, broadcast to [B, H, Q, L].
-        mask: bool, broadcast to [B, H, Q, L]; a query without any key gets the zero vector.
+        mask: 0 where a query may look at a key and HIDDEN elsewhere, broadcast to [B, H, Q, L]; a query without any
+            key gets the zero vector.
 
     Returns:
         The attended values [B, Q, H, D] and the weights [B, H, Q, L]. Source: Vaswani et al. 2017.
@@ -30,9 +32,9 @@ def attend(q_BxQxHxD: Array, k_BxLxHxD: Array, v_BxLxHxD: Array, bias: Array, ma
     scale, rows = q_BxQxHxD.shape[-1] ** -0.5, q_BxQxHxD.shape[0]
     if jnp.ndim(bias) == 4 and bias.shape[0] == 1 < rows:
         bias = repeat(bias[0], rows)
-    logits = jnp.einsum("...qhd,...lhd->...hql", q_BxQxHxD * scale, k_BxLxHxD) + bias
-    logits = jnp.where(mask, logits, -1e30)
-    weights = jnp.where(mask.any(-1, keepdims=True), jax.nn.softmax(logits, axis=-1), 0.0)
+    logits = jnp.einsum("...qhd,...lhd->...hql", q_BxQxHxD * scale, k_BxLxHxD) + bias + mask
+    some = mask.max(-1, keepdims=True) > HIDDEN
+    weights = jnp.where(some, jax.nn.softmax(logits, axis=-1), 0.0)
     return jnp.einsum("...hql,...lhd->...qhd", weights, v_BxLxHxD), weights
 
 
@@ -59,11 +61,20 @@ def attend_backwards(q: Array, k: Array, v: Array, bias: Array, mask: Array) -> 
     return jnp.concatenate(mixed, -3), jnp.concatenate(weights, -2)
 
 
+def mask_of(allowed: Array) -> Array:
+    """What `attend` takes as mask, for bools of any shape."""
+    return jnp.where(allowed, 0.0, HIDDEN)
+
+
 def causal_mask(segment: Array) -> Array:
-    """bool [B, 1, L, L]: position q may look at the tokens l <= q of its own segment (`segment` [B, L], -1: padding)."""
+    """Mask [B, 1, L, L]: position q may look at the tokens l <= q of its own segment (`segment` [B, L], -1: padding)."""
     order = jnp.arange(segment.shape[-1])
-    back = (order[:, None] >= order[None, :])[None]
-    return (back & (segment[:, :, None] == segment[:, None, :]) & (segment >= 0)[:, None, :])[:, None]
+    back = order[:, None] >= order[None, :]
+
+    def one(segment: Array) -> Array:
+        return mask_of(back & (segment[:, None] == segment[None, :]) & (segment >= 0)[None, :])[None]
+
+    return jax.lax.map(one, segment)  # in a loop it is made once; else XLA makes it again wherever it is used
 
 
 def distance_bias(by_distance: Array) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ancf_jax.config import Config
 from ancf_jax.data.histories import pack_windows
+from ancf_jax.data.negatives import with_bits
 from ancf_jax.errors import NumericalError, UserError
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.training.optim import optimizer
@@ -184,7 +185,7 @@ def trainer(
         return made
     events = np.arange(len(log.item), dtype=np.int32)
     examples = pack_windows(np.asarray(log.start), made.window) if made.window else events
-    return replace(made, log=lay(log, devices=devices), examples=examples)
+    return replace(made, log=lay(with_bits(log, model.sizes.items), devices=devices), examples=examples)
 
 
 def epoch_order(examples: np.ndarray, seed: int, epoch: int, steps: int, devices: int, batch_size: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.data.negatives import draw_uniform, first_unseen, is_seen
+from ancf_jax.data.negatives import draw_uniform, first_unseen, is_seen, with_bits
 from ancf_jax.types import EventLog
 
 ITEMS = 13
@@ -23,10 +23,18 @@ LOG = EventLog(
 USERS = jnp.arange(len(SEEN), dtype=jnp.int32)
 
 
-def test_seen_is_what_the_sets_say():
+@pytest.mark.parametrize("bits", [False, True])
+def test_seen_is_what_the_sets_say(bits):
     items = jnp.broadcast_to(jnp.arange(ITEMS), (len(SEEN), ITEMS))
-    found = jax.jit(is_seen, static_argnums=3)(LOG, USERS, items, ITEMS)
+    log = jax.tree.map(jnp.asarray, with_bits(LOG, ITEMS)) if bits else LOG
+    assert bool(log.seen_bits.size) == bits
+    found = jax.jit(is_seen, static_argnums=3)(log, USERS, items, ITEMS)
     np.testing.assert_array_equal(found, [[item in seen for item in range(ITEMS)] for seen in SEEN])
+
+
+def test_no_bits_where_they_would_fill_the_memory(monkeypatch):
+    monkeypatch.setattr("ancf_jax.data.negatives.LARGEST_BITS", 8 * 2 * len(SEEN) - 1)
+    assert not with_bits(LOG, ITEMS).seen_bits.size
 
 
 @pytest.mark.parametrize("seen", [[], [3]])

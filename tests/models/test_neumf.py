@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,3 +74,14 @@ def test_the_papers_initialisation():
     for name in ("user_gmf", "item_gmf", "user_mlp", "item_mlp"):
         assert 0.005 < np.std(params[name]) < 0.015
     np.testing.assert_array_equal(params["bias"], [0.0])
+
+
+@pytest.mark.parametrize("name", ["mf", "neumf"])
+def test_many_candidates_score_as_one_by_one(name, random_variables):
+    model = model_of(name)
+    variables = random_variables(model, CATALOGUE)
+    items = np.random.default_rng(2).integers(0, ITEMS, (USERS, 5)).astype(np.int32)
+    assert items.size > ITEMS > USERS
+    forward = partial(model.module.apply, variables, CATALOGUE, QUERY, method="forward")
+    columns = [forward((items[:, [column]],)) for column in range(5)]
+    np.testing.assert_allclose(forward((items,)), jnp.concatenate(columns, 1), rtol=1e-5, atol=1e-6)

@@ -7,14 +7,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.modules.attention import CausalEncoder, attend, attend_backwards, causal_mask, distance_bias
+from ancf_jax.modules.attention import (
+    HIDDEN,
+    CausalEncoder,
+    attend,
+    attend_backwards,
+    causal_mask,
+    distance_bias,
+    mask_of,
+)
 
 B, Q, L, H, D = 2, 3, 5, 2, 7
 RNG = np.random.default_rng(0)
 QUERIES = RNG.normal(size=(B, Q, H, D)).astype(np.float32)
 KEYS, VALUES = (RNG.normal(size=(B, L, H, D)).astype(np.float32) for _ in range(2))
 BIAS = RNG.normal(size=(1, H, Q, L)).astype(np.float32)
-MASK = np.ones((B, 1, 1, L), bool)
+MASK = np.zeros((B, 1, 1, L))
 
 
 def test_attention_by_loops():
@@ -29,15 +37,15 @@ def test_attention_by_loops():
 
 def test_masking_equals_dropping():
     keep = [0, 2, 3]
-    mask = np.isin(np.arange(L), keep)[None, None, None]
+    mask = mask_of(np.isin(np.arange(L), keep)[None, None, None])
     masked, weights = attend(QUERIES, KEYS, VALUES, BIAS, mask)
-    dropped, _ = attend(QUERIES, KEYS[:, keep], VALUES[:, keep], BIAS[..., keep], np.ones((1, 1, 1, 3), bool))
+    dropped, _ = attend(QUERIES, KEYS[:, keep], VALUES[:, keep], BIAS[..., keep], np.zeros((1, 1, 1, 3)))
     np.testing.assert_allclose(masked, dropped, rtol=1e-5, atol=1e-6)
     assert not np.asarray(weights)[..., [1, 4]].any()
 
 
 def test_a_query_without_keys_is_zero_and_has_finite_gradients():
-    mask = np.array([True, False])[:, None, None, None]
+    mask = np.array([0, HIDDEN])[:, None, None, None]
 
     def total(keys):
         return attend(QUERIES, keys, VALUES, BIAS, mask)[0].sum()
@@ -52,7 +60,8 @@ def test_a_query_without_keys_is_zero_and_has_finite_gradients():
 
 def test_a_causal_mask_looks_back_and_never_at_padding():
     found = causal_mask(jnp.array([[-1, 0, 0, 4]]))
-    np.testing.assert_array_equal(found, [[[[0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]]]])
+    expected = [[[[0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]]]]
+    np.testing.assert_array_equal(found, mask_of(np.array(expected, bool)))
 
 
 @pytest.mark.parametrize("queries", [1, 67, 131])
