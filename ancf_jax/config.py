@@ -112,6 +112,10 @@ class NetworkConfig:
     """Attention heads."""
     layers: int = 2
     """Blocks of causal self-attention."""
+    repeats: bool = True
+    """Whether having had an item weighs by itself, by how many events and how much time ago (ancf)."""
+    popularity: bool = True
+    """Whether an item starts from how popular it is (ancf)."""
     temporal: tuple[Granularity, ...] = ("hour", "weekday", "day", "month")
     """Granularities of the temporal encoding; empty for none. Ignored where the data has no clock."""
     max_period: int = 365

@@ -87,6 +87,17 @@ class Query(NamedTuple):
     segment: Array  # int32 [B, L] tokens of one segment belong together; -1 is padding
 
 
+class Prior(NamedTuple):
+    """What scores hold beside a product of matrices: of each item [I], and `value` [..., K] of the items `item` [..., K].
+
+    Items I and above count for nothing.
+    """
+
+    all: Array  # float32
+    item: Array  # int32
+    value: Array  # float32
+
+
 class Batch(NamedTuple):
     """A query with the candidates to score: the positive first, then negatives."""
 

@@ -10,12 +10,22 @@ import jax.numpy as jnp
 
 from ancf_jax.config import NetworkConfig
 from ancf_jax.models.protocol import PairModule
-from ancf_jax.modules.attention import CausalEncoder, attend, causal_mask, gap_bucket, mask_of, split_heads
-from ancf_jax.modules.embeddings import embedding_bag, lookup, pair_align, pair_dot
+from ancf_jax.modules.attention import (
+    GAPS,
+    HIDDEN,
+    CausalEncoder,
+    attend,
+    causal_mask,
+    distance_bias,
+    gap_bucket,
+    mask_of,
+    split_heads,
+)
+from ancf_jax.modules.embeddings import embedding_bag, had_before, lookup, pair_align, pair_dot
 from ancf_jax.modules.heads import Dense, Tower
 from ancf_jax.modules.hierarchy import level_attention
 from ancf_jax.modules.temporal import temporal_encoding
-from ancf_jax.types import Array, Catalogue, Query
+from ancf_jax.types import Array, Catalogue, Prior, Query
 
 
 def moments(query: Query) -> Array:
@@ -40,7 +50,9 @@ class Ancf(PairModule):
     MLP path: mlp = Dense(concat(user_mlp, item_mlp, context)), then
               concat(mf, mlp, hierarchy, temporal) -> Dense hidden[0] -> ReLU -> BatchNorm -> Dropout -> tower,
               mlp_output = Dense(hidden[-1] -> 1)
-    score = Dense(2 -> 1)(mf_output, mlp_output); its sigmoid is the probability of an interaction.
+    score = Dense(2 -> 1)(mf_output, mlp_output) + prior; its sigmoid is the probability of an interaction.
+    prior = popular log(1 + events of the item) + the sum over the events of the history that were of this very item
+    of a weight learned by how many events ago, and how long ago, they were
 
     `context` is what attention over the history makes of the past, for now: by causal self-attention
     (the same for all candidates) or by attention that each candidate directs at the history. Every
@@ -80,6 +92,12 @@ class Ancf(PairModule):
             self.mf_output = self.param("mf_output", init.ones, (n.embedding_size, 1))
         if n.mf_path and n.mlp_path:
             self.first_mf = self.param("first_mf", init.lecun_normal(), (n.embedding_size, n.hidden[0]))
+        if n.popularity:
+            self.popular = self.param("popular", init.ones, (1,))
+        if n.repeats and n.history != "none":
+            self.again_distance = self.param("again_distance", init.zeros, (n.history_length,))
+            if n.temporal:
+                self.again_gap = self.param("again_gap", init.zeros, (GAPS,))
         self.final = self.param("final", init.ones, (2,))
         self.bias = self.param("bias", init.zeros, (1,))
 
@@ -120,6 +138,7 @@ class Ancf(PairModule):
         """User side: `mf` [B, D_mf], `first` [B, hidden[0]], and `key`, `value`, `mask` for candidate attention."""
         moment, context = self.context(catalogue, query, train)
         side = self._user_mf(query.user, context) | self._user_first(catalogue, query.user, moment, context)
+        side |= self._again(query)
         if self.network.history == "candidate":
             tokens = self.tokens(catalogue, query)
             key, value = (split_heads(part(tokens), self.network.heads) for part in (self.key, self.value))
@@ -136,6 +155,19 @@ class Ancf(PairModule):
         last = query.minute.ndim == 1
         states = self.encoder(self.tokens(catalogue, query), causal_mask(query.segment), gap, train, last)
         return moment, moment + (states[:, 0] if last else states)
+
+    def _again(self, query: Query) -> dict[str, Array]:
+        """The items of the history, and what having had each weighs: `had` and `again`, both [B, L] or [B, L, L]."""
+        n = self.network
+        if not n.repeats or n.history == "none":
+            return {}
+        weight = distance_bias(self.again_distance[None])[0]
+        if n.temporal:
+            weight = weight + self.again_gap[gap_bucket(moments(query), query.token_minute)]
+        known = (causal_mask(query.segment)[:, 0] > HIDDEN) & (query.token >= 0)[:, None, :]
+        had = jnp.where(known, query.token[:, None, :], self.sizes.items)
+        side = {"had": had, "again": jnp.where(known, weight, 0.0)}
+        return side if query.minute.ndim == 2 else {name: x[:, -1] for name, x in side.items()}
 
     def _user_mf(self, user: Array, context: Array) -> dict[str, Array]:
         if not self.network.mf_path:
@@ -154,8 +186,9 @@ class Ancf(PairModule):
         return {"first": self.first_mlp(mlp) + self.first_temporal(moment)}
 
     def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
-        """Item side: `mf` [..., C, D_mf], `first` [..., C, hidden[0]], and `query` for candidate attention."""
-        n, side = self.network, {}
+        """Item side: `mf` [..., C, D_mf], `first` [..., C, hidden[0]], `id` and `popular` [..., C], and `query` for
+        candidate attention."""
+        n, side = self.network, {"id": items, "popular": self._popular(catalogue, items)}
         row = lookup(self.tables["item_mlp"], items)
         hierarchy = self.hierarchy(catalogue, items) if self.levels else jnp.zeros_like(row)
         if n.mf_path:
@@ -166,9 +199,15 @@ class Ancf(PairModule):
             side["query"] = split_heads(self.query(row + hierarchy), n.heads)
         return side
 
+    def _popular(self, catalogue: Catalogue, items: Array) -> Array:
+        """The items' share in the prior, [..., C]: what is popular is likely."""
+        if not self.network.popularity:
+            return jnp.zeros(items.shape)
+        return self.popular[0] * jnp.log1p(jnp.asarray(catalogue.popularity)[items])
+
     def forward_window(
         self, catalogue: Catalogue, query: Query, chosen: Array, weight: Array, train: bool = False
-    ) -> tuple[tuple[Array, Array] | None, Array]:
+    ) -> tuple[tuple[Array, Array, Prior] | None, Array]:
         """Scores of the whole catalogue: of the MF output alone at every position, of the dual output at a few.
 
         The MF output is one product of matrices and gets its signal everywhere; the tower costs a pass per pair.
@@ -177,22 +216,25 @@ class Ancf(PairModule):
             chosen: int32 [B, P] positions at which the dual output is scored; `weight` [B, P] is 0 for padding.
 
         Returns:
-            Rows [B, L, D_mf] and [I, D_mf] whose products are the MF scores but for a constant (None without the MF
-            path), and the dual scores [B, P, I].
+            Rows [B, L, D_mf] and [I, D_mf] whose products plus the prior are the MF scores but for a constant (None
+            without the MF path), and the dual scores [B, P, I].
         """
         moment, context = self.context(catalogue, query, train)
         items = self.encode_items(catalogue, jnp.arange(self.sizes.items, dtype=jnp.int32))
-        side, mf = self._user_mf(query.user, context), None
-        if side:
-            mf = jnp.einsum("...d,dk->...d", side["mf"], self.final[0] * self.mf_output), items["mf"]
+        side, mf = self._user_mf(query.user, context) | self._again(query), None
+        if self.network.mf_path:
+            rows = jnp.einsum("...d,dk->...d", side["mf"], self.final[0] * self.mf_output)
+            none = jnp.zeros((*query.user.shape, 0))
+            prior = Prior(items["popular"], side.get("had", none.astype(jnp.int32)), side.get("again", none))
+            mf = rows, items["mf"], prior
         few = {name: _at(rows, chosen) for name, rows in side.items()}
         user, moment, context = _at(query.user[..., None], chosen)[..., 0], _at(moment, chosen), _at(context, chosen)
         pairs = self.couple(few | self._user_first(catalogue, user, moment, context), items)
         return mf, self.finish(pairs, jnp.broadcast_to(weight[..., None], (*weight.shape, self.sizes.items)), train)
 
     def couple(self, users: Any, items: Any) -> Any:
-        """The MF output `mf` [..., C, 1] and the MLP path's first layer `first` [..., C, hidden[0]]."""
-        n, pairs = self.network, {}
+        """The prior [..., C, 1], the MF output `mf` [..., C, 1] and the MLP path's `first` layer [..., C, hidden[0]]."""
+        n, pairs = self.network, {"prior": self._prior(users, items)}
         context = self._candidate_context(users, items) if n.history == "candidate" else None
         if n.mf_path:
             pairs["mf"] = self._couple_mf(users["mf"], items["mf"], context, self.mf_output)
@@ -207,12 +249,20 @@ class Ancf(PairModule):
 
     def finish(self, pairs: Any, weight: Array | None = None, train: bool = False) -> Array:
         """The dual output: [..., C]."""
-        score = self.bias[0]
+        score = self.bias[0] + pairs["prior"][..., 0]
         if self.network.mf_path:
             score += self.final[0] * pairs["mf"][..., 0]
         if self.network.mlp_path:
             score += self.final[1] * self.mlp_output(self.tower(pairs["first"], weight, train))[..., 0]
         return score
+
+    def _prior(self, users: Any, items: Any) -> Array:
+        """What speaks for each pair before any embedding does: [..., C, 1]."""
+        lead = users["first" if self.network.mlp_path else "mf"].shape[:-1]
+        prior = jnp.broadcast_to(items["popular"], (*lead, items["popular"].shape[-1]))
+        if "had" in users:
+            prior += had_before(users["had"], users["again"], items["id"], self.sizes.items)
+        return prior[..., None]
 
     def _candidate_context(self, users: Any, items: Any) -> Array:
         """What each candidate's attention finds in the history: [B, C, D_mlp]."""

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from ancf_jax.config import ObjectiveConfig
-from ancf_jax.types import Array
+from ancf_jax.types import Array, Prior
 
 SCORES_AT_ONCE, MIN_ROWS = 2**21, 32  # by measurement: what stays in the cache
 VALUE_LOSSES = ("mse", "log_loss")
@@ -68,41 +68,54 @@ def softmax(scores: Array, positive: Array) -> Array:
     return jax.nn.logsumexp(scores, axis=-1) - chosen
 
 
-def product_softmax(rows: Array, items: Array, positive: Array, weight: Array) -> Array:
-    """sum over n of weight_n softmax(rows_n @ items.T, positive_n): rows [..., D], items [I, D], a scalar.
+def product_softmax(rows: Array, items: Array, prior: Prior, positive: Array, weight: Array) -> Array:
+    """sum over n of weight_n softmax(rows_n @ items.T + prior_n, positive_n): rows [..., D], items [I, D], a scalar.
 
     Scores are made for some rows at a time, with the gradient in the same pass, and never held for all.
     """
     chunk = min(positive.size, max(MIN_ROWS, SCORES_AT_ONCE // items.shape[0]))
-    pad = -positive.size % chunk
-    columns = rows.reshape(-1, rows.shape[-1]), positive.reshape(-1), weight.reshape(-1)
-    padded = (jnp.pad(column, [(0, pad)] + [(0, 0)] * (column.ndim - 1)) for column in columns)
-    return _chunked_softmax(jnp.asarray(items), *(column.reshape(-1, chunk, *column.shape[1:]) for column in padded))
+    pad, axes = -positive.size % chunk, positive.ndim
+
+    def chunked(column: Array) -> Array:
+        flat = column.reshape(-1, *column.shape[axes:])
+        return jnp.pad(flat, [(0, pad)] + [(0, 0)] * (flat.ndim - 1)).reshape(-1, chunk, *flat.shape[1:])
+
+    tables = jnp.asarray(items), prior.all
+    return _chunked_softmax(tables, *map(chunked, (rows, prior.value)), *map(chunked, (prior.item, positive, weight)))
 
 
 @jax.custom_vjp
-def _chunked_softmax(items: Array, rows: Array, positive: Array, weight: Array) -> Array:
-    return _softmax_forward(items, rows, positive, weight)[0]
+def _chunked_softmax(tables: Any, rows: Array, value: Array, item: Array, positive: Array, weight: Array) -> Array:
+    return _softmax_forward(tables, rows, value, item, positive, weight)[0]
 
 
-def _softmax_forward(items: Array, rows: Array, positive: Array, weight: Array) -> tuple[Array, Any]:
-    def some(carry: tuple[Array, Array], chunk: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], Array]:
-        (total, items_gradient), (x, chosen, w) = carry, chunk
-        scores = x @ items.T
+def _softmax_forward(
+    tables: Any, rows: Array, value: Array, item: Array, positive: Array, weight: Array
+) -> tuple[Array, Any]:
+    items, prior = tables
+
+    def some(carry: Any, chunk: Any) -> tuple[Any, Any]:
+        (total, items_gradient, prior_gradient), (x, value, item, chosen, w) = carry, chunk
+        row = jnp.arange(len(x))[:, None]
+        scores = (x @ items.T + prior[None]).at[row, item].add(value, mode="drop")
         top = scores.max(-1, keepdims=True)
         exps = jnp.exp(scores - top)
         partition = exps.sum(-1, keepdims=True)
-        loss = (jnp.log(partition) + top)[:, 0] - jnp.einsum("nd,nd->n", x, items[chosen])
-        share = exps * (w[:, None] / partition)
-        row_gradient = share @ items - w[:, None] * items[chosen]
-        return (total + loss @ w, items_gradient + share.T @ x), row_gradient
+        loss = (jnp.log(partition) + top)[:, 0] - jnp.take_along_axis(scores, chosen[:, None], 1)[:, 0]
+        share = (exps * (w[:, None] / partition)).at[row, chosen[:, None]].add(-w[:, None])
+        gradients = share @ items, share.at[row, item].get(mode="fill", fill_value=0)
+        return (total + loss @ w, items_gradient + share.T @ x, prior_gradient + share.sum(0)), gradients
 
-    start = jnp.zeros((), rows.dtype), jnp.zeros_like(items)
-    (total, items_gradient), rows_gradient = jax.lax.scan(some, start, (rows, positive, weight))
-    return total, (jnp.asarray(items_gradient).at[positive].add(-weight[..., None] * rows), rows_gradient)
+    start = jnp.zeros((), rows.dtype), jnp.zeros_like(items), jnp.zeros_like(prior)
+    (total, *of_tables), of_rows = jax.lax.scan(some, start, (rows, value, item, positive, weight))
+    return total, (tuple(of_tables), *of_rows)
 
 
-_chunked_softmax.defvjp(_softmax_forward, lambda kept, above: (above * kept[0], above * kept[1], None, None))
+def _softmax_backward(kept: Any, above: Array) -> Any:
+    return (*jax.tree.map(lambda gradient: above * gradient, kept), None, None, None)
+
+
+_chunked_softmax.defvjp(_softmax_forward, _softmax_backward)
 
 
 def value_loss(objective: ObjectiveConfig) -> Callable[[Array, Array], Array]:

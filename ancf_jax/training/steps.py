@@ -89,7 +89,7 @@ def window_loss(world: World, objective: ObjectiveConfig, variables: Any, weight
     positive, weight = (jnp.take_along_axis(x, chosen, axis=1) for x in (batch.positive, batch.weight))
     (mf, dual), stats = model.train(variables, keys[1], "forward_window", catalogue, batch.query, chosen, weight)
     dual_sum = (losses.softmax(dual, positive) * weight).sum()
-    mf_sum = 0.0 if mf is None else losses.product_softmax(mf[0], mf[1], batch.positive, batch.weight)
+    mf_sum = 0.0 if mf is None else losses.product_softmax(*mf, batch.positive, batch.weight)
     return dual_sum + mf_sum, (dual_sum, weight.sum()), stats
 
 

@@ -166,8 +166,9 @@ def test_scores_written_out_in_full(case):
                 x = x @ p["tower"]["dense_1"]["kernel"] + p["tower"]["dense_1"]["bias"]
             norm, s = p["tower"][f"norm_{layer}"], stats[f"norm_{layer}"]
             x = norm["scale"] * (np.maximum(x, 0) - s["mean"]) / np.sqrt(s["variance"] + 1e-5) + norm["bias"]
+        prior = p["popular"][0] * np.log1p(one.catalogue.popularity[item]) + p["bias"][0]
         outputs = [(mf @ p["mf_output"])[0], (x @ p["mlp_output"]["kernel"] + p["mlp_output"]["bias"])[0]]
-        np.testing.assert_allclose(found[row, item], outputs @ p["final"] + p["bias"][0], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(found[row, item], outputs @ p["final"] + prior, rtol=1e-3, atol=1e-3)
 
 
 def test_events_of_the_future_and_of_others_play_no_part(case):
@@ -237,11 +238,30 @@ def test_masking_equals_dropping(case, history):
     def cut(whole, part):  # biases by distance and by recency have a column per slot
         if whole.shape == part.shape:
             return whole
-        return whole[:, :2] if history == "causal" else whole[:, -2:]
+        return whole[..., -2:] if history == "candidate" and whole.ndim == 2 else whole[..., :2]
 
     variables = jax.tree.map(cut, one.variables, short.variables)
     dropped = short.scores(batch_of_events(one.log, jnp.array([event]), 2).query, variables)
     np.testing.assert_allclose(dropped, found, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("history", ["causal", "candidate"])
+def test_what_was_had_weighs_by_how_long_ago(case, history):
+    """The event before weighs `again_distance[0]` and its time gap; an item had twice weighs twice; others nothing."""
+    one, silent = case(history=history), case(history=history, repeats=False)
+    user, minute = jnp.array([7]), 28_400_000
+    query = query_after_log(one.log, user, jnp.array([minute], jnp.int32), LENGTH)
+    query = query._replace(token=query.token.at[0, -1].set(query.token[0, -2]))
+    params = {name: p for name, p in one.variables["params"].items() if name in silent.variables["params"]}
+    weighed = one.scores(query) - silent.scores(query, one.variables | {"params": params})
+    expected = np.zeros(len(ITEMS))
+    for back in range(LENGTH):
+        gap = int(np.log2(1 + minute - int(query.token_minute[0, -1 - back])))
+        weight = one.variables["params"]["again_distance"][back] + one.variables["params"]["again_gap"][min(gap, 19)]
+        if query.token[0, -1 - back] >= 0:
+            expected[query.token[0, -1 - back]] += weight
+    assert np.count_nonzero(expected) > 1
+    np.testing.assert_allclose(weighed[0], expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("mf_path", [True, False])
@@ -260,5 +280,6 @@ def test_training_windows_scores_what_ranking_scores(case, mf_path):
         return
     params = one.variables["params"]
     silent = params | {"mlp_output": jax.tree.map(np.zeros_like, params["mlp_output"])}
-    scores = mf[0] @ mf[1].T + params["bias"][0]
+    had = jax.nn.one_hot(mf[2].item, len(ITEMS)) * mf[2].value[..., None]
+    scores = mf[0] @ mf[1].T + mf[2].all[None, None] + had.sum(-2) + params["bias"][0]
     np.testing.assert_allclose(scores, one.scores(query, one.variables | {"params": silent}), rtol=1e-4, atol=1e-4)

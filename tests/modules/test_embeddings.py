@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.modules.embeddings import embedding_bag, lookup, pair_align, pair_dot, repeat
+from ancf_jax.modules.embeddings import embedding_bag, had_before, lookup, pair_align, pair_dot, repeat
 
 TABLE = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
 
@@ -53,3 +53,11 @@ def test_repeating_has_the_gradient_of_a_sum():
     found, back = jax.vjp(lambda x: repeat(x, 7), x)
     np.testing.assert_array_equal(found, np.stack([x] * 7))
     np.testing.assert_allclose(back(above)[0], above.sum(0), rtol=1e-5, atol=1e-6)
+
+
+def test_shared_candidates_that_come_twice_are_weighed_alike():
+    had, again = np.array([[3, 5, 3, 7], [7, 7, 1, 0]]), np.random.default_rng(4).normal(size=(2, 4)).astype(np.float32)
+    items = np.array([3, 1, 3, 6])
+    expected = [[again[0, 0] + again[0, 2], 0, again[0, 0] + again[0, 2], 0], [0, again[1, 2], 0, 0]]
+    np.testing.assert_allclose(had_before(had, again, items, 7), expected, rtol=1e-6)
+    np.testing.assert_allclose(had_before(had, again, np.stack([items] * 2), 7), expected, rtol=1e-6)

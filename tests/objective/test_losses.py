@@ -12,6 +12,7 @@ import pytest
 
 from ancf_jax.config import ObjectiveConfig
 from ancf_jax.objective import losses
+from ancf_jax.types import Prior
 
 RNG = np.random.default_rng(0)
 SCORES = RNG.normal(size=(5, 1 + 3))
@@ -84,16 +85,19 @@ def test_softmax_of_products_is_the_softmax_of_the_scores_and_so_is_its_gradient
     """Whatever number of rows is scored at once: 2, 3, and more than there are."""
     monkeypatch.setattr(losses, "SCORES_AT_ONCE", at_once)
     monkeypatch.setattr(losses, "MIN_ROWS", 2)
-    rows, items = RNG.normal(size=(5, 7, 3)), RNG.normal(size=(ITEMS, 3))
+    rows, items, popular = RNG.normal(size=(5, 7, 3)), RNG.normal(size=(ITEMS, 3)), RNG.normal(size=ITEMS)
     positive, weight = RNG.integers(0, ITEMS, (5, 7)), RNG.uniform(size=(5, 7))
+    item, value = RNG.integers(0, ITEMS + 1, (5, 7, 4)), RNG.normal(size=(5, 7, 4))  # some twice, some none's
 
-    def plain(rows, items):
-        return 1.7 * (losses.softmax(rows @ items.T, positive) * weight).sum()
+    def plain(rows, items, popular, value):
+        some = (jax.nn.one_hot(item, ITEMS) * value[..., None]).sum(-2)
+        return 1.7 * (losses.softmax(rows @ items.T + popular[None, None] + some, positive) * weight).sum()
 
-    def chunked(rows, items):
-        return 1.7 * losses.product_softmax(rows, items, positive, weight)
+    def chunked(rows, items, popular, value):
+        return 1.7 * losses.product_softmax(rows, items, Prior(popular, item, value), positive, weight)
 
-    expected, found = (jax.value_and_grad(f, (0, 1))(rows, items) for f in (plain, chunked))
+    inputs = rows, items, popular, value
+    expected, found = (jax.value_and_grad(f, (0, 1, 2, 3))(*inputs) for f in (plain, chunked))
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found, expected)
 
 
