@@ -19,6 +19,7 @@ ModelName = Literal[
 ]  # fmt: skip
 FormatName = Literal["auto", "table", "movielens", "ncf", "sequences"]
 LossName = Literal["mse", "log_loss", "bce", "bpr", "softmax", "sampled_softmax", "gbce"]
+VALUE_LOSSES = ("mse", "log_loss")  # of a value that is known, instead of a choice among items
 Granularity = Literal["hour", "weekday", "day", "month"]
 CORNER_STORE = "corner-store"
 
@@ -100,6 +101,9 @@ class NetworkConfig:
     """Widths of the MLP tower, first layer first."""
     dropout: float = 0.1
     """Share of units dropped in training, in the history encoder and the MLP tower."""
+    user_dropout: float = 0.1
+    """Share of the training examples that do not know whose history it is, so that the history is learned from and
+    new users are served as well as others (ancf with history)."""
     mf_path: bool = True
     """Whether the MF path contributes (ancf)."""
     mlp_path: bool = True
@@ -302,7 +306,7 @@ LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {
         network.history_length network.max_period baseline.ials_size baseline.ials_sweeps"""),
     "above 0": (lambda x: x > 0, "optim.learning_rate baseline.ease_l2 baseline.ials_l2 baseline.ials_unobserved"),
     "from 0 to 1": (lambda x: 0 <= x <= 1, "objective.gbce_calibration"),
-    "from 0 to below 1": (lambda x: 0 <= x < 1, "network.dropout optim.warmup_share"),
+    "from 0 to below 1": (lambda x: 0 <= x < 1, "network.dropout network.user_dropout optim.warmup_share"),
     "above 0 and below 1": (lambda x: 0 < x < 1, "split.validation split.test"),
 }  # fmt: skip
 

@@ -7,14 +7,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ancf_jax.config import Config
+from ancf_jax.config import VALUE_LOSSES, Config
 from ancf_jax.data.dataset import Dataset, Heldout, event_log, heldout, heldout_events, known_parts
 from ancf_jax.data.interactions import TEST, TRAIN, VALIDATION
 from ancf_jax.errors import UserError
 from ancf_jax.models.protocol import Model, NeuralModel, predictions
 from ancf_jax.objective import intervals, metrics
 from ancf_jax.objective.intervals import Interval
-from ancf_jax.objective.losses import VALUE_LOSSES
 from ancf_jax.objective.metrics import Ranks
 from ancf_jax.ranking import Progress, Ranker
 from ancf_jax.types import HeldoutEvents

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ancf_jax.config import BASELINES, Config
+from ancf_jax.config import BASELINES, VALUE_LOSSES, Config
 from ancf_jax.models.ancf import Ancf
 from ancf_jax.models.baselines import MostBought, Popularity
 from ancf_jax.models.ease import Ease
@@ -22,6 +22,8 @@ def build(config: Config, sizes: Sizes, clock: bool) -> NeuralModel | Baseline:
         return _baseline(config, sizes)
     if config.model == "ancf":
         network = config.network if clock else dataclasses.replace(config.network, temporal=())
+        if config.objective.loss in VALUE_LOSSES:  # how often something is had says nothing about how it is rated
+            network = dataclasses.replace(network, repeats=False, popularity=False)
         unit = "window" if network.history == "causal" else "event"
         length = 0 if network.history == "none" else network.history_length
         link = "identity" if config.objective.loss == "mse" else "sigmoid"

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from ancf_jax.config import NetworkConfig
@@ -21,7 +22,7 @@ from ancf_jax.modules.attention import (
     mask_of,
     split_heads,
 )
-from ancf_jax.modules.embeddings import embedding_bag, had_before, lookup, pair_align, pair_dot
+from ancf_jax.modules.embeddings import embedding_bag, had_before, lookup, pair_align, pair_dot, repeat
 from ancf_jax.modules.heads import Dense, Tower
 from ancf_jax.modules.hierarchy import level_attention
 from ancf_jax.modules.temporal import temporal_encoding
@@ -41,6 +42,9 @@ def moments(query: Query) -> Array:
 def _at(rows: Array, chosen: Array) -> Array:
     """Rows [B, P, D] of [B, L, D] at the positions `chosen` [B, P]."""
     return jnp.take_along_axis(rows, chosen[..., None], axis=1)
+
+
+SWIFT = 10.0  # what weighs having had an item has far to go, and Adam moves a parameter by its rate at most
 
 
 class Ancf(PairModule):
@@ -137,7 +141,8 @@ class Ancf(PairModule):
     def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
         """User side: `mf` [B, D_mf], `first` [B, hidden[0]], and `key`, `value`, `mask` for candidate attention."""
         moment, context = self.context(catalogue, query, train)
-        side = self._user_mf(query.user, context) | self._user_first(catalogue, query.user, moment, context)
+        user = self._forget(query.user, train)
+        side = self._user_mf(user, context) | self._user_first(catalogue, user, moment, context)
         side |= self._again(query)
         if self.network.history == "candidate":
             tokens = self.tokens(catalogue, query)
@@ -156,17 +161,24 @@ class Ancf(PairModule):
         states = self.encoder(self.tokens(catalogue, query), causal_mask(query.segment), gap, train, last)
         return moment, moment + (states[:, 0] if last else states)
 
-    def _again(self, query: Query) -> dict[str, Array]:
+    def _forget(self, user: Array, train: bool) -> Array:
+        """The users, in training some of them as if unknown where there is a history to tell them apart."""
+        share = self.network.user_dropout if train and self.network.history != "none" else 0.0
+        if not share:
+            return user
+        return jnp.where(jax.random.bernoulli(self.make_rng("dropout"), share, user.shape), -1, user)
+
+    def _again(self, query: Query) -> dict[str, Any]:
         """The items of the history, and what having had each weighs: `had` and `again`, both [B, L] or [B, L, L]."""
         n = self.network
         if not n.repeats or n.history == "none":
             return {}
-        weight = distance_bias(self.again_distance[None])[0]
+        weight = repeat(distance_bias(self.again_distance[None])[0, 0], len(query.token))
         if n.temporal:
             weight = weight + self.again_gap[gap_bucket(moments(query), query.token_minute)]
         known = (causal_mask(query.segment)[:, 0] > HIDDEN) & (query.token >= 0)[:, None, :]
         had = jnp.where(known, query.token[:, None, :], self.sizes.items)
-        side = {"had": had, "again": jnp.where(known, weight, 0.0)}
+        side = {"had": had, "again": jnp.where(known, SWIFT * weight, 0.0)}
         return side if query.minute.ndim == 2 else {name: x[:, -1] for name, x in side.items()}
 
     def _user_mf(self, user: Array, context: Array) -> dict[str, Array]:
@@ -221,14 +233,15 @@ class Ancf(PairModule):
         """
         moment, context = self.context(catalogue, query, train)
         items = self.encode_items(catalogue, jnp.arange(self.sizes.items, dtype=jnp.int32))
-        side, mf = self._user_mf(query.user, context) | self._again(query), None
+        user = self._forget(query.user, train)
+        side, mf = self._user_mf(user, context) | self._again(query), None
         if self.network.mf_path:
             rows = jnp.einsum("...d,dk->...d", side["mf"], self.final[0] * self.mf_output)
             none = jnp.zeros((*query.user.shape, 0))
             prior = Prior(items["popular"], side.get("had", none.astype(jnp.int32)), side.get("again", none))
             mf = rows, items["mf"], prior
         few = {name: _at(rows, chosen) for name, rows in side.items()}
-        user, moment, context = _at(query.user[..., None], chosen)[..., 0], _at(moment, chosen), _at(context, chosen)
+        user, moment, context = _at(user[..., None], chosen)[..., 0], _at(moment, chosen), _at(context, chosen)
         pairs = self.couple(few | self._user_first(catalogue, user, moment, context), items)
         return mf, self.finish(pairs, jnp.broadcast_to(weight[..., None], (*weight.shape, self.sizes.items)), train)
 

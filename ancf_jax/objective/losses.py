@@ -16,7 +16,6 @@ from ancf_jax.config import ObjectiveConfig
 from ancf_jax.types import Array, Prior
 
 SCORES_AT_ONCE, MIN_ROWS = 2**21, 32  # by measurement: what stays in the cache
-VALUE_LOSSES = ("mse", "log_loss")
 
 
 def mse(prediction: Array, value: Array) -> Array:
@@ -80,35 +79,34 @@ def product_softmax(rows: Array, items: Array, prior: Prior, positive: Array, we
         flat = column.reshape(-1, *column.shape[axes:])
         return jnp.pad(flat, [(0, pad)] + [(0, 0)] * (flat.ndim - 1)).reshape(-1, chunk, *flat.shape[1:])
 
-    tables = jnp.asarray(items), prior.all
-    return _chunked_softmax(tables, *map(chunked, (rows, prior.value)), *map(chunked, (prior.item, positive, weight)))
+    rows = jnp.concatenate([rows, jnp.ones((*positive.shape, 1))], -1)  # so the items' prior is one more dimension
+    items = jnp.concatenate([items, prior.all[:, None]], -1)
+    return _chunked_softmax(items, *map(chunked, (rows, prior.value, prior.item, positive, weight)))
 
 
 @jax.custom_vjp
-def _chunked_softmax(tables: Any, rows: Array, value: Array, item: Array, positive: Array, weight: Array) -> Array:
-    return _softmax_forward(tables, rows, value, item, positive, weight)[0]
+def _chunked_softmax(items: Array, rows: Array, value: Array, item: Array, positive: Array, weight: Array) -> Array:
+    return _softmax_forward(items, rows, value, item, positive, weight)[0]
 
 
 def _softmax_forward(
-    tables: Any, rows: Array, value: Array, item: Array, positive: Array, weight: Array
+    items: Array, rows: Array, value: Array, item: Array, positive: Array, weight: Array
 ) -> tuple[Array, Any]:
-    items, prior = tables
-
     def some(carry: Any, chunk: Any) -> tuple[Any, Any]:
-        (total, items_gradient, prior_gradient), (x, value, item, chosen, w) = carry, chunk
+        (total, items_gradient), (x, value, item, chosen, w) = carry, chunk
         row = jnp.arange(len(x))[:, None]
-        scores = (x @ items.T + prior[None]).at[row, item].add(value, mode="drop")
+        scores = (x @ items.T).at[row, item].add(value, mode="drop")
         top = scores.max(-1, keepdims=True)
         exps = jnp.exp(scores - top)
         partition = exps.sum(-1, keepdims=True)
         loss = (jnp.log(partition) + top)[:, 0] - jnp.take_along_axis(scores, chosen[:, None], 1)[:, 0]
         share = (exps * (w[:, None] / partition)).at[row, chosen[:, None]].add(-w[:, None])
         gradients = share @ items, share.at[row, item].get(mode="fill", fill_value=0)
-        return (total + loss @ w, items_gradient + share.T @ x, prior_gradient + share.sum(0)), gradients
+        return (total + loss @ w, items_gradient + share.T @ x), gradients
 
-    start = jnp.zeros((), rows.dtype), jnp.zeros_like(items), jnp.zeros_like(prior)
-    (total, *of_tables), of_rows = jax.lax.scan(some, start, (rows, value, item, positive, weight))
-    return total, (tuple(of_tables), *of_rows)
+    start = jnp.zeros((), rows.dtype), jnp.zeros_like(items)
+    (total, of_items), of_rows = jax.lax.scan(some, start, (rows, value, item, positive, weight))
+    return total, (of_items, *of_rows)
 
 
 def _softmax_backward(kept: Any, above: Array) -> Any:

@@ -37,13 +37,18 @@ def row_adagrad(rate: optax.Schedule) -> optax.GradientTransformation:
     return optax.chain(optax.GradientTransformation(init, update), optax.scale_by_learning_rate(rate))
 
 
+def _matrices(params: Any) -> Any:
+    """What weight decay applies to: neither biases nor what scales."""
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
 def optimizer(optim: OptimConfig, steps: int) -> optax.GradientTransformation:
     """Clip by global norm, then the chosen optimiser over a run of `steps`."""
     rate = learning_rate(optim, steps)
     kinds = {"sgd": optax.sgd, "adam": optax.adam, "adagrad": optax.adagrad, "row_adagrad": row_adagrad}
     parts = [optax.clip_by_global_norm(optim.clip)] if optim.clip else []
     if optim.optimizer == "adamw":
-        return optax.chain(*parts, optax.adamw(rate, weight_decay=optim.weight_decay))
+        return optax.chain(*parts, optax.adamw(rate, weight_decay=optim.weight_decay, mask=_matrices))
     if optim.weight_decay:
-        parts.append(optax.add_decayed_weights(optim.weight_decay))
+        parts.append(optax.add_decayed_weights(optim.weight_decay, mask=_matrices))
     return optax.chain(*parts, kinds[optim.optimizer](rate))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ancf_jax.config import ObjectiveConfig
+from ancf_jax.config import VALUE_LOSSES, ObjectiveConfig
 from ancf_jax.data.histories import batch_of_events, batch_of_windows
 from ancf_jax.data.negatives import draw_uniform, first_unseen
 from ancf_jax.models.protocol import Groups, NeuralModel
@@ -41,7 +41,7 @@ def draw_negatives(
     """
     positive, items = (batch.positive[..., None],), model.sizes.items
     ones = jnp.ones((*batch.positive.shape, 1))
-    if objective.loss in losses.VALUE_LOSSES:
+    if objective.loss in VALUE_LOSSES:
         return positive, ones
     if objective.loss == "softmax":
         return (jnp.arange(items, dtype=jnp.int32),), jnp.ones((*batch.positive.shape, items))
@@ -60,7 +60,7 @@ def draw_negatives(
 
 def example_loss(objective: ObjectiveConfig, batch: Batch, scores: Array, weight: Array, items: int) -> Array:
     """Loss of every example, shaped as `batch.positive`, from scores [..., C] of its candidates."""
-    if objective.loss in losses.VALUE_LOSSES:
+    if objective.loss in VALUE_LOSSES:
         return losses.value_loss(objective)(scores[..., 0], batch.value)
     if objective.loss == "softmax":
         return losses.softmax(scores, batch.positive)
@@ -89,7 +89,7 @@ def window_loss(world: World, objective: ObjectiveConfig, variables: Any, weight
     positive, weight = (jnp.take_along_axis(x, chosen, axis=1) for x in (batch.positive, batch.weight))
     (mf, dual), stats = model.train(variables, keys[1], "forward_window", catalogue, batch.query, chosen, weight)
     dual_sum = (losses.softmax(dual, positive) * weight).sum()
-    mf_sum = 0.0 if mf is None else losses.product_softmax(*mf, batch.positive, batch.weight)
+    mf_sum = 0.0 if mf is None else losses.product_softmax(mf[0], mf[1], mf[2], batch.positive, batch.weight)
     return dual_sum + mf_sum, (dual_sum, weight.sum()), stats
 
 

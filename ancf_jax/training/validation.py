@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import Config
+from ancf_jax.config import VALUE_LOSSES, Config
 from ancf_jax.data.dataset import Dataset, heldout, heldout_events
 from ancf_jax.data.histories import query_after_log
 from ancf_jax.data.interactions import VALIDATION
@@ -20,7 +20,6 @@ from ancf_jax.errors import NumericalError, UserError, nearest
 from ancf_jax.evaluation import value_metrics
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.objective import intervals, metrics
-from ancf_jax.objective.losses import VALUE_LOSSES
 from ancf_jax.ranking import Ranker
 from ancf_jax.training.steps import draw_negatives, example_loss
 from ancf_jax.types import Array, Batch, Variables

@@ -11,6 +11,7 @@ from ancf_jax.data import dataset as data
 from ancf_jax.data.histories import batch_of_events, batch_of_windows, pack_windows, query_after_log
 from ancf_jax.data.interactions import TRAIN
 from ancf_jax.models import build
+from ancf_jax.models.ancf import SWIFT
 from ancf_jax.runs import build_model
 
 ITEMS = np.arange(23, dtype=np.int32)
@@ -259,7 +260,7 @@ def test_what_was_had_weighs_by_how_long_ago(case, history):
         gap = int(np.log2(1 + minute - int(query.token_minute[0, -1 - back])))
         weight = one.variables["params"]["again_distance"][back] + one.variables["params"]["again_gap"][min(gap, 19)]
         if query.token[0, -1 - back] >= 0:
-            expected[query.token[0, -1 - back]] += weight
+            expected[query.token[0, -1 - back]] += SWIFT * weight
     assert np.count_nonzero(expected) > 1
     np.testing.assert_allclose(weighed[0], expected, rtol=1e-3, atol=1e-3)
 

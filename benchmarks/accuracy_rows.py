@@ -1,0 +1,159 @@
+"""The rows of the tables on accuracy: what is trained, and the published figures beside it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from benchmarks.accuracy_presets import Trial
+
+SEEDS = 3
+FIXED = ("popularity", "most_bought", "ease")  # the same whatever the seed
+CORNER_STORE = "corner-store"  # the one data set that the seed makes anew
+LABELS = {"ndcg@10": "NDCG@10", "hit_rate@10": "HR@10", "rmse": "RMSE", "mae": "MAE", "auc": "AUC"}
+RANKING = ("ndcg@10", "hit_rate@10")
+
+
+class Published(NamedTuple):
+    """Figures that others report, in the order of the group's metrics; None where one is not reported."""
+
+    model: str
+    figures: tuple[float | None, ...]
+    source: str
+
+
+class Group(NamedTuple):
+    """Models on one data set under one protocol: rows that may be compared; the first metric is the main one."""
+
+    name: str
+    heading: str
+    models: tuple[str, ...]
+    metrics: tuple[str, ...] = RANKING
+    published: tuple[Published, ...] = ()
+
+    def rows(self, seeds: int, extra: tuple[str, ...]) -> dict[str, list[Trial]]:
+        """The runs of every model, one a seed; one alone where the seed changes nothing."""
+        return {model: self._trials(model, seeds, extra) for model in self.models}
+
+    def _trials(self, model: str, seeds: int, extra: tuple[str, ...]) -> list[Trial]:
+        count = 1 if model in FIXED and self.name != CORNER_STORE else seeds
+        return [Trial(f"{self.name}-{model}", seed, extra=extra) for seed in range(count)]
+
+
+class Variant(NamedTuple):
+    """`ancf` with one part switched off; `part` names what the full model has instead, `needs` what the data must."""
+
+    name: str
+    label: str
+    flags: tuple[str, ...]
+    part: str
+    needs: str = ""
+
+
+class Study(NamedTuple):
+    """An ablation study on one data set; `has` says which of clock and features the data has."""
+
+    name: str  # of the full model's preset
+    heading: str
+    has: tuple[str, ...] = ()
+
+    def rows(self, seeds: int, extra: tuple[str, ...]) -> dict[Variant, list[Trial]]:
+        """The runs of every variant, one a seed; those of the full model are those of the results table."""
+        variants = [variant for variant in VARIANTS if not variant.needs or variant.needs in self.has]
+        return {variant: [self._trial(variant, seed, extra) for seed in range(seeds)] for variant in variants}
+
+    def _trial(self, variant: Variant, seed: int, extra: tuple[str, ...]) -> Trial:
+        return Trial(self.name, seed, variant.name, (*variant.flags, *extra))
+
+
+NCF_PAPER = "He et al. 2017, as in guoyang9/NCF; best epoch chosen on test"
+RENDLE = "Rendle et al. 2020, Dacrema et al. 2019"
+OWN_SPLIT = "split of its own"
+
+GROUPS = (
+    Group(
+        "ncf-ml-1m",
+        "MovieLens 1M, the files of the NCF paper, their 99 negatives",
+        ("popularity", "ease", "ials", "mf", "neumf", "ancf"),
+        published=(
+            Published("NeuMF", (0.425, 0.701), f"without pre-training, 32 factors; {NCF_PAPER}"),
+            Published("NeuMF, pre-trained", (0.445, 0.726), NCF_PAPER),
+            Published("PureSVD", (0.4294, 0.6896), RENDLE),
+            Published("iALS", (0.4383, 0.7111), RENDLE),
+            Published("SLIM", (0.4468, 0.7162), RENDLE),
+            Published("MF, dot product", (0.4523, 0.7294), "192 factors; Rendle et al. 2020"),
+            Published("SASRec", (0.5905, 0.8245), "100 random negatives, another split; not checked again"),
+        ),
+    ),
+    Group(
+        "gsasrec-ml-1m",
+        "MovieLens 1M, the split of SASRec and gSASRec, full ranking",
+        ("popularity", "ease", "ials", "ancf"),
+        published=(
+            Published("SASRec", (0.1259, 0.2392), "BCE, 1 negative; gSASRec-pytorch"),
+            Published("gSASRec", (0.1726, 0.3003), "gBCE, 256 negatives; gSASRec-pytorch"),
+            Published("eSASRec", (0.1772, 0.3133), f"{OWN_SPLIT}; RecTools transformer_benchmark"),
+            Published("FuXi-alpha", (0.1813, 0.3164), f"{OWN_SPLIT}; RecTools transformer_benchmark"),
+            Published("HSTU", (0.1720, 0.3097), f"{OWN_SPLIT}; generative-recommenders"),
+            Published("HSTU-large", (0.1893, 0.3294), f"{OWN_SPLIT}; generative-recommenders"),
+            Published("HSTU-large, stable", (0.2164, 0.3642), f"{OWN_SPLIT}, ties in time sorted stably; RecTools"),
+        ),
+    ),
+    Group(
+        "s3rec-beauty",
+        "Amazon Beauty 5-core, leave-one-out, full ranking",
+        ("popularity", "ease", "ials", "ancf"),
+        published=(
+            Published("SASRec", (0.0318, 0.0605), "table of the S3-Rec repository"),
+            Published("S3-Rec", (0.0327, 0.0647), "table of the S3-Rec repository"),
+            Published("TIGER", (0.0384, 0.0648), "Rajput et al. 2023; not checked again"),
+        ),
+    ),
+    Group(
+        "ml-100k",
+        "MovieLens 100K, fold u1, ratings",
+        ("linear", "ancf"),
+        ("rmse", "mae"),
+        (Published("GLocal-K", (0.8889, None), "Han et al. 2021"),),
+    ),
+    Group(
+        "completejourney",
+        "The Complete Journey, household groceries, leave-one-out, repeat purchases allowed, full ranking",
+        ("popularity", "most_bought", "ease", "ials", "neumf", "ancf"),
+    ),
+    Group(
+        CORNER_STORE,
+        "Corner store (simulated, a new shop for every seed), full ranking",
+        ("popularity", "most_bought", "ease", "ancf"),
+    ),
+    Group("globo", "Globo news clicks, dwell time, held-out events", ("engagement",), ("auc",)),
+)
+
+# Windows need causal attention; without it an example is one event, and the whole catalogue for each is too much.
+SAMPLED = ("--objective.loss", "sampled_softmax", "--objective.negatives", "64")
+BY_EVENT = ("--loop.batch-size", "512", *SAMPLED)
+FULL = Variant("", "full", (), "")
+VARIANTS = (
+    FULL,
+    Variant("mf-alone", "MF path alone", ("--network.no-mlp-path",), "the MLP path"),
+    Variant("mlp-alone", "MLP path alone", ("--network.no-mf-path",), "the MF path"),
+    Variant("no-history", "no history", ("--network.history", "none", *BY_EVENT), "attention over the history"),
+    Variant(
+        "candidate",
+        "candidate attention",
+        ("--network.history", "candidate", *BY_EVENT),
+        "causal instead of candidate attention",
+    ),
+    Variant(
+        "sampled",
+        "64 sampled negatives",
+        SAMPLED,
+        "the softmax over the whole catalogue",
+    ),
+    Variant("no-time", "no temporal encoding", ("--network.temporal",), "the temporal encoding", "clock"),
+    Variant("no-hierarchy", "no hierarchy", ("--network.no-hierarchy",), "the hierarchy", "features"),
+)
+STUDIES = (
+    Study("gsasrec-ml-1m-ancf", "MovieLens 1M, the split of SASRec and gSASRec"),
+    Study("completejourney-ancf", "The Complete Journey", ("clock", "features")),
+    Study("corner-store-ancf", "Corner store (simulated)", ("clock", "features")),
+)
