@@ -150,6 +150,8 @@ VARIANTS = (
         "the softmax over the whole catalogue",
     ),
     Variant("no-time", "no temporal encoding", ("--network.temporal",), "the temporal encoding", "clock"),
+    Variant("no-repeats", "no memory of what was had", ("--network.no-repeats",), "what was had weighing by itself"),
+    Variant("no-popularity", "no popularity", ("--network.no-popularity",), "popularity weighing by itself"),
     Variant("no-hierarchy", "no hierarchy", ("--network.no-hierarchy",), "the hierarchy", "features"),
 )
 STUDIES = (

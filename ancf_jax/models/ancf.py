@@ -71,8 +71,9 @@ class Ancf(PairModule):
         n, init, bare = self.network, nn.initializers, partial(Dense, use_bias=False)
         rows = {"user": self.sizes.users, "item": self.sizes.items}
         widths = {"mf": n.embedding_size, "mlp": n.mlp_size}
+        scales = {"mf": 0.1, "mlp": 1.0}  # at first the prior alone speaks, rarely seen items included
         self.tables = {
-            f"{of}_{path}": self.param(f"{of}_{path}", init.normal(widths[path] ** -0.5), (rows[of], width))
+            f"{of}_{path}": self.param(f"{of}_{path}", init.normal(scales[path] * width**-0.5), (rows[of], width))
             for path, width in widths.items()
             for of in rows
         }
