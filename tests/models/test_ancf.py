@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -263,6 +265,17 @@ def test_what_was_had_weighs_by_how_long_ago(case, history):
             expected[query.token[0, -1 - back]] += SWIFT * weight
     assert np.count_nonzero(expected) > 1
     np.testing.assert_allclose(weighed[0], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_user_dropout_hides_in_training_whose_history_it_is(case):
+    """Nearly always dropped, a known user's history is encoded as an unknown one's; at inference it is not."""
+    one = case(history="causal", dropout=0.0, user_dropout=0.9999)
+    module, query, rngs = one.model.module, one.now(), {"dropout": jax.random.PRNGKey(0)}
+    encode = partial(module.apply, one.variables, one.catalogue, method="encode_users")
+    nobody = encode(query._replace(user=0 * query.user - 1))
+    for name, hidden in encode(query, train=True, rngs=rngs).items():
+        np.testing.assert_allclose(hidden, nobody[name], rtol=1e-5, atol=1e-6)
+    assert np.abs(encode(query)["mf"][:3] - nobody["mf"][:3]).max() > 0.1
 
 
 @pytest.mark.parametrize("mf_path", [True, False])

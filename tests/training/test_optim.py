@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from ancf_jax.config import OptimConfig
 from ancf_jax.training.optim import learning_rate, optimizer
 
 PEAK = 0.5
-GRADIENT = np.array([3.0, -4.0], np.float32)  # of norm 5
-WEIGHTS = np.array([2.0, 1.0], np.float32)
+GRADIENT = np.array([[3.0, -4.0]], np.float32)  # of norm 5
+WEIGHTS = np.array([[2.0, 1.0]], np.float32)
 
 
 def rates(schedule: str, warmup_share: float) -> np.ndarray:
@@ -54,3 +55,12 @@ def test_the_first_step_by_hand(changes, step):
     weights = jnp.asarray(WEIGHTS)
     found, _ = transform.update(jnp.asarray(GRADIENT), transform.init(weights), weights)
     np.testing.assert_allclose(found, step, rtol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer_name", ["sgd", "adamw"])
+def test_biases_and_scales_do_not_decay(optimizer_name):
+    optim = OptimConfig(optimizer=optimizer_name, schedule="constant", weight_decay=0.1, clip=0.0)
+    transform, params = optimizer(optim, 10), {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}
+    found, _ = transform.update(jax.tree.map(jnp.zeros_like, params), transform.init(params), params)
+    assert not np.asarray(found["bias"]).any()
+    assert (np.asarray(found["kernel"]) < 0).all()

@@ -120,7 +120,8 @@ def test_lanes_are_shared_evenly():
 
 @pytest.mark.parametrize(("model", "kind"), [("mf", "pmap"), ("mf", "shard_map"), ("ancf", "pmap")])
 def test_training_from_a_stream_is_the_same_on_four_devices(tiny, model, kind):
-    config = tiny(model, loop__stream=7, loop__spread=kind, optim__optimizer="sgd", network__dropout=0.0)
+    sure = {"network__dropout": 0.0, "network__user_dropout": 0.0}
+    config = tiny(model, loop__stream=7, loop__spread=kind, optim__optimizer="sgd", **sure)
     dataset = data.build(config)
     log, catalogue = data.event_log(dataset, data.known_parts(VALIDATION)), data.catalogue(dataset)
     states = []

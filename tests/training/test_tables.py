@@ -37,6 +37,7 @@ def train(tiny, tables: str, model: str = "mf", devices: int = 1, epochs: int = 
         "loop__batch_size": batch,
         "optim__weight_decay": 0.0,
         "network__dropout": 0.0,
+        "network__user_dropout": 0.0,
         "optim__schedule": "constant",
     }
     config = tiny(model, epochs=epochs, loop__tables=tables, **settings | MODELS[model] | switches)
