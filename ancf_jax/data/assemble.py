@@ -1,56 +1,45 @@
 """From columns in any order to `Interactions`: vocabularies, sorting, features aligned with them."""
 
-from __future__ import annotations
-
+import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from ancf_jax.config import TableConfig
-from ancf_jax.data import columns
 from ancf_jax.data.interactions import Feature, Interactions
-from ancf_jax.data.tabular import Table, Texts, sha256
+from ancf_jax.data.tabular import Table, Texts, encode
 from ancf_jax.errors import UserError
 
-COLUMNS = {"user": columns.ids, "item": columns.ids, "time": columns.times, "event": columns.kinds}
-COLUMNS |= {"clicked": columns.flags} | dict.fromkeys(("rating", "dwell", "hover", "quantity"), columns.numbers)
+COLUMNS = {"user": Table.ids, "item": Table.ids, "time": Table.times, "event": Table.kinds}
+COLUMNS |= {"clicked": Table.flags} | dict.fromkeys(("rating", "dwell", "hover", "quantity"), Table.numbers)
 FEATURES = {"item": "features", "user": "user_features"}  # the setting that lists the columns of features
 DEFAULTS = TableConfig()
 
 
-@dataclass(frozen=True)
-class Entities:
+class Entities(NamedTuple):
     """What is known of R items or users besides their events; no id stands twice."""
 
-    ids: Texts
-    names: list[str] | None = None  # "" where a row has none
-    features: dict[str, Feature] = field(default_factory=dict)  # with R rows
+    ids: Texts = pa.array([], pa.large_string())
+    names: Sequence[str] = ()  # "" where a row has none, or no names at all
+    features: Mapping[str, Feature] = {}  # with R rows
     spare: float = 0  # those without events are kept if R is at most so many times the number of those with events
-
-
-NOTHING = Entities(pa.array([], pa.large_string()))
 
 
 def usable_events(table: Table, mapping: TableConfig) -> pa.Table:
     """The rows that are fit for use, as `assemble` takes them: users, items, and what else `mapping` names or finds."""
-    found = {}
-    for name, read_column in COLUMNS.items():
-        column = getattr(mapping, name)
-        if name in ("user", "item") or _is_asked(table, mapping, name, column):
-            found[name] = read_column(table, table.require(column, f"--table.{name}"))
+    found = {name: read(table, column) for name, read in COLUMNS.items() for column in _asked(table, mapping, name)}
     events = pa.table(found).filter(pa.array(table.keep))
     if mapping.dwell_gap_cap > 0:
         if "time" not in found or found["time"].dtype.kind != "M":
             raise UserError("--table.dwell-gap-cap needs the times of events; name their column with --table.time")
-        user, micros = columns.encode(events["user"])[1], events["time"].to_numpy().astype(np.int64)
+        user, micros = encode(events["user"])[1], events["time"].to_numpy().astype(np.int64)
         dwell = gap_dwell(user, micros, mapping.dwell_gap_cap, mapping.dwell_gap_drop)
-        events = pa.table({**{name: events[name] for name in found}, "dwell": dwell})
+        events = pa.table(dict(zip(found, events.columns, strict=True)) | {"dwell": dwell})
     return events
 
 
@@ -63,21 +52,20 @@ def gap_dwell(user: np.ndarray, micros: np.ndarray, cap: float, drop: float) -> 
 
 def entities(table: Table, mapping: TableConfig, side: str) -> Entities:
     """What a table of the `side` ("item" or "user") tells: ids, features and, of items, names."""
-    ids = columns.ids(table, table.require(getattr(mapping, side), f"--table.{side}"), only_once=True)
-    option, kept, names = FEATURES[side], pa.array(table.keep), None
-    asked = [column for column in getattr(mapping, option) if _is_asked(table, mapping, option, column)]
-    flag = f"--table.{option.replace('_', '-')}"
-    found = {column: columns.multi_valued(table, table.require(column, flag)) for column in asked}
-    if side == "item" and _is_asked(table, mapping, "name", mapping.name):
-        told = columns.texts(table, table.require(mapping.name, "--table.name"))
-        names = [name.strip()[:80] for name in told.filter(kept).to_pylist()]  # an array is as wide as its longest
-    features = {name: Feature(f.values, f.ids[table.keep]) for name, f in found.items()}
+    ids = table.ids(*_asked(table, mapping, side), only_once=True)
+    features = {column: table.multi_valued(column) for column in _asked(table, mapping, FEATURES[side])}
+    named, kept = _asked(table, mapping, "name") if side == "item" else [], pa.array(table.keep)
+    told = [name for column in named for name in table.texts(column).filter(kept).to_pylist()]
+    names = [name.strip()[:80] for name in told]  # an array is as wide as its longest
     return Entities(ids.filter(kept), names, features, spare=2 if side == "item" else 0)
 
 
-def _is_asked(table: Table, mapping: TableConfig, option: str, column: str) -> bool:
-    """Whether a column is to be read: one of the default names where it is there, another one in any case."""
-    return column in table.names or getattr(mapping, option) != getattr(DEFAULTS, option)
+def _asked(table: Table, mapping: TableConfig, option: str) -> list[str]:
+    """The columns that an option names; other ones than ids, by their default name, only where they are there."""
+    named, flag = getattr(mapping, option), f"--table.{option.replace('_', '-')}"
+    optional = named == getattr(DEFAULTS, option) and option not in ("user", "item")
+    names = (named,) if isinstance(named, str) else named
+    return [table.require(name, flag) for name in names if name in table.names or not optional]
 
 
 def assemble(events: pa.Table, tables: Sequence[Table], files: Sequence[Path] = (), **known: Entities) -> Interactions:
@@ -87,13 +75,13 @@ def assemble(events: pa.Table, tables: Sequence[Table], files: Sequence[Path] = 
     or int64 that only orders. `known` tells of `item` and `user`. All comes from `tables` and `files`: their broken
     rows are counted, their bytes make the digest.
     """
-    items, users = known.get("item", NOTHING), known.get("user", NOTHING)
-    rest = (name for name in events.column_names if name not in ("user", "item", "event"))
-    log: dict[str, Any] = {name: events[name].to_numpy() for name in rest}
+    items, users = known.get("item", Entities()), known.get("user", Entities())
+    coded = ("user", "item", "event")
+    log: dict[str, Any] = {name: events[name].to_numpy() for name in events.column_names if name not in coded}
     user_ids, log["user"], user_rows = _vocabulary(events["user"], users)
     item_ids, log["item"], item_rows = _vocabulary(events["item"], items)
     event = events["event"] if "event" in events.column_names else pa.repeat(pa.scalar("interaction"), len(events))
-    kinds, kind = columns.encode(event)
+    kinds, kind = encode(event)
     order = np.lexsort((log.get("time", np.zeros(len(events))), log["user"]))
     log = {name: column[order] for name, column in (log | {"kind": kind.astype(np.int8)}).items()}
     clock = "time" in log and log["time"].dtype.kind == "M"
@@ -104,15 +92,17 @@ def assemble(events: pa.Table, tables: Sequence[Table], files: Sequence[Path] = 
     log |= {"item_features": _aligned(items, item_rows), "user_features": _aligned(users, user_rows)}
     unsold = Counter({"items without events": len(items.ids) - int((item_rows >= 0).sum())})
     left_out = dict(sum((table.left_out for table in tables), +unsold))
-    digest = sha256([*(table.path for table in tables), *files])
-    return Interactions(**log, clock=clock, kinds=tuple(kinds.tolist()), left_out=left_out, digest=digest)
+    digest = hashlib.sha256()
+    for path in [*(table.path for table in tables), *files]:
+        digest.update(path.read_bytes())
+    return Interactions(**log, clock=clock, kinds=tuple(kinds.tolist()), left_out=left_out, digest=digest.hexdigest())
 
 
 def _vocabulary(column: pa.ChunkedArray, table: Entities) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids, those of events first; int32 [N] the place of each event's; int32 [ids] the table's row of each, or -1."""
     if not len(column):
         raise UserError("no events are left to work with; look at the rows that were left out")
-    ids, code = columns.encode(pa.chunked_array([*column.chunks, table.ids]))
+    ids, code = encode(pa.chunked_array([*column.chunks, table.ids]))
     code, told = code[: len(column)], code[len(column) :]
     with_events = int(code.max()) + 1
     size = len(ids) if len(told) <= table.spare * with_events else with_events

@@ -9,8 +9,6 @@ refusals; `demand` hour, weekday, season and launch; `habit` earlier purchases, 
 visit holds: the product and its rivals less, what goes with them more. `corner_store.toml` holds the shelves.
 """
 
-from __future__ import annotations
-
 import hashlib
 import tomllib
 from importlib import resources
@@ -27,8 +25,6 @@ FAME, LEANING = 0.8, 0.7  # how much the first product of a shelf outsells the o
 FAVOURITES, FAVOURITE = 5, 2.0  # number and strength
 REPEATED, RIVAL, PARTNER = -4.0, -2.2, 2.8  # effects of the basket
 HABIT, HABIT_DAYS, VIEWS = 0.9, 20.0, 0.8  # strength of habit, days until 1/e of it is left; views per purchase
-COLUMNS = {"user": np.int32, "item": np.int32, "time": np.int64, "kind": np.int8}
-COLUMNS |= dict.fromkeys(("clicked", "dwell", "hover", "quantity"), np.float32)
 
 
 class Truth(NamedTuple):
@@ -84,9 +80,10 @@ def _stock(rng: Generator, book: dict[str, Any], shoppers: int, days: int) -> Sh
     quarter, day = (np.arange(DAY // SLOT) + 0.5) * SLOT / 3600, np.arange(days)
     daily = _bumps(day, 365, seasonal) + np.array(weekly).T[(day + WEDNESDAY) % 7]
     launched = day[:, None] >= [book["launch_day"].get(name, 0) for name in names]
-    refused = [[categories[m] in g["categories"] or name in g["products"] for name, _, m in rows] for g in groups]
+    left = [[categories[m] in g["categories"] or name in g["products"] for name, _, m in rows] for g in groups]
+    refused = np.array(left) * [[group["share"]] for group in groups]
     features = {level: _feature([shelf[level] for shelf in shelves], places) for level in ("department", "category")}
-    taste = _taste(rng, share, appeal, np.array(refused), [group["share"] for group in groups], shoppers)
+    taste = _taste(rng, share, appeal, refused, shoppers)
     demand = _bumps(quarter, 24, hourly) @ share.T, np.where(launched, daily @ share.T, -np.inf)
     return Shop(np.array(names), features, appeal, taste, *(x.astype(np.float32) for x in (*demand, influence)))
 
@@ -108,15 +105,13 @@ def _bumps(at: np.ndarray, period: int, shelves: list[list[list[float]]]) -> np.
     return np.stack([sum((bump(*peak) for peak in peaks), np.zeros(len(at))) for peaks in shelves], 1)
 
 
-def _taste(
-    rng: Generator, share: np.ndarray, appeal: np.ndarray, refused: np.ndarray, refusing: list[float], shoppers: int
-) -> np.ndarray:
-    """float32 [U, I] from shares of shelves [I, S] and what shares `refusing` [R] of the shoppers refuse [R, I]."""
+def _taste(rng: Generator, share: np.ndarray, appeal: np.ndarray, refused: np.ndarray, shoppers: int) -> np.ndarray:
+    """float32 [U, I] from shares of shelves [I, S] and, for each of R reasons, the share that refuses items [R, I]."""
     items, shelves = share.shape
     leaning = rng.normal(size=(shoppers, 6)) @ rng.normal(size=(6, shelves)) / np.sqrt(6)
     detail = rng.normal(size=(shoppers, 6)) @ rng.normal(size=(6, items)) / np.sqrt(6)
     taste = LEANING * (leaning @ share.T + detail)
-    taste[(rng.random((shoppers, len(refusing))) < refusing) @ refused] = -np.inf
+    taste[(rng.random((shoppers, len(refused))) < refused.max(1)) @ (refused > 0)] = -np.inf
     drawn = np.argsort(-(taste + appeal + rng.gumbel(size=taste.shape)), 1)[:, :FAVOURITES]
     taste[np.arange(shoppers)[:, None], drawn] += FAVOURITE
     return taste.astype(np.float32)
@@ -183,18 +178,18 @@ def _log(rng: Generator, shop: Shop, visits: Visits, bought: np.ndarray, viewed:
     user, item = np.concatenate([buyer, buyer[looks]]), np.concatenate([bought, viewed[looks]])
     time = np.concatenate([visits.time, visits.time[looks] - rng.integers(1, visits.gap[looks])])
     purchase = np.arange(len(user)) < len(bought)
-    clicked, dwell, hover = _traces(rng, shop, user, item)
-    quantity = np.where(purchase, 1 + rng.binomial(3, 0.08, len(user)), np.nan)
-    kind, order = np.where(purchase, 2, clicked), np.lexsort((time, user))
-    found = zip(COLUMNS.items(), (user, item, time, kind, clicked, dwell, hover, quantity), strict=True)
-    log: dict[str, Any] = {name: column.astype(dtype)[order] for (name, dtype), column in found}
+    traces = _traces(rng, shop, user, item)
+    traces["quantity"] = np.where(purchase, 1 + rng.binomial(3, 0.08, len(user)), np.nan).astype(np.float32)
+    kind, order = np.where(purchase, 2, traces["clicked"]), np.lexsort((time, user))
+    log: dict[str, Any] = {"user": user.astype(np.int32), "item": item, "time": time, "kind": kind.astype(np.int8)}
+    log = {name: column[order] for name, column in (log | traces).items()}
     digest = hashlib.sha256(b"".join(column.tobytes() for column in log.values())).hexdigest()
     log |= {"users": np.array([f"S{n:05d}" for n in range(len(shop.taste))]), "names": shop.names}
     log |= {"items": np.array([f"P{n:04d}" for n in range(len(shop.names))]), "item_features": shop.features}
     return Interactions(**log, clock=True, kinds=("view", "click", "purchase"), digest=digest)
 
 
-def _traces(rng: Generator, shop: Shop, user: np.ndarray, item: np.ndarray) -> tuple[np.ndarray, ...]:
+def _traces(rng: Generator, shop: Shop, user: np.ndarray, item: np.ndarray) -> dict[str, np.ndarray]:
     """Clicked (1/0), dwell and hover (seconds, log-normal, now and then a screen left open), all by liking."""
     known = np.isfinite(shop.taste)
     liking = np.where(known, shop.taste, shop.taste[known].min() / 2) + 0.3 * shop.appeal
@@ -204,4 +199,4 @@ def _traces(rng: Generator, shop: Shop, user: np.ndarray, item: np.ndarray) -> t
     left_open = np.where(rng.random(len(user)) < 0.01, 15.0, 1.0)
     dwell = 8 * np.exp(0.7 * like + patience + 0.5 * clicked + rng.normal(0, 0.6, len(user))) * left_open
     hover = 2 * np.exp(0.4 * like + 0.5 * patience + rng.normal(0, 0.5, len(user)))
-    return clicked, dwell, hover
+    return {"clicked": clicked.astype(np.float32), "dwell": dwell.astype(np.float32), "hover": hover.astype(np.float32)}

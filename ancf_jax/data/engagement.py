@@ -1,7 +1,5 @@
 """Hover, dwell and click compressed into one engagement score, and what is known before an event."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,14 +40,11 @@ def engagement_score(hover: Trace, dwell: Trace, clicked: Trace, scales: Scales)
     dwell and hover seconds [N] after `compress_dwell` and clicked [N] 0 or 1. A trace that is NaN, or
     None for all events, is unknown and takes no part. NaN where no trace is known.
     """
-    hover = None if hover is None else compress_dwell(hover, scales.hover)
-    dwell = None if dwell is None else compress_dwell(dwell, scales.dwell)
-    columns = ((CLICK_WEIGHT, clicked), (DWELL_WEIGHT, dwell), (HOVER_WEIGHT, hover))
-    traces = [(weight, np.asarray(column, dtype=np.float64)) for weight, column in columns if column is not None]
-    total = sum(weight * np.nan_to_num(column) for weight, column in traces)
-    known = sum(weight * ~np.isnan(column) for weight, column in traces)
-    score = np.divide(total, known, out=np.full(np.shape(total), np.nan), where=known > 0)
-    return np.round(score, 3).astype(np.float32)
+    clicked, dwell, hover = (np.array(np.nan) if trace is None else trace for trace in (clicked, dwell, hover))
+    traces = clicked, compress_dwell(dwell, scales.dwell), compress_dwell(hover, scales.hover)
+    known = np.ma.masked_invalid(np.stack(np.broadcast_arrays(*traces)).astype(np.float64))
+    score = np.ma.average(known, axis=0, weights=[CLICK_WEIGHT, DWELL_WEIGHT, HOVER_WEIGHT])
+    return np.ma.filled(score, np.nan).round(3).astype(np.float32)
 
 
 def mean_dwell(user: np.ndarray, dwell01: np.ndarray) -> np.ndarray:

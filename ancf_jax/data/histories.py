@@ -3,8 +3,6 @@
 All functions are pure and jit-able; no (N x L) matrix is ever made.
 """
 
-from __future__ import annotations
-
 import jax.numpy as jnp
 import numpy as np
 
@@ -27,10 +25,14 @@ def tokens_before(log: EventLog, user: Array, end: Array, length: int) -> tuple[
 def batch_of_events(log: EventLog, event: Array, length: int) -> Batch:
     """The batch that scores events [B] from what preceded each; event -1 is padding of weight 0."""
     place = jnp.maximum(event, 0)
-    user, minute = log.user[place], log.minute[place]
-    token, token_minute, segment = tokens_before(log, user, place, length)
-    kind, dwell = log.prior_kind[place], log.prior_dwell[place]
-    query = Query(log.number[user], minute, kind, dwell, token, token_minute, segment)
+    return _batch(log, event, *tokens_before(log, log.user[place], place, length))
+
+
+def _batch(log: EventLog, event: Array, *history: Array) -> Batch:
+    """The batch of events of any shape, -1 for padding, with the tokens, minutes and segments of their history."""
+    place = jnp.maximum(event, 0)
+    user = log.user[place]
+    query = Query(log.number[user], log.minute[place], log.prior_kind[place], log.prior_dwell[place], *history)
     return Batch(query, user, log.item[place], log.value[place], (event >= 0).astype(jnp.float32))
 
 
@@ -45,10 +47,7 @@ def batch_of_windows(log: EventLog, target: Array) -> Batch:
     known = place > log.start[user]
     token, token_minute = jnp.where(known, log.item[before], -1), jnp.where(known, log.minute[before], 0)
     begins = (jnp.diff(target, axis=1, prepend=-2) != 1) | (jnp.diff(user, axis=1, prepend=-1) != 0)
-    segment = jnp.where(target >= 0, jnp.cumsum(begins, axis=1), -1)
-    kind, dwell = log.prior_kind[place], log.prior_dwell[place]
-    query = Query(log.number[user], log.minute[place], kind, dwell, token, token_minute, segment)
-    return Batch(query, user, log.item[place], log.value[place], (target >= 0).astype(jnp.float32))
+    return _batch(log, target, token, token_minute, jnp.where(target >= 0, jnp.cumsum(begins, axis=1), -1))
 
 
 def query_after_log(log: EventLog, user: Array, minute: Array, length: int) -> Query:
@@ -56,16 +55,13 @@ def query_after_log(log: EventLog, user: Array, minute: Array, length: int) -> Q
 
     User -1 (unknown) has an empty history.
     """
-    known = user >= 0
     row = jnp.maximum(user, 0)
-    begin, end = log.start[row], log.start[row + 1]
-    end = jnp.where(known, end, begin)
-    token, token_minute, segment = tokens_before(log, row, end, length)
+    begin = log.start[row]
+    end = jnp.where(user >= 0, log.start[row + 1], begin)
     last = jnp.clip(end - 1, 0, log.item.shape[0] - 1)
-    any_event = end > begin
-    kind = jnp.where(any_event, log.kind[last], -1)
-    dwell = jnp.where(any_event, log.mean_dwell[last], 0.0)
-    return Query(user, minute, kind, dwell, token, token_minute, segment)
+    kind = jnp.where(end > begin, log.kind[last], -1)
+    dwell = jnp.where(end > begin, log.mean_dwell[last], 0.0)
+    return Query(user, minute, kind, dwell, *tokens_before(log, row, end, length))
 
 
 def pack_windows(start: np.ndarray, length: int) -> np.ndarray:
@@ -89,19 +85,16 @@ def pack_windows(start: np.ndarray, length: int) -> np.ndarray:
 
 def _best_fit(size: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
     """Row and column [W] of each piece in rows of `capacity`, by best fit decreasing."""
-    row, column = np.zeros(len(size), np.int64), np.zeros(len(size), np.int64)
-    with_room: list[list[int]] = [[] for _ in range(capacity + 1)]  # row numbers by the room they have
-    rooms = rows = 0  # bit r of `rooms`: some row has room r
+    row, column = np.zeros((2, len(size)), np.int64)
+    with_room: list[list[int]] = [[] for _ in range(capacity)]  # row numbers by the room they have
+    with_room.append(list(range(len(size)))[::-1])  # the empty ones, a row for every piece
+    rooms = 1 << capacity  # bit r: some row has room r
     for piece in np.argsort(-size, kind="stable").tolist():
         need = int(size[piece])
         enough = rooms >> need
-        room = need + (enough & -enough).bit_length() - 1 if enough else capacity
-        if enough:
-            row[piece] = with_room[room].pop()
-            rooms &= ~(0 if with_room[room] else 1 << room)
-        else:
-            row[piece], rows = rows, rows + 1
-        column[piece] = capacity - room
+        room = need + (enough & -enough).bit_length() - 1
+        row[piece], column[piece] = with_room[room].pop(), capacity - room
+        rooms &= ~(0 if with_room[room] else 1 << room)
         with_room[room - need].append(int(row[piece]))
         rooms |= 1 << (room - need)
     return row, column

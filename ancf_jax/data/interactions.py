@@ -1,7 +1,5 @@
 """Events of a shop as plain columns on the host: what every reader returns."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Negative items drawn on the device."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,12 +14,10 @@ def with_bits(log: EventLog, items: int) -> EventLog:
     users, width = len(log.seen_start) - 1, -(-items // 8)
     if users * width * 8 > LARGEST_BITS:
         return log
-    item = np.asarray(log.seen_item)
-    byte = np.repeat(np.arange(users) * width, np.diff(log.seen_start)) + item // 8
-    first = np.flatnonzero(np.diff(byte, prepend=-1))
-    bits = np.zeros(users * width, np.uint8)
-    bits[byte[first]] = np.add.reduceat(1 << item % 8, first)
-    return log._replace(seen_bits=bits.reshape(users, width))
+    bits, item = np.zeros((users, width), np.uint8), np.asarray(log.seen_item)
+    user = np.repeat(np.arange(users), np.diff(log.seen_start))
+    np.bitwise_or.at(bits, (user, item // 8), (1 << item % 8).astype(np.uint8))
+    return log._replace(seen_bits=bits)
 
 
 def is_seen(log: EventLog, user: Array, item: Array, most: int) -> Array:
@@ -31,19 +27,15 @@ def is_seen(log: EventLog, user: Array, item: Array, most: int) -> Array:
     """
     if log.seen_bits.size:
         return log.seen_bits[user[:, None], item // 8] >> (item % 8).astype(jnp.uint8) & 1 == 1
-    low = jnp.broadcast_to(log.seen_start[user][:, None], item.shape)
-    high = jnp.broadcast_to(log.seen_start[user + 1][:, None], item.shape)
-    end = high
+    begin, end = log.seen_start[user][:, None], log.seen_start[user + 1][:, None]
 
-    def halve(_, bounds):
-        low, high = bounds
-        middle = (low + high) // 2
-        right = log.seen_item[jnp.minimum(middle, log.seen_item.shape[0] - 1)] < item
-        searching = low < high
-        return jnp.where(searching & right, middle + 1, low), jnp.where(searching & ~right, middle, high)
+    def leap(step, place):
+        further = place + (1 << (most.bit_length() - 1 - step))
+        no_later = log.seen_item[jnp.minimum(further, log.seen_item.shape[0] - 1)] <= item
+        return jnp.where((further < end) & no_later, further, place)
 
-    low, _ = jax.lax.fori_loop(0, max(1, most.bit_length()), halve, (low, high))
-    return (low < end) & (log.seen_item[jnp.minimum(low, log.seen_item.shape[0] - 1)] == item)
+    last = jax.lax.fori_loop(0, most.bit_length(), leap, jnp.broadcast_to(begin, item.shape))
+    return (begin < end) & (log.seen_item[jnp.minimum(last, log.seen_item.shape[0] - 1)] == item)
 
 
 def first_unseen(log: EventLog, user: Array, drawn: Array, most: int) -> tuple[Array, Array]:

@@ -1,7 +1,5 @@
 """Which events count, which of them train, validate and test, and an audit of the result."""
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Files written whole or not at all, and trees of columns in one NPZ file without pickle."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json
