@@ -120,6 +120,8 @@ class NetworkConfig:
     """Whether having had an item weighs by itself, by how many events and how much time ago (ancf)."""
     popularity: bool = True
     """Whether an item starts from how popular it is (ancf)."""
+    biases: bool = True
+    """Whether every user and every item has a level of its own (ancf trained on ratings)."""
     temporal: tuple[Granularity, ...] = ("hour", "weekday", "day", "month")
     """Granularities of the temporal encoding; empty for none. Ignored where the data has no clock."""
     max_period: int = 365

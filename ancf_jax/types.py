@@ -67,6 +67,7 @@ class Catalogue(NamedTuple):
     item_features: dict[str, Array]  # name -> int32 [I, M], -1 where there are fewer than M values
     user_features: dict[str, Array]  # name -> int32 [U, M]
     popularity: Array  # float32 [I] events per item in the training log
+    events: Array = np.zeros((), np.float32)  # float32 [] events of the training log, of all items
 
 
 class Query(NamedTuple):

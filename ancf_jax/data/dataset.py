@@ -1,7 +1,5 @@
 """From a config to the events of a run: read, selected, split, labelled, audited; and back from disk."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,9 +124,8 @@ def event_log(dataset: Dataset, parts: tuple[int, ...]) -> EventLog:
 def heldout(dataset: Dataset, part: int, limit: int | None = None, seed: int = 0) -> Heldout:
     """The queries of `part`, sorted by user; with `limit`, at most so many users, drawn by `seed`."""
     source, event = dataset.interactions, np.flatnonzero(dataset.part == part)
-    if limit is not None:
-        drawn = np.random.default_rng(seed).permutation(np.unique(source.user[event]))[:limit]
-        event = event[np.isin(source.user[event], drawn)]
+    drawn = np.random.default_rng(seed).permutation(np.unique(source.user[event]))[:limit]
+    event = event[np.isin(source.user[event], drawn)]
     event = event[~pd.Series(splits.pair_ids(source)[event]).duplicated().to_numpy()]
     user, place = np.unique(source.user[event], return_index=True)
     start = np.append(place, len(event)).astype(np.int32)
@@ -144,9 +141,9 @@ def heldout_events(dataset: Dataset, part: int) -> HeldoutEvents:
 def catalogue(dataset: Dataset) -> Catalogue:
     """Features of items and users, and the number of training events of every item."""
     source = dataset.interactions
-    popularity = np.bincount(source.item[dataset.part == TRAIN], minlength=len(source.items))
+    popularity = np.bincount(source.item[dataset.part == TRAIN], minlength=len(source.items)).astype(np.float32)
     features: Any = ({n: f.ids for n, f in side.items()} for side in (source.item_features, source.user_features))
-    return Catalogue(*features, popularity=popularity.astype(np.float32))
+    return Catalogue(*features, popularity=popularity, events=popularity.sum())
 
 
 def sizes(dataset: Dataset) -> Sizes:
@@ -166,10 +163,9 @@ def load(folder: Path) -> Dataset:
     """The dataset that `save` wrote to `folder`; raises UserError where it is missing or damaged."""
     tree = read_tree(folder / _FILE)
     events = tree["interactions"]
-    events["kinds"] = tuple(events["kinds"])
     for side in ("item_features", "user_features"):
         events[side] = {name: Feature(**feature) for name, feature in events[side].items()}
-    tree["interactions"] = Interactions(**events)
+    tree["interactions"] = Interactions(**events | {"kinds": tuple(events["kinds"])})
     tree["scales"] = tree["scales"] and Scales(**tree["scales"])
     tree["truth"] = tree["truth"] and Truth(*tree["truth"])
     return Dataset(**tree)

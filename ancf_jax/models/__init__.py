@@ -22,8 +22,10 @@ def build(config: Config, sizes: Sizes, clock: bool) -> NeuralModel | Baseline:
         return _baseline(config, sizes)
     if config.model == "ancf":
         network = config.network if clock else dataclasses.replace(config.network, temporal=())
-        if config.objective.loss in VALUE_LOSSES:  # how often something is had says nothing about how it is rated
-            network = dataclasses.replace(network, repeats=False, popularity=False)
+        # How often something is had says nothing about how it is rated, and its level is known where it is popular.
+        value = config.objective.loss in VALUE_LOSSES
+        parts = {"repeats": not value, "popularity": not value, "biases": value}
+        network = dataclasses.replace(network, **{name: getattr(network, name) and on for name, on in parts.items()})
         unit = "window" if network.history == "causal" else "event"
         length = 0 if network.history == "none" else network.history_length
         link = "identity" if config.objective.loss == "mse" else "sigmoid"

@@ -45,6 +45,7 @@ def _at(rows: Array, chosen: Array) -> Array:
 
 
 SWIFT = 10.0  # what weighs having had an item has far to go, and Adam moves a parameter by its rate at most
+FEW = -5.0 / SWIFT  # at first, having had an item is as much as a share of exp(-5) in all events
 
 
 class Ancf(PairModule):
@@ -55,8 +56,9 @@ class Ancf(PairModule):
               concat(mf, mlp, hierarchy, temporal) -> Dense hidden[0] -> ReLU -> BatchNorm -> Dropout -> tower,
               mlp_output = Dense(hidden[-1] -> 1)
     score = Dense(2 -> 1)(mf_output, mlp_output) + prior; its sigmoid is the probability of an interaction.
-    prior = popular log(1 + events of the item) + the sum over the events of the history that were of this very item
-    of a weight learned by how many events ago, and how long ago, they were
+    prior = sum_l factor_l + log(share^popular + sum_l exp(amount_l)) over the events l of the history that were of
+    this very item, share = (1 + its events) / (1 + all events); factor and amount are learned by how many events ago,
+    and how long ago, l was: what was just had may be less likely, and of what is had often more is had
 
     `context` is what attention over the history makes of the past, for now: by causal self-attention
     (the same for all candidates) or by attention that each candidate directs at the history. Every
@@ -64,7 +66,7 @@ class Ancf(PairModule):
     parts, so the item side is precomputed once and the user side once per query.
     """
 
-    TABLES: ClassVar[dict[str, str]] = {f"{of}_{path}": of for of in ("user", "item") for path in ("mf", "mlp")}
+    TABLES: ClassVar[dict[str, str]] = {f"{of}_{what}": of for of in ("user", "item") for what in ("mf", "mlp", "bias")}
     network: NetworkConfig
 
     def setup(self) -> None:  # a Dense that is never called has no parameters
@@ -99,10 +101,10 @@ class Ancf(PairModule):
             self.first_mf = self.param("first_mf", init.lecun_normal(), (n.embedding_size, n.hidden[0]))
         if n.popularity:
             self.popular = self.param("popular", init.ones, (1,))
+        if n.biases:
+            self.biases = {of: self.param(f"{of}_bias", init.zeros, (count, 1)) for of, count in rows.items()}
         if n.repeats and n.history != "none":
-            self.again_distance = self.param("again_distance", init.zeros, (n.history_length,))
-            if n.temporal:
-                self.again_gap = self.param("again_gap", init.zeros, (GAPS,))
+            self.factor, self.amount = self._by_age("factor", 0.0), self._by_age("amount", FEW)
         self.final = self.param("final", init.ones, (2,))
         self.bias = self.param("bias", init.zeros, (1,))
 
@@ -110,6 +112,12 @@ class Ancf(PairModule):
         size = self.network.mlp_size
         init = nn.initializers.normal(size**-0.5)
         return {name: self.param(f"{prefix}_{name}", init, (max(values, 1), size)) for name, values in features}
+
+    def _by_age(self, name: str, start: float) -> tuple[Array, ...]:
+        """Weights by how many events ago, and, where there is a clock, by how long ago."""
+        by_distance = self.param(f"{name}_distance", nn.initializers.constant(start), (self.network.history_length,))
+        gap = (self.param(f"{name}_gap", nn.initializers.zeros, (GAPS,)),) if self.network.temporal else ()
+        return by_distance, *gap
 
     def hierarchy(self, catalogue: Catalogue, items: Array) -> Array:
         """Department and category of items, weighed by attention: [..., D_mlp]; zero for an item without any."""
@@ -141,25 +149,31 @@ class Ancf(PairModule):
 
     def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
         """User side: `mf` [B, D_mf], `first` [B, hidden[0]], and `key`, `value`, `mask` for candidate attention."""
-        moment, context = self.context(catalogue, query, train)
-        user = self._forget(query.user, train)
+        reach, user = self._reach(query), self._forget(query.user, train)
+        moment, context = self.context(catalogue, query, reach, train)
         side = self._user_mf(user, context) | self._user_first(catalogue, user, moment, context)
-        side |= self._again(query)
+        side |= self._again(catalogue, query, reach)
+        if self.network.biases:
+            side["level"] = lookup(self.biases["user"], user)
         if self.network.history == "candidate":
             tokens = self.tokens(catalogue, query)
             key, value = (split_heads(part(tokens), self.network.heads) for part in (self.key, self.value))
             side |= {"key": key, "value": value, "mask": query.segment >= 0}
         return side
 
-    def context(self, catalogue: Catalogue, query: Query, train: bool = False) -> tuple[Array, Array]:
+    def _reach(self, query: Query) -> tuple[Array, Array | None]:
+        """What each position may look at, a mask [B, 1, L, L], and the bucket [B, L, L] of how long ago that was."""
+        gap = gap_bucket(moments(query), query.token_minute) if self.network.temporal else None
+        return causal_mask(query.segment), gap
+
+    def context(self, catalogue: Catalogue, query: Query, reach: Any, train: bool = False) -> tuple[Array, Array]:
         """The moment, and what causal attention makes of the past for it: both as `query.minute`, by D_mlp."""
         n = self.network
         moment = self.when(query.minute) if n.temporal else jnp.zeros((*query.minute.shape, n.mlp_size))
         if n.history != "causal":
             return moment, moment
-        gap = gap_bucket(moments(query), query.token_minute) if n.temporal else None
         last = query.minute.ndim == 1
-        states = self.encoder(self.tokens(catalogue, query), causal_mask(query.segment), gap, train, last)
+        states = self.encoder(self.tokens(catalogue, query), *reach, train, last)
         return moment, moment + (states[:, 0] if last else states)
 
     def _forget(self, user: Array, train: bool) -> Array:
@@ -169,18 +183,26 @@ class Ancf(PairModule):
             return user
         return jnp.where(jax.random.bernoulli(self.make_rng("dropout"), share, user.shape), -1, user)
 
-    def _again(self, query: Query) -> dict[str, Any]:
-        """The items of the history, and what having had each weighs: `had` and `again`, both [B, L] or [B, L, L]."""
-        n = self.network
-        if not n.repeats or n.history == "none":
+    def _again(self, catalogue: Catalogue, query: Query, reach: tuple[Array, Array | None]) -> dict[str, Any]:
+        """The items of the history, and what having had each adds: `had` and `again`, both [B, L] or [B, L, L]."""
+        (mask, gap), token = reach, query.token
+        if not self.network.repeats or self.network.history == "none":
             return {}
-        weight = repeat(distance_bias(self.again_distance[None])[0, 0], len(query.token))
-        if n.temporal:
-            weight = weight + self.again_gap[gap_bucket(moments(query), query.token_minute)]
-        known = (causal_mask(query.segment)[:, 0] > HIDDEN) & (query.token >= 0)[:, None, :]
-        had = jnp.where(known, query.token[:, None, :], self.sizes.items)
-        side = {"had": had, "again": jnp.where(known, SWIFT * weight, 0.0)}
-        return side if query.minute.ndim == 2 else {name: x[:, -1] for name, x in side.items()}
+        rows = slice(-1 if query.minute.ndim == 1 else 0, None)
+        known = (mask[:, 0, rows] > HIDDEN) & (token >= 0)[:, None, :]
+        factor, amount = (self._aged(weights, gap, len(token))[:, rows] for weights in (self.factor, self.amount))
+        popular = self._popular(catalogue, jnp.maximum(token, 0))[:, None, :]
+        # An item that was had n times stands at n places, and each adds the n-th part of what the item gains.
+        same = (token[:, :, None] == token[:, None, :]).astype(jnp.float32)
+        total, times = jnp.where(known, jnp.exp(amount - popular), 0.0) @ same, known.astype(jnp.float32) @ same
+        again = jnp.where(known, factor + jnp.log1p(total) / jnp.maximum(times, 1.0), 0.0)
+        side = {"had": jnp.where(known, token[:, None, :], self.sizes.items), "again": again}
+        return side if query.minute.ndim == 2 else {name: x[:, 0] for name, x in side.items()}
+
+    def _aged(self, weights: tuple[Array, ...], gap: Array | None, rows: int) -> Array:
+        """Weights of `_by_age` for each position and each token before it: [B, L, L]."""
+        by_distance = repeat(distance_bias(weights[0][None])[0, 0], rows)
+        return SWIFT * (by_distance if gap is None else by_distance + weights[1][gap])
 
     def _user_mf(self, user: Array, context: Array) -> dict[str, Array]:
         if not self.network.mf_path:
@@ -202,6 +224,8 @@ class Ancf(PairModule):
         """Item side: `mf` [..., C, D_mf], `first` [..., C, hidden[0]], `id` and `popular` [..., C], and `query` for
         candidate attention."""
         n, side = self.network, {"id": items, "popular": self._popular(catalogue, items)}
+        if n.biases:
+            side["popular"] += lookup(self.biases["item"], items)[..., 0]
         row = lookup(self.tables["item_mlp"], items)
         hierarchy = self.hierarchy(catalogue, items) if self.levels else jnp.zeros_like(row)
         if n.mf_path:
@@ -216,7 +240,8 @@ class Ancf(PairModule):
         """The items' share in the prior, [..., C]: what is popular is likely."""
         if not self.network.popularity:
             return jnp.zeros(items.shape)
-        return self.popular[0] * jnp.log1p(jnp.asarray(catalogue.popularity)[items])
+        share = jnp.log1p(jnp.asarray(catalogue.popularity)[items]) - jnp.log1p(catalogue.events)
+        return self.popular[0] * share
 
     def forward_window(
         self, catalogue: Catalogue, query: Query, chosen: Array, weight: Array, train: bool = False
@@ -232,10 +257,10 @@ class Ancf(PairModule):
             Rows [B, L, D_mf] and [I, D_mf] whose products plus the prior are the MF scores but for a constant (None
             without the MF path), and the dual scores [B, P, I].
         """
-        moment, context = self.context(catalogue, query, train)
+        reach, user = self._reach(query), self._forget(query.user, train)
+        moment, context = self.context(catalogue, query, reach, train)
         items = self.encode_items(catalogue, jnp.arange(self.sizes.items, dtype=jnp.int32))
-        user = self._forget(query.user, train)
-        side, mf = self._user_mf(user, context) | self._again(query), None
+        side, mf = self._user_mf(user, context) | self._again(catalogue, query, reach), None
         if self.network.mf_path:
             rows = jnp.einsum("...d,dk->...d", side["mf"], self.final[0] * self.mf_output)
             none = jnp.zeros((*query.user.shape, 0))
@@ -274,6 +299,8 @@ class Ancf(PairModule):
         """What speaks for each pair before any embedding does: [..., C, 1]."""
         lead = users["first" if self.network.mlp_path else "mf"].shape[:-1]
         prior = jnp.broadcast_to(items["popular"], (*lead, items["popular"].shape[-1]))
+        if self.network.biases:
+            prior += users["level"]
         if "had" in users:
             prior += had_before(users["had"], users["again"], items["id"], self.sizes.items)
         return prior[..., None]

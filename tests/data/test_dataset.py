@@ -271,7 +271,9 @@ def test_heldout_of_an_empty_part():
 
 
 def test_catalogue_counts_training_events_only():
-    np.testing.assert_array_equal(data.catalogue(by_hand()).popularity, [2, 0, 0, 0, 1, 0])
+    made = data.catalogue(by_hand())
+    np.testing.assert_array_equal(made.popularity, [2, 0, 0, 0, 1, 0])
+    assert made.events == 3
 
 
 def test_catalogue_and_sizes(build):

@@ -169,7 +169,8 @@ def test_scores_written_out_in_full(case):
                 x = x @ p["tower"]["dense_1"]["kernel"] + p["tower"]["dense_1"]["bias"]
             norm, s = p["tower"][f"norm_{layer}"], stats[f"norm_{layer}"]
             x = norm["scale"] * (np.maximum(x, 0) - s["mean"]) / np.sqrt(s["variance"] + 1e-5) + norm["bias"]
-        prior = p["popular"][0] * np.log1p(one.catalogue.popularity[item]) + p["bias"][0]
+        share = (1 + one.catalogue.popularity[item]) / (1 + (one.dataset.part == TRAIN).sum())
+        prior = p["popular"][0] * np.log(share) + p["bias"][0]
         outputs = [(mf @ p["mf_output"])[0], (x @ p["mlp_output"]["kernel"] + p["mlp_output"]["bias"])[0]]
         np.testing.assert_allclose(found[row, item], outputs @ p["final"] + prior, rtol=1e-3, atol=1e-3)
 
@@ -249,22 +250,27 @@ def test_masking_equals_dropping(case, history):
 
 
 @pytest.mark.parametrize("history", ["causal", "candidate"])
-def test_what_was_had_weighs_by_how_long_ago(case, history):
-    """The event before weighs `again_distance[0]` and its time gap; an item had twice weighs twice; others nothing."""
+def test_what_was_had_weighs_by_how_often_and_how_long_ago(case, history):
+    """log of share + sum of amounts, and the factors; an item had twice adds both amounts; others gain nothing."""
     one, silent = case(history=history), case(history=history, repeats=False)
-    user, minute = jnp.array([7]), 28_400_000
+    user, minute, p = jnp.array([7]), 28_400_000, one.variables["params"]
     query = query_after_log(one.log, user, jnp.array([minute], jnp.int32), LENGTH)
     query = query._replace(token=query.token.at[0, -1].set(query.token[0, -2]))
-    params = {name: p for name, p in one.variables["params"].items() if name in silent.variables["params"]}
+    params = {name: leaf for name, leaf in p.items() if name in silent.variables["params"]}
     weighed = one.scores(query) - silent.scores(query, one.variables | {"params": params})
-    expected = np.zeros(len(ITEMS))
+    share = (1 + one.catalogue.popularity) / (1 + (one.dataset.part == TRAIN).sum())
+    before = after = share ** p["popular"][0]
+    factors = np.zeros(len(ITEMS))
     for back in range(LENGTH):
-        gap = int(np.log2(1 + minute - int(query.token_minute[0, -1 - back])))
-        weight = one.variables["params"]["again_distance"][back] + one.variables["params"]["again_gap"][min(gap, 19)]
-        if query.token[0, -1 - back] >= 0:
-            expected[query.token[0, -1 - back]] += SWIFT * weight
-    assert np.count_nonzero(expected) > 1
-    np.testing.assert_allclose(weighed[0], expected, rtol=1e-3, atol=1e-3)
+        gap, item = int(np.log2(1 + minute - int(query.token_minute[0, -1 - back]))), int(query.token[0, -1 - back])
+        if item >= 0:
+            factor, amount = (
+                SWIFT * (p[f"{what}_distance"][back] + p[f"{what}_gap"][min(gap, 19)]) for what in ("factor", "amount")
+            )
+            factors[item] += factor
+            after = after + np.exp(amount) * (np.arange(len(ITEMS)) == item)
+    assert np.count_nonzero(factors) > 1
+    np.testing.assert_allclose(weighed[0], factors + np.log(after / before), rtol=1e-3, atol=1e-3)
 
 
 def test_user_dropout_hides_in_training_whose_history_it_is(case):
