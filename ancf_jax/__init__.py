@@ -3,8 +3,6 @@
 The names below are what people import; each is loaded when it is first used.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

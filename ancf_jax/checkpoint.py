@@ -138,9 +138,8 @@ class RunFolder(SavedRun):
         found = self._restore(self.epochs()[::-1], template, strict)
         last = found.epoch if found else -1
         self._delete([epoch for epoch in self.epochs() if epoch > last])
-        rows = [row for row in self.read_metrics() if row["epoch"] <= last]
         with replacing(self._metrics) as file:
-            file.writelines(_canonical(row) + b"\n" for row in rows)
+            file.writelines(_canonical(row) + b"\n" for row in self.read_metrics() if row["epoch"] <= last)
         return found
 
     def save(self, epoch: int, state: Any, metrics: JSON, score: float, progress: JSON, *, final: bool = False) -> bool:

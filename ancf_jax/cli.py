@@ -112,15 +112,16 @@ def run(main: Callable[[list[str], Screen], None]) -> None:
         with Screen() as screen:
             main(expand(sys.argv[1:]), screen)
             sys.stdout.flush()
-        return
     except BrokenPipeError:  # the reader of our output has gone (e.g. `| head`); nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
     except UserError as error:
-        message, code = f"error: {error}", error.exit_code
+        _leave(f"error: {error}", error.exit_code)
     except KeyboardInterrupt:
-        message, code = "stopped", 130
+        _leave("stopped", 130)
     except MemoryError:
-        message, code = "error: out of memory; lower --loop.batch-size or --network.history-length", 2
+        _leave("error: out of memory; lower --loop.batch-size or --network.history-length", 2)
+
+
+def _leave(message: str, code: int) -> None:
     print(message, file=sys.stderr)
     sys.exit(code)

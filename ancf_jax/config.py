@@ -3,8 +3,6 @@
 A default stands once, here. What a model needs differently stands in `MODEL_DEFAULTS`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import operator

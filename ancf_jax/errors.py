@@ -1,7 +1,5 @@
 """The one error that people see: a sentence, and exit code 2."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

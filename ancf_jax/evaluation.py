@@ -1,8 +1,6 @@
 """How good a model is on held-out events: figures per user, their means and intervals."""
 
-from __future__ import annotations
-
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,9 +12,7 @@ from ancf_jax.errors import UserError
 from ancf_jax.models.protocol import Model, NeuralModel, predictions
 from ancf_jax.objective import intervals, metrics
 from ancf_jax.objective.intervals import Interval
-from ancf_jax.objective.metrics import Ranks
-from ancf_jax.ranking import Progress, Ranker
-from ancf_jax.types import HeldoutEvents
+from ancf_jax.ranking import Progress, Ranker, unwatched
 
 Protocol = Literal["full", "sampled", "given"]
 Figures = dict[str, float | None]
@@ -39,7 +35,7 @@ def value_loss_of(config: Config, model: Model) -> str | None:
     return config.objective.loss if isinstance(model, NeuralModel) and config.objective.loss in VALUE_LOSSES else None
 
 
-def given_ranks(ranker: Ranker, dataset: Dataset, held: Heldout) -> Ranks:
+def given_ranks(ranker: Ranker, dataset: Dataset, held: Heldout) -> metrics.Ranks:
     """Places of each user's held-out item among the negatives of the files; itself as a negative does not count."""
     negatives = dataset.interactions.given_negatives
     if negatives is None:
@@ -54,11 +50,11 @@ def given_ranks(ranker: Ranker, dataset: Dataset, held: Heldout) -> Ranks:
     return _ranks_within(scores, held.start, np.zeros(len(held.item), np.int32))
 
 
-def _ranks_within(scores: np.ndarray, start: np.ndarray, column: np.ndarray) -> Ranks:
+def _ranks_within(scores: np.ndarray, start: np.ndarray, column: np.ndarray) -> metrics.Ranks:
     """Places of the positives, the columns [E] of the scores [Q, C] of their queries; -inf is no candidate."""
     rows = np.repeat(scores, np.diff(start), axis=0)
     own = rows[np.arange(len(rows)), column][:, None]
-    return Ranks(start, (rows > own).sum(1), (rows == own).sum(1) - 1, (scores > -np.inf).sum(1), own[:, 0])
+    return metrics.Ranks(start, (rows > own).sum(1), (rows == own).sum(1) - 1, (scores > -np.inf).sum(1), own[:, 0])
 
 
 def evaluate(
@@ -69,7 +65,7 @@ def evaluate(
     keep_seen: bool = False,
     value_loss: str | None = None,
     negatives: int = 99,
-    progress: Progress | None = None,
+    progress: Progress = unwatched,
 ) -> Evaluation:
     """Ranking figures with 95 % bootstrap intervals over users, and value figures where values were learned.
 
@@ -80,15 +76,13 @@ def evaluate(
     """
     held = only_liked(heldout(dataset, part), dataset) if value_loss else heldout(dataset, part)
     ranks = given_ranks(ranker, dataset, held) if protocol == "given" else ranker.ranks(held, keep_seen, progress)[0]
-    sampled = protocol == "sampled"
-    per_user = metrics.sampled_metrics(ranks, negatives) if sampled else metrics.ranking_metrics(ranks)
+    per_user = metrics.sampled_metrics(ranks, negatives) if protocol == "sampled" else metrics.ranking_metrics(ranks)
     figures: Figures = dict(intervals.mean(per_user))
     bounds = intervals.bootstrap(per_user, seed=0)
     if value_loss:
-        events = heldout_events(dataset, part)
-        judged = _predict(ranker, events), events.value, value_loss, _median(dataset)
+        judged = _judged(ranker, dataset, part, value_loss)
         figures |= value_figures(*judged)
-        bounds |= _value_intervals(events.user, *judged)
+        bounds |= _value_intervals(heldout_events(dataset, part).user, *judged)
     if protocol == "full":
         top = ranker.top_n(held.user, held.minute, TOP, keep_seen)
         figures[f"coverage@{TOP}"] = metrics.coverage(np.concatenate([ids for ids, _ in top]), ranker.items)
@@ -111,8 +105,7 @@ def _median(dataset: Dataset) -> float:
 
 def value_metrics(ranker: Ranker, dataset: Dataset, part: int, value_loss: str) -> Figures:
     """`value_figures` of the held-out events of `part`, split at the median training value."""
-    held = heldout_events(dataset, part)
-    return value_figures(_predict(ranker, held), held.value, value_loss, _median(dataset))
+    return value_figures(*_judged(ranker, dataset, part, value_loss))
 
 
 def value_figures(prediction: np.ndarray, value: np.ndarray, value_loss: str, threshold: float) -> Figures:
@@ -125,18 +118,18 @@ def value_figures(prediction: np.ndarray, value: np.ndarray, value_loss: str, th
     return {"auc": metrics.auc_binary(prediction, value >= threshold), "log_loss": metrics.log_loss(prediction, value)}
 
 
-def _predict(ranker: Ranker, held: HeldoutEvents) -> np.ndarray:
+def _judged(ranker: Ranker, dataset: Dataset, part: int, value_loss: str) -> tuple[np.ndarray, np.ndarray, str, float]:
+    """What `value_figures` takes, of the held-out events of `part`."""
+    held = heldout_events(dataset, part)
     scores = ranker.candidate_scores(held.user, held.minute, held.item[:, None], block=1024)[:, 0]
-    return predictions(ranker.model, scores)
+    return predictions(ranker.model, scores), held.value, value_loss, _median(dataset)
 
 
-def _value_intervals(
-    user: np.ndarray, prediction: np.ndarray, value: np.ndarray, value_loss: str, threshold: float
-) -> dict[str, Interval]:
-    """95 % bootstrap intervals of the value figures by 200 draws of users, each with all their events [E]."""
+def _value_intervals(user: np.ndarray, prediction: np.ndarray, value: np.ndarray, *how: Any) -> dict[str, Interval]:
+    """95 % bootstrap intervals of `value_figures` by 200 draws of users, each with all their events [E]."""
     rng, (users, row) = np.random.default_rng(0), np.unique(user, return_inverse=True)
     times = (np.bincount(rng.integers(len(users), size=len(users)), minlength=len(users))[row] for _ in range(200))
-    found = [value_figures(np.repeat(prediction, n), np.repeat(value, n), value_loss, threshold) for n in times]
+    found = [value_figures(np.repeat(prediction, n), np.repeat(value, n), *how) for n in times]
     bounds = pd.DataFrame(found, dtype=float).quantile([0.025, 0.975])
     return {str(name): (low, high) for name, (low, high) in bounds.items()}
 

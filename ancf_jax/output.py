@@ -1,7 +1,5 @@
 """Tables written whole or not at all: CSV, JSON lines or Parquet by the file's ending."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -55,9 +53,8 @@ def write_in_parts(
     if folder.exists() and not (made_for.exists() and made_for.read_text() == digest):
         say(f'"{folder}" holds parts of another call; starting anew')
         shutil.rmtree(folder)
-    if not folder.exists():
-        with replacing(made_for) as file:
-            file.write(digest.encode())
+    with replacing(made_for) as file:
+        file.write(digest.encode())
     files = [folder / f"{number}.parquet" for number in range(parts)]
     if done := sum(file.exists() for file in files):
         say(f"{done} of {parts} parts are there already")

@@ -31,6 +31,10 @@ Function = Callable[..., Any]
 Progress = Callable[[int, int], None]
 
 
+def unwatched(done: int, total: int) -> None:
+    """The progress of work that nobody watches."""
+
+
 class Placement(NamedTuple):
     """How blocks of users are spread over devices, by the functions of `training.parallel`."""
 
@@ -196,7 +200,7 @@ class Ranker:
         greater, equal = jax.lax.map(count, own.T)
         return positive, own, greater.T, equal.T, (scores > -jnp.inf).sum((0, 2)), jnp.isnan(scores).any((0, 2))
 
-    def ranks(self, heldout: Heldout, keep_seen: bool, progress: Progress | None = None) -> tuple[Ranks, np.ndarray]:
+    def ranks(self, heldout: Heldout, keep_seen: bool, progress: Progress = unwatched) -> tuple[Ranks, np.ndarray]:
         """Where each held-out item stands among all eligible items, and which held-out items [E] are eligible.
 
         A held-out item that the user already has is not eligible unless `keep_seen`; it is left out.
@@ -206,8 +210,7 @@ class Ranker:
         found = self._results(program, block, heldout.user, heldout.minute, partial(padded_positives, heldout))
         for part, (positive, *ranked, size) in found:
             columns.append([*(x[positive >= 0] for x in ranked), size])
-            if progress is not None:
-                progress(part.stop, len(heldout.user))
+            progress(part.stop, len(heldout.user))
         own, greater, equal, size = (np.concatenate(column) for column in zip(*columns, strict=True))
         eligible = own > -np.inf
         start = np.append(0, np.cumsum(eligible))[heldout.start]

@@ -1,13 +1,11 @@
 """A run loaded once, then the top N of any shopper at any moment."""
 
-from __future__ import annotations
-
 import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -20,10 +18,8 @@ from ancf_jax.data.dataset import Dataset
 from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION
 from ancf_jax.errors import UserError
 from ancf_jax.models.protocol import predictions
-from ancf_jax.ranking import Placement, Progress, Ranker
+from ancf_jax.ranking import Placement, Progress, Ranker, unwatched
 from ancf_jax.runs import load
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ class Recommender:
         """The moment that is scored, for people."""
         if not self.dataset.interactions.clock:
             return "next"
-        moment = EPOCH + timedelta(minutes=self.latest if minute is None else minute)
+        moment = datetime.fromtimestamp(60 * (self.latest if minute is None else minute), UTC)
         return moment.strftime("%A %Y-%m-%d %H:%M")
 
     def recommend(
@@ -85,7 +81,7 @@ class Recommender:
         return pd.concat(self.recommend_blocks(users, n, minute, keep_seen), ignore_index=True)
 
     def recommend_blocks(
-        self, users: Sequence[str], n: int, minute: int | None, keep_seen: bool | None, progress: Progress | None = None
+        self, users: Sequence[str], n: int, minute: int | None, keep_seen: bool | None, progress: Progress = unwatched
     ) -> Iterator[pd.DataFrame]:
         """The same, a block of users at a time, so that memory does not grow with the users.
 
@@ -105,8 +101,7 @@ class Recommender:
         for ids, scores in self.ranker.top_n(rows, moment, n, keep_seen):
             part = slice(done, done := done + len(ids))
             yield self._table(users[part], rows[part, None] < 0, ids, scores)
-            if progress is not None:
-                progress(done, len(rows))
+            progress(done, len(rows))
 
     def _table(self, users: Sequence[str], unknown: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
         ids = np.where(unknown, self._popular[: ids.shape[1]], ids)
@@ -139,7 +134,7 @@ def minute_of(text: str) -> int:
     """
     with suppress(ValueError):
         moment = datetime.fromisoformat(text)
-        minute = (moment.replace(tzinfo=moment.tzinfo or UTC) - EPOCH) // timedelta(minutes=1)
+        minute = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() // 60)
         if 0 <= minute < 2**31:
             return minute
     raise UserError(f'--at "{text}" is no moment after 1970 began; write it as 2025-07-18T19:00')

@@ -1,19 +1,15 @@
 """A saved run opened for scoring: settings, data and the best checkpoint become a ranker."""
 
-from __future__ import annotations
-
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
 from ancf_jax import models
-from ancf_jax.checkpoint import open_run
+from ancf_jax.checkpoint import Say, open_run
 from ancf_jax.config import Config
 from ancf_jax.data import dataset as data
-from ancf_jax.data.dataset import Dataset
 from ancf_jax.models.protocol import Baseline, Model, NeuralModel
 from ancf_jax.ranking import Ranker
 from ancf_jax.types import Variables
@@ -23,17 +19,17 @@ class LoadedRun(NamedTuple):
     """A run that can score."""
 
     config: Config
-    dataset: Dataset
+    dataset: data.Dataset
     ranker: Ranker
     epoch: int
 
 
-def build_model(config: Config, dataset: Dataset) -> NeuralModel | Baseline:
+def build_model(config: Config, dataset: data.Dataset) -> NeuralModel | Baseline:
     """The model of `config`, sized for the data."""
     return models.build(config, data.sizes(dataset), dataset.interactions.clock)
 
 
-def make_ranker(dataset: Dataset, model: Model, variables: Variables, parts: tuple[int, ...]) -> Ranker:
+def make_ranker(dataset: data.Dataset, model: Model, variables: Variables, parts: tuple[int, ...]) -> Ranker:
     """A ranker that knows the events of `parts`."""
     log, catalogue = jax.device_put((data.event_log(dataset, parts), data.catalogue(dataset)))
     return Ranker(model, variables, log, catalogue)
@@ -49,7 +45,7 @@ def keep_compiled(path: Path) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def load(path: str | Path, parts: tuple[int, ...], say: Callable[[str], None]) -> LoadedRun:
+def load(path: str | Path, parts: tuple[int, ...], say: Say) -> LoadedRun:
     """The best checkpoint of the run in `path`, knowing the events of `parts`.
 
     Raises UserError where there is no run, or none of its checkpoints is sound.
@@ -60,13 +56,7 @@ def load(path: str | Path, parts: tuple[int, ...], say: Callable[[str], None]) -
     run.data_digest = dataset.interactions.digest
     model = build_model(run.config, dataset)
     ranker = make_ranker(dataset, model, {}, parts)
-    restored = run.restore_best(_template(model, ranker, run.config.seed))
+    key = jax.random.PRNGKey(run.config.seed)
+    shapes = jax.eval_shape(model.init, key, ranker.catalogue) if isinstance(model, NeuralModel) else model.shapes()
+    restored = run.restore_best({"batch_stats": {}} | shapes)
     return LoadedRun(run.config, dataset, ranker.with_variables(restored.state), restored.epoch)
-
-
-def _template(model: NeuralModel | Baseline, ranker: Ranker, seed: int) -> Any:
-    """Shapes of the variables, without memory for them."""
-    if isinstance(model, NeuralModel):
-        variables = jax.eval_shape(model.init, jax.random.PRNGKey(seed), ranker.catalogue)
-        return {"params": variables["params"], "batch_stats": variables.get("batch_stats", {})}
-    return model.shapes()

@@ -8,8 +8,6 @@ Time on the device is `minute`: int32 minutes since 1970-01-01 00:00 of the shop
 position in the user's history where the source has only an order).
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

@@ -38,7 +38,7 @@ LAYERS = (
 LAYER_OF = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 DEVICE_CALLS = {"pmap", "shard_map", "devices", "local_devices", "device_count", "local_device_count"}
 LONGEST_FUNCTION = 60
-LARGEST_LIBRARY = 4_200  # lines of code: neither blank, nor comment, nor docstring; the foundation alone had 4,000
+LARGEST_LIBRARY = 4_000  # lines of code: neither blank, nor comment, nor docstring
 
 
 def name_of(path: Path) -> str:

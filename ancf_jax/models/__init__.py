@@ -1,10 +1,8 @@
 """The four systems, the NCF family and the baselines, all behind `protocol.Model`."""
 
-from __future__ import annotations
-
 import dataclasses
 
-from ancf_jax.config import BASELINES, VALUE_LOSSES, Config
+from ancf_jax.config import BASELINES, VALUE_LOSSES, Config, override
 from ancf_jax.models.ancf import Ancf
 from ancf_jax.models.baselines import MostBought, Popularity
 from ancf_jax.models.ease import Ease
@@ -25,7 +23,7 @@ def build(config: Config, sizes: Sizes, clock: bool) -> NeuralModel | Baseline:
         # How often something is had says nothing about how it is rated, and its level is known where it is popular.
         value = config.objective.loss in VALUE_LOSSES
         parts = {"repeats": not value, "popularity": not value, "biases": value}
-        network = dataclasses.replace(network, **{name: getattr(network, name) and on for name, on in parts.items()})
+        network = override(network, {name: getattr(network, name) and on for name, on in parts.items()})
         unit = "window" if network.history == "causal" else "event"
         length = 0 if network.history == "none" else network.history_length
         link = "identity" if config.objective.loss == "mse" else "sigmoid"

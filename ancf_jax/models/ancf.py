@@ -1,7 +1,5 @@
 """`ancf`: Attention Neural Collaborative Filtering, the flagship."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any, ClassVar
 
@@ -27,6 +25,8 @@ from ancf_jax.modules.heads import Dense, Tower
 from ancf_jax.modules.hierarchy import level_attention
 from ancf_jax.modules.temporal import temporal_encoding
 from ancf_jax.types import Array, Catalogue, Prior, Query
+
+Reach = tuple[Array, Array | None]  # what a position may look at, and how long ago that was; see `Ancf._reach`
 
 
 def moments(query: Query) -> Array:
@@ -161,12 +161,12 @@ class Ancf(PairModule):
             side |= {"key": key, "value": value, "mask": query.segment >= 0}
         return side
 
-    def _reach(self, query: Query) -> tuple[Array, Array | None]:
+    def _reach(self, query: Query) -> Reach:
         """What each position may look at, a mask [B, 1, L, L], and the bucket [B, L, L] of how long ago that was."""
         gap = gap_bucket(moments(query), query.token_minute) if self.network.temporal else None
         return causal_mask(query.segment), gap
 
-    def context(self, catalogue: Catalogue, query: Query, reach: Any, train: bool = False) -> tuple[Array, Array]:
+    def context(self, catalogue: Catalogue, query: Query, reach: Reach, train: bool = False) -> tuple[Array, Array]:
         """The moment, and what causal attention makes of the past for it: both as `query.minute`, by D_mlp."""
         n = self.network
         moment = self.when(query.minute) if n.temporal else jnp.zeros((*query.minute.shape, n.mlp_size))
@@ -183,7 +183,7 @@ class Ancf(PairModule):
             return user
         return jnp.where(jax.random.bernoulli(self.make_rng("dropout"), share, user.shape), -1, user)
 
-    def _again(self, catalogue: Catalogue, query: Query, reach: tuple[Array, Array | None]) -> dict[str, Any]:
+    def _again(self, catalogue: Catalogue, query: Query, reach: Reach) -> dict[str, Any]:
         """The items of the history, and what having had each adds: `had` and `again`, both [B, L] or [B, L, L]."""
         (mask, gap), token = reach, query.token
         if not self.network.repeats or self.network.history == "none":

@@ -4,8 +4,6 @@ A baseline is a frozen dataclass with `fit(log, catalogue, seed)`, which returns
 `shapes()`, and the pure functions `encode_users`, `encode_items` and `score` that every model has.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """EASE: a linear item-to-item model in closed form."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import jax

@@ -1,7 +1,5 @@
 """`engagement`: how much a shopper will like a product, from hover, dwell and click."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import flax.linen as nn

@@ -1,7 +1,5 @@
 """iALS: matrix factorisation over all user-item pairs by alternating least squares."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import jax
@@ -36,8 +34,7 @@ class Ials:
 
     def shapes(self) -> Variables:
         """Shapes of the variables."""
-        shape = jax.ShapeDtypeStruct
-        item, gram = shape((self.sizes.items, self.size), jnp.float32), shape((self.size, self.size), jnp.float32)
+        item, gram = (jax.ShapeDtypeStruct((rows, self.size), jnp.float32) for rows in (self.sizes.items, self.size))
         return variables_of(item=item, gram=gram)
 
     def fit(self, log: EventLog, catalogue: Catalogue, seed: int, progress: Progress | None = None) -> Variables:

@@ -1,7 +1,5 @@
 """`linear`: user and item embeddings, concatenated, through one linear layer."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import flax.linen as nn

@@ -1,7 +1,5 @@
 """`mf`, `gmf`, `mlp` and `neumf` of Neural Collaborative Filtering (He et al. 2017)."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import flax.linen as nn

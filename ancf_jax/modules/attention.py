@@ -3,8 +3,6 @@
 Axis suffixes: B batch (any number of leading axes), Q queries, L keys, H heads, D width of a head.
 """
 
-from __future__ import annotations
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp

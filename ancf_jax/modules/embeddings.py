@@ -1,7 +1,5 @@
 """Embedding tables and bags: rows by number, pooled over the values of a feature."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 from typing import Literal

@@ -1,7 +1,5 @@
 """What turns a pair of user and item into a score: batch norm that knows padding, and the MLP tower."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import flax.linen as nn

@@ -1,7 +1,5 @@
 """The category hierarchy: the levels of an item weighed by attention."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 

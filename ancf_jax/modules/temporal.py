@@ -1,7 +1,5 @@
 """When: the calendar on the device, and its sinusoidal encoding."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import jax.numpy as jnp

@@ -1,7 +1,5 @@
 """Means over users and their bootstrap intervals."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -3,8 +3,6 @@
 `scores` is [..., C] with the positive first; `weight` [..., C - 1] is 0 for negatives that do not count.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any

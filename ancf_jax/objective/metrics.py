@@ -4,8 +4,6 @@ Every ranking metric is the exact expected value over uniformly random orders of
 Legend: `Q` queries (users), `E` held-out positives, `G` groups of positives of one query that share a score.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

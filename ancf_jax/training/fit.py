@@ -1,7 +1,5 @@
 """A whole run: data in, checkpoints and curves out."""
 
-from __future__ import annotations
-
 import math
 import signal
 from collections.abc import Callable, Iterator
@@ -16,7 +14,6 @@ from ancf_jax.checkpoint import RunFolder
 from ancf_jax.config import Config, validate
 from ancf_jax.data import dataset as data
 from ancf_jax.data import splits
-from ancf_jax.data.dataset import Dataset, known_parts
 from ancf_jax.data.interactions import VALIDATION
 from ancf_jax.errors import UserError
 from ancf_jax.models.protocol import NeuralModel
@@ -38,12 +35,8 @@ class View(Protocol):
         """How far some work is."""
 
 
-class _Silent:
-    """The view of processes other than the first."""
-
-    def say(self, message: str) -> None: ...
-
-    def progress(self, title: str, done: int, total: int, note: str = "") -> None: ...
+class _Silent(View):
+    """The view of processes other than the first: nothing is shown."""
 
 
 class Stopped(UserError):
@@ -58,7 +51,7 @@ class Fitted(NamedTuple):
     """What a run leaves: the config in force, its data, and the best validation score."""
 
     config: Config
-    dataset: Dataset
+    dataset: data.Dataset
     score: float
     epochs: int
 
@@ -73,11 +66,11 @@ def fit(config: Config, resume: bool, view: View) -> Fitted:
     validate(config)
     if config.loop.distributed:
         join()
-    view = view if is_first() else _Silent()
+    view = view if is_first() else _Silent()  # pyrefly: ignore (the methods of a protocol, which do nothing)
     config = data.resolve(config)
     dataset = data.build(config)
     view.say(splits.describe(dataset.audit))
-    model, known = build_model(config, dataset), known_parts(VALIDATION)
+    model, known = build_model(config, dataset), data.known_parts(VALIDATION)
     with RunFolder.create(config.run, config, resume=resume, say=view.say) if is_first() else nullcontext() as run:
         if run:
             keep_compiled(run.path)
@@ -122,8 +115,7 @@ class _Training:
                     check()
                 progress = self._record(state, train_loss, progress)
         if self._given_up(progress):
-            patience = config.loop.patience
-            self.view.say(f"stopped after epoch {progress.epoch}: no better validation in {patience} epochs")
+            self.view.say(f"stopped after epoch {progress.epoch}: no better validation in {progress.since} epochs")
         return progress
 
     def _begin(self) -> tuple[TrainState, _Progress]:

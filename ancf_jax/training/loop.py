@@ -1,7 +1,5 @@
 """Training from start to finish: epochs on the device, validation, the best checkpoint, early stopping."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,14 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.config import Config
-from ancf_jax.data.histories import pack_windows
 from ancf_jax.data.negatives import with_bits
 from ancf_jax.errors import NumericalError, UserError
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.training.optim import optimizer
 from ancf_jax.training.parallel import assemble, device_count, fetch, largest, lay, local_range, sharding, spread
 from ancf_jax.training.steps import Step
-from ancf_jax.training.stream import Stream, lanes, padded_steps
+from ancf_jax.training.stream import Stream, examples_of, lanes, padded, padded_steps
 from ancf_jax.training.tables import kinds_of, sparse_kinds
 from ancf_jax.types import Array, Catalogue, EventLog, TrainState
 
@@ -43,7 +40,6 @@ class Trainer:
         log: the training events, on every device; NumPy columns where they are streamed.
         examples: int32 [N] event numbers, or rows [R, L] of windows, see `steps.make_batch`; None if streamed.
         devices: how many devices share a step.
-        most_seen: most distinct items that one user has in the log.
     """
 
     config: Config
@@ -52,7 +48,6 @@ class Trainer:
     catalogue: Catalogue
     examples: np.ndarray | None
     devices: int
-    most_seen: int
 
     @cached_property
     def step(self) -> Step:
@@ -63,8 +58,8 @@ class Trainer:
             touched = {"user": rows * length, "item": rows * length + objective.negatives}
         tables, steps = self.config.loop.tables, self.config.epochs * self.steps_per_epoch
         kinds = sparse_kinds(self.model, tables, objective.loss, touched)
-        transform = optimizer(self.config.optim, steps)
-        return Step(self.model, objective, transform, self.most_seen, kinds, tables == "divided")
+        transform, most_seen = optimizer(self.config.optim, steps), int(np.diff(self.log.seen_start).max())
+        return Step(self.model, objective, transform, most_seen, kinds, tables == "divided")
 
     @cached_property
     def run(self) -> Callable[..., Any]:
@@ -157,9 +152,8 @@ class Trainer:
         size = -(-self.steps_per_epoch // CALLS_PER_EPOCH)
         for log, order in self._chunks(epoch):
             for begin in range(0, order.shape[1], size):
-                rows = np.full((len(order), size, *order.shape[2:]), -1, np.int32)
                 part = order[:, begin : begin + size]
-                rows[:, : part.shape[1]] = part
+                rows = padded(part, size, -1, axis=1)
                 yield log, rows if self.examples is not None else assemble(rows, self.devices), part.shape[1]
 
     def _chunks(self, epoch: int) -> Iterator[tuple[EventLog, np.ndarray]]:
@@ -179,12 +173,10 @@ def trainer(
     devices = devices or device_count()
     if not len(log.item):
         raise UserError("there are no training events; give more data or a smaller --split.test")
-    catalogue, most_seen = lay(catalogue, devices=devices), int(np.diff(log.seen_start).max())
-    made = Trainer(config, model, log, catalogue, None, devices, most_seen)
+    made = Trainer(config, model, log, lay(catalogue, devices=devices), None, devices)
     if config.loop.stream or jax.process_count() > 1:
         return made
-    events = np.arange(len(log.item), dtype=np.int32)
-    examples = pack_windows(np.asarray(log.start), made.window) if made.window else events
+    examples = examples_of(np.asarray(log.start), made.window)
     return replace(made, log=lay(with_bits(log, model.sizes.items), devices=devices), examples=examples)
 
 

@@ -1,7 +1,5 @@
 """Optax optimisers and schedules from the settings."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import jax

@@ -3,8 +3,6 @@
 With several processes (see `join`) the devices of all of them share a step.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import Any, Literal
@@ -18,6 +16,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ancf_jax.errors import UserError
 from ancf_jax.modules.heads import AXIS
 from ancf_jax.types import Array
+
+Function = Callable[..., Any]
 
 
 def join() -> None:
@@ -89,12 +89,8 @@ def fetch(x: Array) -> Array:
 
 
 def spread(
-    function: Callable[..., Any],
-    kind: Literal["pmap", "shard_map"],
-    split: Any,
-    split_out: Any,
-    devices: int | None = None,
-) -> Callable[..., Any]:
+    function: Function, kind: Literal["pmap", "shard_map"], split: Any, split_out: Any, devices: int | None = None
+) -> Function:
     """`function` on every device, with the axis name "data" bound; the first argument's buffers are donated.
 
     Each argument and result has a prefix tree of booleans in `split` and `split_out`: true where it has the device

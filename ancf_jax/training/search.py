@@ -1,7 +1,5 @@
 """The search for better settings, journalled in the run folder, so that a killed one goes on where it was."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -106,7 +104,7 @@ def _conclude(config: Config, trials: list[Any], space: dict[str, Any]) -> tuple
     ranked, run = sorted(trials, key=lambda trial: trial.value), Path(config.run)
     rows = [{"trial": trial.number, LOSS: trial.value} | trial.params for trial in ranked]
     table = pd.DataFrame(rows)
-    write_table(run / "search.csv", iter([table]))
+    write_table(run / "search.csv", [table])
     _draw(table[np.isfinite(table[LOSS])], space, run / "search.png")
     best, default = ranked[0], trials[0].value
     verdict = f"the default stands: no trial has a {LOSS} below its {default:.4f}"

@@ -1,7 +1,5 @@
 """The settings that a search varies, read from text, and the command line that a winner is trained with."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from typing import Any, get_args, get_origin, get_type_hints

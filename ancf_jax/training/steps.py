@@ -1,7 +1,6 @@
 """One per-device training step, and the program that runs many of them on the device."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ from ancf_jax.training.parallel import local_share, over_devices
 from ancf_jax.training.tables import World, kinds_of, put, small_world, take
 from ancf_jax.types import Array, Batch, Catalogue, EventLog, TrainState
 
-Loss = tuple[Array, tuple[Array, Array], Any]  # the sum to minimise; loss sum and weight to report; batch statistics
+Loss = tuple[Array, tuple[tuple[Array, Array], Any]]  # the sum to minimise; loss sum and weight; batch statistics
 Stepped = tuple[TrainState, Array, Array]  # the new state; loss sum and weight
 
 
@@ -39,23 +38,26 @@ def draw_negatives(
     event has its own, none of which its user has in the log (`most_seen` items at most). With `share` the draw
     is made for the batch of all devices and each takes its share, so it does not depend on their number.
     """
-    positive, items = (batch.positive[..., None],), model.sizes.items
-    ones = jnp.ones((*batch.positive.shape, 1))
+    positive, items = batch.positive[..., None], model.sizes.items
+    ones = jnp.ones(positive.shape)
     if objective.loss in VALUE_LOSSES:
-        return positive, ones
+        return (positive,), ones
     if objective.loss == "softmax":
         return (jnp.arange(items, dtype=jnp.int32),), jnp.ones((*batch.positive.shape, items))
     if model.unit == "window":
         shared = draw_uniform(key, (objective.negatives,), items)
-        other = shared.reshape((1,) * batch.positive.ndim + (-1,)) != batch.positive[..., None]
-        return (*positive, shared), jnp.concatenate([ones, other.astype(jnp.float32)], -1)
-    rows = batch.query.user.shape[0] * (jax.lax.axis_size(AXIS) if share else 1)
-    keys = jax.random.split(key)
-    drawn = draw_uniform(keys[0], (rows, objective.negatives), items)
+        other = shared.reshape((1,) * batch.positive.ndim + (-1,)) != positive
+        return (positive, shared), jnp.concatenate([ones, other.astype(jnp.float32)], -1)
+    keys, rows = jax.random.split(key), batch.query.user.shape[0]
+    drawn = _of_all_devices(lambda rows: draw_uniform(keys[0], (rows, objective.negatives), items), rows, share)
     again = (drawn + draw_uniform(keys[1], (), items)) % items  # a second try for those that are seen
-    tries = jnp.stack([local_share(x) if share else x for x in (drawn, again)])
-    drawn, weight = first_unseen(log, batch.row, tries, most_seen)
-    return (jnp.concatenate([*positive, drawn], -1),), jnp.concatenate([ones, weight], -1)
+    drawn, weight = first_unseen(log, batch.row, jnp.stack([drawn, again]), most_seen)
+    return (jnp.concatenate([positive, drawn], -1),), jnp.concatenate([ones, weight], -1)
+
+
+def _of_all_devices(draw: Callable[[int], Array], rows: int, share: bool) -> Array:
+    """draw(rows); with `share` this device's rows of what is drawn for all, so that their number does not matter."""
+    return local_share(draw(rows * jax.lax.axis_size(AXIS))) if share else draw(rows)
 
 
 def example_loss(objective: ObjectiveConfig, batch: Batch, scores: Array, weight: Array, items: int) -> Array:
@@ -72,10 +74,9 @@ def dual_positions(weight: Array, count: int, key: Array, share: bool) -> Array:
 
     With `share` the draw does not depend on the number of devices.
     """
-    rows = weight.shape[0] * (jax.lax.axis_size(AXIS) if share else 1)
-    noise = jax.random.uniform(key, (rows, weight.shape[1]))
-    noise = local_share(noise) if share else noise
-    return jax.lax.top_k(noise + weight, min(count, weight.shape[1]))[1]
+    rows, length = weight.shape
+    noise = _of_all_devices(lambda rows: jax.random.uniform(key, (rows, length)), rows, share)
+    return jax.lax.top_k(noise + weight, min(count, length))[1]
 
 
 def window_loss(world: World, objective: ObjectiveConfig, variables: Any, weight: Array, keys: Array) -> Loss:
@@ -90,7 +91,7 @@ def window_loss(world: World, objective: ObjectiveConfig, variables: Any, weight
     (mf, dual), stats = model.train(variables, keys[1], "forward_window", catalogue, batch.query, chosen, weight)
     dual_sum = (losses.softmax(dual, positive) * weight).sum()
     mf_sum = 0.0 if mf is None else losses.product_softmax(mf[0], mf[1], mf[2], batch.positive, batch.weight)
-    return dual_sum + mf_sum, (dual_sum, weight.sum()), stats
+    return dual_sum + mf_sum, ((dual_sum, weight.sum()), stats)
 
 
 def candidate_loss(world: World, objective: ObjectiveConfig, variables: Any, weight: Array, keys: Array) -> Loss:
@@ -99,7 +100,7 @@ def candidate_loss(world: World, objective: ObjectiveConfig, variables: Any, wei
     pair_weight = weight * batch.weight[..., None]
     scores, stats = model.train(variables, keys[1], "forward", catalogue, batch.query, groups, pair_weight)
     loss = (example_loss(objective, batch, scores, weight, items) * batch.weight).sum()
-    return loss, (loss, batch.weight.sum()), stats
+    return loss, ((loss, batch.weight.sum()), stats)
 
 
 @dataclass(frozen=True)
@@ -127,22 +128,18 @@ class Step:
         """
         draw_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
         keys = jnp.stack([draw_key, jax.random.fold_in(dropout_key, jax.lax.axis_index(AXIS))])
-        batch = make_batch(self.model, log, examples)
-        dual = self.model.dual and self.objective.loss == "softmax"
-        groups, weight = (), batch.weight
-        if not dual:
-            groups, weight = draw_negatives(
-                self.model, self.objective, log, batch, self.most_seen, draw_key, share=True
-            )
-        world = small_world(self.model, self.kinds, catalogue, batch, groups)
+        model, objective = self.model, self.objective
+        batch = make_batch(model, log, examples)
+        loss_of, groups, weight = window_loss, (), batch.weight
+        if not (model.dual and objective.loss == "softmax"):
+            loss_of = candidate_loss
+            groups, weight = draw_negatives(model, objective, log, batch, self.most_seen, draw_key, share=True)
+        world = small_world(model, self.kinds, catalogue, batch, groups)
 
-        def local_sum(params: Any) -> tuple[Array, Any]:
-            variables = {"params": params, "batch_stats": state.batch_stats}
-            loss = window_loss if dual else candidate_loss
-            total, reported, stats = loss(world, self.objective, variables, weight, keys)
-            return total, (reported, stats)
+        def local_sum(params: Any) -> Loss:
+            return loss_of(world, objective, {"params": params, "batch_stats": state.batch_stats}, weight, keys)
 
-        table_kinds = kinds_of(self.model, self.kinds, (state.params, state.opt_state))
+        table_kinds = kinds_of(model, self.kinds, (state.params, state.opt_state))
         params = take(table_kinds[0], state.params, world.rows, self.divided, whole=True)
         moments = take(table_kinds[1], state.opt_state, world.rows, self.divided, whole=False)
         (_, (reported, batch_stats)), grads = jax.value_and_grad(local_sum, has_aux=True)(params)

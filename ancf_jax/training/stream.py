@@ -6,8 +6,6 @@ of a chunk. The lanes of a batch are those of all devices, so that batches depen
 nor on that of processes, as long as it divides the lanes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -74,8 +72,7 @@ class Stream:
         users = [self._users(lane, epoch, number) for lane in mine]
         log = self._part(np.concatenate(users))
         for lane, (begin, end) in zip(mine, pairwise(np.cumsum([0, *map(len, users)])), strict=True):
-            start = np.asarray(log.start[begin : end + 1])
-            own = pack_windows(start, self.window) if self.window else np.arange(start[0], start[-1], dtype=np.int32)
+            own = examples_of(np.asarray(log.start[begin : end + 1]), self.window)
             examples.append(np.random.default_rng((self.seed, epoch, number, lane)).permutation(own))
         return log, examples
 
@@ -97,11 +94,11 @@ class Stream:
         (event, start), (item, seen_start) = (_ranges(o, users) for o in (self.log.start, self.log.seen_start))
         row = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(start))
         return EventLog(
-            *(_padded(column, events) for column in (row, *(getattr(self.log, name)[event] for name in COLUMNS))),
-            start=_padded(start, rows + 1, start[-1]),
-            seen_item=_padded(self.log.seen_item[item], seen),
-            seen_start=_padded(seen_start, rows + 1, seen_start[-1]),
-            number=_padded(self.log.number[users], rows),
+            *(padded(column, events) for column in (row, *(getattr(self.log, name)[event] for name in COLUMNS))),
+            start=padded(start, rows + 1, start[-1]),
+            seen_item=padded(self.log.seen_item[item], seen),
+            seen_start=padded(seen_start, rows + 1, seen_start[-1]),
+            number=padded(self.log.number[users], rows),
         )
 
 
@@ -113,6 +110,11 @@ def lanes(devices: int) -> int:
     return LANES if LANES % devices == 0 else devices
 
 
+def examples_of(start: np.ndarray, window: int) -> np.ndarray:
+    """The examples int32 of users with the events start[0] .. start[-1] - 1: each, or rows of `window` of them."""
+    return pack_windows(start, window) if window else np.arange(start[0], start[-1], dtype=np.int32)
+
+
 def _ranges(start: Array, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The numbers start[r] .. start[r + 1] - 1 of all `rows` r, and the offsets int32 [n + 1] of each among them."""
     size = start[rows + 1] - start[rows]
@@ -122,10 +124,10 @@ def _ranges(start: Array, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def padded_steps(examples: np.ndarray, steps: int, batch: int) -> np.ndarray:
     """Examples int32 [n, ...] as [steps, batch, ...], -1 padded."""
-    rows = np.full((steps * batch, *examples.shape[1:]), -1, np.int32)
-    rows[: len(examples)] = examples
-    return rows.reshape(steps, batch, *examples.shape[1:])
+    return padded(examples, steps * batch, -1).reshape(steps, batch, *examples.shape[1:])
 
 
-def _padded(column: Array, length: int, value: float = 0) -> np.ndarray:
-    return np.concatenate([column, np.full(length - len(column), value, column.dtype)])
+def padded(x: Array, length: int, value: float = 0, axis: int = 0) -> np.ndarray:
+    """`x` filled up with `value` to a length along one axis."""
+    missing = np.full((*x.shape[:axis], length - x.shape[axis], *x.shape[axis + 1 :]), value, x.dtype)
+    return np.concatenate([x, missing], axis)

@@ -8,8 +8,6 @@ Rows that no example touches stand still: the same as with dense updates under S
 weight decay, would move them; here they wait until the row is touched again ("lazy").
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import jax

@@ -1,7 +1,5 @@
 """What an epoch is judged by: the loss and a metric on validation events, never on test."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +32,6 @@ class Validator:
 
     Attributes:
         ranker: over the training log; its variables are replaced by the ones to judge.
-        keep_seen: whether items that the user already has can be hits.
     """
 
     config: Config
@@ -53,8 +50,7 @@ class Validator:
             return found | value_metrics(ranker, self.dataset, VALIDATION, loss)
         held = heldout(self.dataset, VALIDATION, self.config.loop.validation_users, self.config.seed)
         ranks, _ = ranker.ranks(held, bool(self.config.keep_seen))
-        given = self.dataset.interactions.given_negatives
-        if given is None:
+        if (given := self.dataset.interactions.given_negatives) is None:
             return found | intervals.mean(metrics.ranking_metrics(ranks, ks=(10,)))
         # Tested against so many negatives, so validated against as many.
         return found | intervals.mean(metrics.sampled_metrics(ranks, given.shape[1], ks=(10,)))
@@ -64,8 +60,8 @@ class Validator:
         auto = {"mse": "loss", "log_loss": "auc"}.get(self.config.objective.loss, "ndcg@10")
         name = auto if self.config.loop.metric == "auto" else self.config.loop.metric
         if name not in found:
-            hint = f"{nearest(name, found)}; choose one of {', '.join(found)}"
-            raise UserError(f'--loop.metric "{name}" is not computed here{hint}')
+            known = ", ".join(found)
+            raise UserError(f'--loop.metric "{name}" is not computed here{nearest(name, found)}; choose one of {known}')
         value = found[name]
         return math.nan if value is None else -value if name in LOWER_IS_BETTER else value
 
