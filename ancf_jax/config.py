@@ -72,7 +72,7 @@ class SplitConfig:
     share; `time`: the latest share of all events; `given`: as the files say; `auto`: given where
     the files say so, else ratio for ratings and for engagement, and leave_one_out for the rest."""
     validation: float = 0.1
-    """Share of the events that validate (ratio, time)."""
+    """Share of the events that validate (ratio, time); with 0, of every kind, they train, and the last epoch is kept."""
     test: float = 0.1
     """Share of the events that test (ratio, time)."""
     fold: str = ""
@@ -306,8 +306,10 @@ LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {
         network.history_length network.max_period baseline.ials_size baseline.ials_sweeps"""),
     "above 0": (lambda x: x > 0, "optim.learning_rate baseline.ease_l2 baseline.ials_l2 baseline.ials_unobserved"),
     "from 0 to 1": (lambda x: 0 <= x <= 1, "objective.gbce_calibration"),
-    "from 0 to below 1": (lambda x: 0 <= x < 1, "network.dropout network.user_dropout optim.warmup_share"),
-    "above 0 and below 1": (lambda x: 0 < x < 1, "split.validation split.test"),
+    "from 0 to below 1": (
+        lambda x: 0 <= x < 1, "network.dropout network.user_dropout optim.warmup_share split.validation"
+    ),
+    "above 0 and below 1": (lambda x: 0 < x < 1, "split.test"),
 }  # fmt: skip
 
 

@@ -79,7 +79,8 @@ def assign(interactions: Interactions, split: SplitConfig, seed: int) -> np.ndar
     ratio: a random share of the distinct (user, item) pairs, so a pair is never in two parts.
     time: the latest share of all events; events of one moment are never parted.
     given: as the files say; if they fix no validation, each user's last training event, or, where several rated events
-    per user test, a random share of the training pairs. Raises UserError where a part would be empty.
+    per user test, a random share of the training pairs.
+    With a `validation` of 0, what would validate trains. Raises UserError where a part would be empty.
     """
     kind = resolve_kind(interactions, split).kind
     if split.validation + split.test >= 1:
@@ -87,7 +88,9 @@ def assign(interactions: Interactions, split: SplitConfig, seed: int) -> np.ndar
         raise UserError(f"{shares} leave nothing to train on; choose shares whose sum is below 1")
     rule = {"leave_one_out": _leave_one_out, "ratio": _ratio, "time": _time, "given": _given}[kind]
     part = rule(interactions, split, seed)
-    if missing := [PART_NAMES[number] for number in (TRAIN, VALIDATION, TEST) if number not in part]:
+    needed = (TRAIN, VALIDATION, TEST) if split.validation else (TRAIN, TEST)
+    part[~np.isin(part, (*needed, UNUSED))] = TRAIN
+    if missing := [PART_NAMES[number] for number in needed if number not in part]:
         found = f"{len(part)} in all, at most {np.bincount(interactions.user).max()} of one user"
         remedy = "choose another --split.kind or other shares"
         raise UserError(f"the split {kind} leaves no {missing[0]} events, for there are {found}; {remedy}")

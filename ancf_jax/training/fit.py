@@ -136,7 +136,8 @@ class _Training:
         """Validates the next epoch, writes its row, checkpoint and curves; returns the new progress."""
         portable, config, epoch = self.made.portable(state), self.made.config, progress.epoch + 1
         found = self.validator.judge({"params": portable.params, "batch_stats": portable.batch_stats})
-        score = self.validator.score(found) if epoch else math.nan  # the untrained model is not the best
+        score = self.validator.score(found) if found else float(epoch)  # the later, the better, if nothing validates
+        score = score if epoch else math.nan  # the untrained model is not the best
         better = score > progress.best
         progress = _Progress(epoch, score, 0) if better else _Progress(epoch, progress.best, progress.since + 1)
         row = {} if train_loss is None else {"train_loss": train_loss}

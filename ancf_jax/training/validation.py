@@ -40,7 +40,9 @@ class Validator:
     ranker: Ranker
 
     def judge(self, variables: Variables) -> dict[str, float | None]:
-        """Validation loss and metrics by name; raises NumericalError where the loss is not a number."""
+        """Validation loss and metrics by name, none without validation events; raises NumericalError for a NaN loss."""
+        if not self._blocks:
+            return {}
         found: dict[str, float | None] = {"loss": (mean := self.loss(variables))}
         if not math.isfinite(mean):
             rate = f"learning rate {self.config.optim.learning_rate}; lower --optim.learning-rate"

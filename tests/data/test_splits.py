@@ -245,3 +245,14 @@ def test_audit_and_its_lines_are_silent_on_times_without_a_clock():
     assert "unknown (no clock)" in text
     assert "1 users, 3 items, 3 events; split leave_one_out: train 1, validation 1, test 1" in text
     assert "unused" not in text
+
+
+@pytest.mark.parametrize("kind", ["leave_one_out", "ratio", "time", "given"])
+def test_without_validation_the_rest_trains(kind):
+    log = random_log(1009, users=17, items=19)
+    given = np.where(np.arange(1009) % 5 == 0, TEST, np.where(np.arange(1009) % 7 == 0, VALIDATION, TRAIN))
+    log = dataclasses.replace(log, given_part=given.astype(np.int8))
+    some, none = (splits.assign(log, SplitConfig(kind=kind, validation=share), seed=0) for share in (0.1, 0.0))
+    assert set(none.tolist()) == {TRAIN, TEST} and VALIDATION in some
+    np.testing.assert_array_equal((none == TEST)[none == TEST], (some == TEST)[none == TEST])
+    assert (none == TRAIN).sum() >= ((some == TRAIN) | (some == VALIDATION)).sum()

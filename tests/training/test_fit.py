@@ -103,6 +103,16 @@ def test_a_run_leaves_what_it_promises(straight):
     assert sum("*" in line for line in screen.said) >= 1
 
 
+def test_without_validation_the_last_epoch_is_kept(tiny, tmp_path):
+    """Nothing is judged, patience never ends the run, and what validated before trains."""
+    config = tiny("mf", epochs=3, run=str(tmp_path / "run"), split__validation=0.0, loop__patience=1)
+    fitted = fit(config, resume=False, view=Screen())
+    assert fitted.epochs == 3
+    assert VALIDATION not in fitted.dataset.part
+    assert [set(row) for row in rows(config) if row["epoch"]] == [{"epoch", "train_loss"}] * 3
+    assert load(config.run, data.known_parts(TEST), print).epoch == 3
+
+
 def test_the_best_checkpoint_is_opened_not_the_latest(straight):
     config, _, score = straight
     figures = {row["epoch"]: row["validation_ndcg@10"] for row in rows(config) if row["epoch"] > 0}
