@@ -24,8 +24,8 @@ DAY = 24 * 60
 class Case:
     """`ancf` with some switches, random parameters, and a log."""
 
-    def __init__(self, tiny, random_variables, compiled_scores, **switches):
-        self.config = tiny("ancf", **{f"network__{name}": value for name, value in switches.items()})
+    def __init__(self, tiny, random_variables, compiled_scores, loss="softmax", **switches):
+        self.config = tiny("ancf", objective__loss=loss, **{f"network__{name}": x for name, x in switches.items()})
         self.dataset = data.build(self.config)
         self.model = build_model(self.config, self.dataset)
         self.catalogue = data.catalogue(self.dataset)
@@ -271,6 +271,19 @@ def test_what_was_had_weighs_by_how_often_and_how_long_ago(case, history):
             after = after + np.exp(amount) * (np.arange(len(ITEMS)) == item)
     assert np.count_nonzero(factors) > 1
     np.testing.assert_allclose(weighed[0], factors + np.log(after / before), rtol=1e-3, atol=1e-3)
+
+
+def test_ratings_start_from_the_levels_of_user_and_item(tiny, random_variables, compiled_scores):
+    """With mse a score holds b_u + b_i, an unknown user's b_u being 0; a ranking loss has no such parameters."""
+    rated = Case(tiny, random_variables, compiled_scores, loss="mse", history="none")
+    params = rated.variables["params"]
+    without = params | {f"{of}_bias": np.zeros_like(params[f"{of}_bias"]) for of in ("user", "item")}
+    user, item = np.asarray(params["user_bias"])[:, 0], np.asarray(params["item_bias"])[:, 0]
+    expected = np.append(user[[0, 7, 12]], 0)[:, None] + item[None, :]
+    found = rated.scores(rated.now()) - rated.scores(rated.now(), rated.variables | {"params": without})
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    ranked = Case(tiny, random_variables, compiled_scores, history="none").variables["params"]
+    assert "popular" in ranked and "popular" not in params and "user_bias" not in ranked
 
 
 def test_user_dropout_hides_in_training_whose_history_it_is(case):
