@@ -17,7 +17,8 @@ FLAGSHIP = "ancf"
 INTRODUCTION = """\
 Every row was trained and evaluated by `python benchmarks/accuracy.py --only ROW`; its preset holds the two commands.
 A figure is the mean over the seeds, ± their standard deviation; in brackets the 95 % bootstrap interval over the test
-users of the first seed. The checkpoint is chosen on validation. Time and peak memory (of the host) are those of
+users of the first seed. The checkpoint is chosen on validation; where the preset says `--split.validation 0`, the
+settings were chosen so, and then those events trained, too. Time and peak memory (of the host) are those of
 `train.py` with its table at the end: the mean and the largest over the seeds; "more than" where a run was resumed.
 """
 
