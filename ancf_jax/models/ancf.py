@@ -188,14 +188,18 @@ class Ancf(PairModule):
         (mask, gap), token = reach, query.token
         if not self.network.repeats or self.network.history == "none":
             return {}
-        rows = slice(-1 if query.minute.ndim == 1 else 0, None)
+        rows, order = slice(-1 if query.minute.ndim == 1 else 0, None), jnp.arange(token.shape[1])
         known = (mask[:, 0, rows] > HIDDEN) & (token >= 0)[:, None, :]
         factor, amount = (self._aged(weights, gap, len(token))[:, rows] for weights in (self.factor, self.amount))
         popular = self._popular(catalogue, jnp.maximum(token, 0))[:, None, :]
-        # An item that was had n times stands at n places, and each adds the n-th part of what the item gains.
-        same = (token[:, :, None] == token[:, None, :]).astype(jnp.float32)
-        total, times = jnp.where(known, jnp.exp(amount - popular), 0.0) @ same, known.astype(jnp.float32) @ same
-        again = jnp.where(known, factor + jnp.log1p(total) / jnp.maximum(times, 1.0), 0.0)
+        same = token[:, :, None] == token[:, None, :]
+        after = (order[:, None] > order[None, :])[None]
+        later = jnp.where(same & after, order[None, :, None], len(order)).min(1)  # where the item was had again
+        each = jnp.where(known, jnp.exp(amount - popular), 0.0)
+        # Much data holds nothing twice in a history, and is spared the product.
+        total = jax.lax.cond((later < len(order)).any(), lambda x: x @ same.astype(x.dtype), lambda x: x, each)
+        newest = later[:, None, :] > order[None, rows, None]
+        again = jnp.where(known, factor + jnp.where(newest, jnp.log1p(total), 0.0), 0.0)
         side = {"had": jnp.where(known, token[:, None, :], self.sizes.items), "again": again}
         return side if query.minute.ndim == 2 else {name: x[:, 0] for name, x in side.items()}
 

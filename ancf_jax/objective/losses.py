@@ -74,8 +74,9 @@ def product_softmax(rows: Array, items: Array, prior: Prior, positive: Array, we
     pad, axes = -positive.size % chunk, positive.ndim
 
     def chunked(column: Array) -> Array:
-        flat = column.reshape(-1, *column.shape[axes:])
-        return jnp.pad(flat, [(0, pad)] + [(0, 0)] * (flat.ndim - 1)).reshape(-1, chunk, *flat.shape[1:])
+        flat = column.reshape(positive.size, *column.shape[axes:])
+        padded = jnp.pad(flat, [(0, pad)] + [(0, 0)] * (flat.ndim - 1))
+        return padded.reshape((positive.size + pad) // chunk, chunk, *flat.shape[1:])
 
     rows = jnp.concatenate([rows, jnp.ones((*positive.shape, 1))], -1)  # so the items' prior is one more dimension
     items = jnp.concatenate([items, prior.all[:, None]], -1)

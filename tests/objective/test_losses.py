@@ -80,14 +80,14 @@ def test_gbce_lies_between_bce_and_the_unbiased_loss():
         np.testing.assert_allclose(losses.gbce(SCORES, WEIGHT, ITEMS, calibration), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("at_once", [1, 3 * 11, 10**6])
-def test_softmax_of_products_is_the_softmax_of_the_scores_and_so_is_its_gradient(monkeypatch, at_once):
+@pytest.mark.parametrize(("at_once", "width"), [(1, 4), (3 * 11, 4), (10**6, 4), (3 * 11, 0)])
+def test_softmax_of_products_is_the_softmax_of_the_scores_and_so_is_its_gradient(monkeypatch, at_once, width):
     """Whatever number of rows is scored at once: 2, 3, and more than there are."""
     monkeypatch.setattr(losses, "SCORES_AT_ONCE", at_once)
     monkeypatch.setattr(losses, "MIN_ROWS", 2)
     rows, items, popular = RNG.normal(size=(5, 7, 3)), RNG.normal(size=(ITEMS, 3)), RNG.normal(size=ITEMS)
     positive, weight = RNG.integers(0, ITEMS, (5, 7)), RNG.uniform(size=(5, 7))
-    item, value = RNG.integers(0, ITEMS + 1, (5, 7, 4)), RNG.normal(size=(5, 7, 4))  # some twice, some none's
+    item, value = RNG.integers(0, ITEMS + 1, (5, 7, width)), RNG.normal(size=(5, 7, width))  # some twice, some none's
 
     def plain(rows, items, popular, value):
         some = (jax.nn.one_hot(item, ITEMS) * value[..., None]).sum(-2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pytest
 
@@ -48,6 +49,18 @@ def test_a_trainer_counts_steps(tiny):
     assert made.batch_size == 8
     assert made.steps_per_epoch == -(-len(log.item) // 8)
     np.testing.assert_array_equal(made.examples, np.arange(len(log.item)))
+
+
+@pytest.mark.parametrize("part", ["mf_path", "mlp_path", "repeats"])
+def test_ancf_trains_without_a_part(tiny, part):
+    config = tiny("ancf", epochs=1, **{f"network__{part}": False})
+    dataset = data.build(config)
+    log = data.event_log(dataset, data.known_parts(VALIDATION))
+    made = trainer(config, build_model(config, dataset), log, data.catalogue(dataset), devices=1)
+    *_, (state, reached) = made.epoch(made.initial_state(), 0)
+    assert reached.done == reached.total
+    assert np.isfinite(reached.loss)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
 
 
 def test_a_log_without_events_is_refused(tiny):
