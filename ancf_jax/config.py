@@ -306,9 +306,8 @@ LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {
         network.history_length network.max_period baseline.ials_size baseline.ials_sweeps"""),
     "above 0": (lambda x: x > 0, "optim.learning_rate baseline.ease_l2 baseline.ials_l2 baseline.ials_unobserved"),
     "from 0 to 1": (lambda x: 0 <= x <= 1, "objective.gbce_calibration"),
-    "from 0 to below 1": (
-        lambda x: 0 <= x < 1, "network.dropout network.user_dropout optim.warmup_share split.validation"
-    ),
+    "from 0 to below 1": (lambda x: 0 <= x < 1, """network.dropout network.user_dropout optim.warmup_share
+        split.validation"""),
     "above 0 and below 1": (lambda x: 0 < x < 1, "split.test"),
 }  # fmt: skip
 

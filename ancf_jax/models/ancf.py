@@ -244,8 +244,8 @@ class Ancf(PairModule):
         """The items' share in the prior, [..., C]: what is popular is likely."""
         if not self.network.popularity:
             return jnp.zeros(items.shape)
-        share = jnp.log1p(jnp.asarray(catalogue.popularity)[items]) - jnp.log1p(catalogue.events)
-        return self.popular[0] * share
+        events = jnp.asarray(catalogue.popularity)[items]
+        return self.popular[0] * (jnp.log1p(events) - jnp.log1p(catalogue.events))
 
     def forward_window(
         self, catalogue: Catalogue, query: Query, chosen: Array, weight: Array, train: bool = False

@@ -253,6 +253,7 @@ def test_without_validation_the_rest_trains(kind):
     given = np.where(np.arange(1009) % 5 == 0, TEST, np.where(np.arange(1009) % 7 == 0, VALIDATION, TRAIN))
     log = dataclasses.replace(log, given_part=given.astype(np.int8))
     some, none = (splits.assign(log, SplitConfig(kind=kind, validation=share), seed=0) for share in (0.1, 0.0))
-    assert set(none.tolist()) == {TRAIN, TEST} and VALIDATION in some
+    assert set(none.tolist()) == {TRAIN, TEST}
+    assert VALIDATION in some
     np.testing.assert_array_equal((none == TEST)[none == TEST], (some == TEST)[none == TEST])
     assert (none == TRAIN).sum() >= ((some == TRAIN) | (some == VALIDATION)).sum()
