@@ -46,9 +46,7 @@ def search(config: Config, settings: SearchConfig, view: View) -> tuple[list[dic
     config = override(config, {"run": resolve(config).run})
     base = override(config, {"epochs": settings.epochs or config.epochs})
     if config.model in BASELINES or min(base.epochs, settings.trials) < 1 or not config.split.validation:
-        raise UserError(
-            "--search needs a model with --epochs, and these, --tuning.trials and --split.validation above 0"
-        )
+        raise UserError("--search needs a model with --epochs, --tuning.trials and --split.validation above 0")
     space, start = parse_space(config, settings.over)
     study = _open(base, space)
     while (number := len(study.trials)) < settings.trials:
