@@ -46,7 +46,8 @@ def search(config: Config, settings: SearchConfig, view: View) -> tuple[list[dic
     config = override(config, {"run": resolve(config).run})
     base = override(config, {"epochs": settings.epochs or config.epochs})
     if config.model in BASELINES or min(base.epochs, settings.trials) < 1 or not config.split.validation:
-        raise UserError("--search needs a model with --epochs, --tuning.trials and --split.validation above 0")
+        needs = "--epochs, --tuning.trials and --split.validation above 0"
+        raise UserError(f"--search needs a model that trains by epochs, with {needs}; set these")
     space, start = parse_space(config, settings.over)
     study = _open(base, space)
     while (number := len(study.trials)) < settings.trials:

@@ -126,10 +126,12 @@ def test_a_torn_line_of_the_journal_is_cut_and_rubbish_is_refused(planted, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("model", "epochs", "trials"), [("popularity", 3, 4), ("ease", 3, 4), ("mf", 0, 4), ("mf", 3, 0)]
+    ("model", "epochs", "trials", "validation"),
+    [("popularity", 3, 4, 0.1), ("ease", 3, 4, 0.1), ("mf", 0, 4, 0.1), ("mf", 3, 0, 0.1), ("mf", 3, 4, 0.0)],
 )
-def test_a_search_without_validation_losses_is_refused(model, epochs, trials, tmp_path):
-    config = override(default_config(model), {"run": str(tmp_path / "run"), "epochs": epochs})
+def test_a_search_without_validation_losses_is_refused(model, epochs, trials, validation, tmp_path):
+    changes = {"run": str(tmp_path / "run"), "epochs": epochs, "split.validation": validation}
+    config = override(default_config(model), changes)
     with pytest.raises(UserError, match="trains by epochs"):
         search(config, SearchConfig(trials=trials), Silent())
     assert not (tmp_path / "run").exists()
