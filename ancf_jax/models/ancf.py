@@ -192,9 +192,9 @@ class Ancf(PairModule):
         known = (mask[:, 0, rows] > HIDDEN) & (token >= 0)[:, None, :]
         factor, amount = (self._aged(weights, gap, len(token))[:, rows] for weights in (self.factor, self.amount))
         popular = self._popular(catalogue, jnp.maximum(token, 0))[:, None, :]
-        same = token[:, :, None] == token[:, None, :]
-        after = (order[:, None] > order[None, :])[None]
-        later = jnp.where(same & after, order[None, :, None], len(order)).min(1)  # where the item was had again
+        equal = (x[:, :, None] == x[:, None, :] for x in (jnp.where(token < 0, -1 - order[None], token), query.segment))
+        same = jnp.logical_and(*equal)
+        later = jnp.where(jnp.tril(same, -1), order[None, :, None], len(order)).min(1)  # where the item was had again
         each = jnp.where(known, jnp.exp(amount - popular), 0.0)
         # Much data holds nothing twice in a history, and is spared the product.
         total = jax.lax.cond((later < len(order)).any(), lambda x: x @ same.astype(x.dtype), lambda x: x, each)
