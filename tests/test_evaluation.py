@@ -76,6 +76,13 @@ def ranker(shop) -> Ranker:
     return Ranker(ByTable(), {"table": jnp.asarray(SCORES)}, log, catalogue, block=2)
 
 
+def test_a_part_without_events_is_refused(shop, ranker):
+    """As the validation part is after --split.validation 0."""
+    part = np.where(shop.part == VALIDATION, TRAIN, shop.part)
+    with pytest.raises(UserError, match="only --split test"):
+        evaluate(ranker, dataclasses.replace(shop, part=part), VALIDATION)
+
+
 def test_full_ranking_with_seen_items_left_out(shop, ranker):
     """a: 0 above 4 of the unseen 0, 4, 5, 6: place 2. b: 5 was had before. c: 0 ties with 3, 4, 5 below 1, 2."""
     found = evaluate(ranker, shop, TEST)

@@ -143,9 +143,9 @@ class _Training:
         row = {} if train_loss is None else {"train_loss": train_loss}
         row |= {f"validation_{name}": value for name, value in found.items()}
         figures = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if value is not None)
-        self.view.say(f"epoch {epoch:3d}  {figures}{'  *' if better else ''}")
+        self.view.say(f"epoch {epoch:3d}  {figures}{'  *' if better and found else ''}")
         last = epoch == config.epochs or self._given_up(progress)
-        due = last or better or (epoch > 0 and epoch % config.loop.checkpoint_every == 0)
+        due = last or (better and bool(found)) or (epoch > 0 and epoch % config.loop.checkpoint_every == 0)
         if self.run:
             self.run.append_metrics({"epoch": epoch} | row)
         if self.run and due:
