@@ -105,14 +105,14 @@ def test_a_run_leaves_what_it_promises(straight):
 
 def test_without_validation_the_last_epoch_is_kept(tiny, tmp_path):
     """Nothing is judged, patience never ends the run, and what validated before trains."""
-    loop = {"loop__patience": 1, "loop__checkpoint_every": 2}
-    config, screen = tiny("mf", epochs=3, run=str(tmp_path / "run"), split__validation=0.0, **loop), Screen()
+    loop = {"loop__patience": 1, "loop__checkpoint_every": 3}
+    config, screen = tiny("mf", epochs=5, run=str(tmp_path / "run"), split__validation=0.0, **loop), Screen()
     fitted = fit(config, resume=False, view=screen)
-    assert fitted.epochs == 3
+    assert fitted.epochs == 5
     assert VALIDATION not in fitted.dataset.part
-    assert [set(row) for row in rows(config) if row["epoch"]] == [{"epoch", "train_loss"}] * 3
-    assert load(config.run, data.known_parts(TEST), print).epoch == 3
-    assert sorted(folder.name for folder in (tmp_path / "run" / "checkpoints").iterdir()) == ["2", "3"]
+    assert [set(row) for row in rows(config) if row["epoch"]] == [{"epoch", "train_loss"}] * 5
+    assert load(config.run, data.known_parts(TEST), print).epoch == 5
+    assert sorted(folder.name for folder in (tmp_path / "run" / "checkpoints").iterdir()) == ["3", "5"]
     assert not any("*" in line for line in screen.said)
 
 
