@@ -76,9 +76,7 @@ def evaluate(
     """
     held = only_liked(heldout(dataset, part), dataset) if value_loss else heldout(dataset, part)
     if not len(held.user):
-        raise UserError(
-            "no held-out events are left to judge by; after --split.validation 0, only --split test has any"
-        )
+        raise UserError("no held-out events to judge by; after --split.validation 0, only --split test has any")
     ranks = given_ranks(ranker, dataset, held) if protocol == "given" else ranker.ranks(held, keep_seen, progress)[0]
     per_user = metrics.sampled_metrics(ranks, negatives) if protocol == "sampled" else metrics.ranking_metrics(ranks)
     figures: Figures = dict(intervals.mean(per_user))

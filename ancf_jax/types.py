@@ -66,6 +66,8 @@ class Catalogue(NamedTuple):
     user_features: dict[str, Array]  # name -> int32 [U, M]
     popularity: Array  # float32 [I] events per item in the training log
     events: Array = np.zeros((), np.float32)  # float32 [] events of the training log, of all items
+    repeats: Array = np.zeros(1, np.float32)  # float32 [I] those of an item that its user had had before
+    repeated: Array = np.zeros((), np.float32)  # float32 [] those of all items
 
 
 class Query(NamedTuple):

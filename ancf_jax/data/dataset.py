@@ -139,11 +139,12 @@ def heldout_events(dataset: Dataset, part: int) -> HeldoutEvents:
 
 
 def catalogue(dataset: Dataset) -> Catalogue:
-    """Features of items and users, and the number of training events of every item."""
-    source = dataset.interactions
-    popularity = np.bincount(source.item[dataset.part == TRAIN], minlength=len(source.items)).astype(np.float32)
+    """Features of items and users, and the number of training events of every item, and of those that repeat one."""
+    source, train = dataset.interactions, dataset.part == TRAIN
+    again = pd.Series(splits.pair_ids(source)[train]).duplicated()
+    had, more = (np.bincount(source.item[train], x, len(source.items)).astype(np.float32) for x in (None, again))
     features: Any = ({n: f.ids for n, f in side.items()} for side in (source.item_features, source.user_features))
-    return Catalogue(*features, popularity=popularity, events=popularity.sum())
+    return Catalogue(*features, popularity=had, events=had.sum(), repeats=more, repeated=more.sum())
 
 
 def sizes(dataset: Dataset) -> Sizes:

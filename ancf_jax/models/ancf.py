@@ -1,5 +1,6 @@
 """`ancf`: Attention Neural Collaborative Filtering, the flagship."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -9,17 +10,7 @@ import jax.numpy as jnp
 
 from ancf_jax.config import NetworkConfig
 from ancf_jax.models.protocol import PairModule
-from ancf_jax.modules.attention import (
-    GAPS,
-    HIDDEN,
-    CausalEncoder,
-    attend,
-    causal_mask,
-    distance_bias,
-    gap_bucket,
-    mask_of,
-    split_heads,
-)
+from ancf_jax.modules import attention
 from ancf_jax.modules.embeddings import embedding_bag, had_before, lookup, pair_align, pair_dot, repeat
 from ancf_jax.modules.heads import Dense, Tower
 from ancf_jax.modules.hierarchy import level_attention
@@ -46,6 +37,18 @@ def _at(rows: Array, chosen: Array) -> Array:
 
 SWIFT = 10.0  # what weighs having had an item has far to go, and Adam moves a parameter by its rate at most
 FEW = -5.0 / SWIFT  # at first, having had an item is as much as a share of exp(-5) in all events
+FIRM = 20.0  # events that speak for the average habit
+
+
+def habit(repeats: Array, events: Array, share: Array) -> Array:
+    """log of how much likelier an event repeats one than others do: (repeats + FIRM share) / (events + FIRM) / share."""
+    return jnp.log((repeats + FIRM * share) / (events + FIRM) / share)
+
+
+def _aged(join: Callable[..., Array], weights: list[Array], gap: Array | None, rows: int) -> Array:
+    """What `join` makes of weights by distance and by gap, for each position and each token before it: [B, L, L]."""
+    by_distance = repeat(attention.distance_bias(weights[0][None])[0, 0], rows)
+    return by_distance if gap is None else join(by_distance, weights[1][gap])
 
 
 class Ancf(PairModule):
@@ -72,17 +75,16 @@ class Ancf(PairModule):
     def setup(self) -> None:  # a Dense that is never called has no parameters
         n, init, bare = self.network, nn.initializers, partial(Dense, use_bias=False)
         rows = {"user": self.sizes.users, "item": self.sizes.items}
-        widths = {"mf": n.embedding_size, "mlp": n.mlp_size}
-        scales = {"mf": 0.1, "mlp": 1.0}  # at first the prior alone speaks, rarely seen items included
+        paths = {"mf": (n.embedding_size, 0.1), "mlp": (n.mlp_size, 1.0)}  # at first the prior alone speaks
         self.tables = {
-            f"{of}_{path}": self.param(f"{of}_{path}", init.normal(scales[path] * width**-0.5), (rows[of], width))
-            for path, width in widths.items()
+            (name := f"{of}_{path}"): self.param(name, init.normal(scale * width**-0.5), (rows[of], width))
+            for path, (width, scale) in paths.items()
             for of in rows
         }
         self.user_feature_tables = self._feature_tables("user", self.sizes.user_features)
         self.levels = self._feature_tables("level", self.sizes.item_features) if n.hierarchy else {}
         self.level_query, self.temporal = Dense(n.mlp_size), Dense(n.mlp_size)
-        self.encoder = CausalEncoder(n.layers, n.heads, n.dropout)
+        self.encoder = attention.CausalEncoder(n.layers, n.heads, n.dropout)
         self.query, self.key, self.value = (Dense(n.mlp_size) for _ in range(3))
         self.now_to_token, self.mf_to_token = (bare(n.mlp_size) for _ in range(2))
         if n.history != "none":
@@ -105,6 +107,7 @@ class Ancf(PairModule):
             self.biases = {of: self.param(f"{of}_bias", init.zeros, (count, 1)) for of, count in rows.items()}
         if n.repeats and n.history != "none":
             self.factor, self.amount = self._by_age("factor", 0.0), self._by_age("amount", FEW)
+            self.habit = self.param("habit", init.constant(1 / SWIFT), (2,))  # of the item and of the user
         self.final = self.param("final", init.ones, (2,))
         self.bias = self.param("bias", init.zeros, (1,))
 
@@ -116,7 +119,7 @@ class Ancf(PairModule):
     def _by_age(self, name: str, start: float) -> tuple[Array, ...]:
         """Weights by how many events ago, and, where there is a clock, by how long ago."""
         by_distance = self.param(f"{name}_distance", nn.initializers.constant(start), (self.network.history_length,))
-        gap = (self.param(f"{name}_gap", nn.initializers.zeros, (GAPS,)),) if self.network.temporal else ()
+        gap = (self.param(f"{name}_gap", nn.initializers.zeros, (attention.GAPS,)),) if self.network.temporal else ()
         return by_distance, *gap
 
     def hierarchy(self, catalogue: Catalogue, items: Array) -> Array:
@@ -135,7 +138,6 @@ class Ancf(PairModule):
 
     def tokens(self, catalogue: Catalogue, query: Query) -> Array:
         """What each event of the history was, and when: [B, L, D_mlp]."""
-        none = jnp.expand_dims(self.nothing_yet, (0, 1))
         items = jnp.maximum(query.token, 0)
         x = lookup(self.tables["item_mlp"], items)
         if self.network.mf_path:
@@ -145,7 +147,7 @@ class Ancf(PairModule):
             x = x + self.hierarchy(catalogue, items)
         if self.network.temporal:
             x = x + self.when(query.token_minute) + self.now_to_token(self.when(moments(query)))
-        return jnp.where((query.token >= 0)[..., None], x, none)
+        return jnp.where((query.token >= 0)[..., None], x, self.nothing_yet[None, None])
 
     def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
         """User side: `mf` [B, D_mf], `first` [B, hidden[0]], and `key`, `value`, `mask` for candidate attention."""
@@ -157,14 +159,14 @@ class Ancf(PairModule):
             side["level"] = lookup(self.biases["user"], user)
         if self.network.history == "candidate":
             tokens = self.tokens(catalogue, query)
-            key, value = (split_heads(part(tokens), self.network.heads) for part in (self.key, self.value))
+            key, value = (attention.split_heads(part(tokens), self.network.heads) for part in (self.key, self.value))
             side |= {"key": key, "value": value, "mask": query.segment >= 0}
         return side
 
     def _reach(self, query: Query) -> Reach:
         """What each position may look at, a mask [B, 1, L, L], and the bucket [B, L, L] of how long ago that was."""
-        gap = gap_bucket(moments(query), query.token_minute) if self.network.temporal else None
-        return causal_mask(query.segment), gap
+        gap = attention.gap_bucket(moments(query), query.token_minute) if self.network.temporal else None
+        return attention.causal_mask(query.segment), gap
 
     def context(self, catalogue: Catalogue, query: Query, reach: Reach, train: bool = False) -> tuple[Array, Array]:
         """The moment, and what causal attention makes of the past for it: both as `query.minute`, by D_mlp."""
@@ -189,24 +191,34 @@ class Ancf(PairModule):
         if not self.network.repeats or self.network.history == "none":
             return {}
         rows, order = slice(-1 if query.minute.ndim == 1 else 0, None), jnp.arange(token.shape[1])
-        known = (mask[:, 0, rows] > HIDDEN) & (token >= 0)[:, None, :]
-        factor, amount = (self._aged(weights, gap, len(token))[:, rows] for weights in (self.factor, self.amount))
-        popular = self._popular(catalogue, jnp.maximum(token, 0))[:, None, :]
+        known = (mask[:, 0, rows] > attention.HIDDEN) & (token >= 0)[:, None, :]
         equal = (x[:, :, None] == x[:, None, :] for x in (jnp.where(token < 0, -1 - order[None], token), query.segment))
         same = jnp.logical_and(*equal)
         later = jnp.where(jnp.tril(same, -1), order[None, :, None], len(order)).min(1)  # where the item was had again
-        each = jnp.where(known, jnp.exp(amount - popular), 0.0)
+        item, user = self._habits(catalogue, token, known, same)
+        amount = _aged(jnp.multiply, [jnp.exp(SWIFT * x) for x in self.amount], gap, len(token))[:, rows]
+        factor = _aged(jnp.add, [SWIFT * x for x in self.factor], gap, len(token))[:, rows]
+        each = jnp.where(
+            known, amount * jnp.exp(item - self._popular(catalogue, jnp.maximum(token, 0)))[:, None, :], 0.0
+        )
         # Much data holds nothing twice in a history, and is spared the product.
         total = jax.lax.cond((later < len(order)).any(), lambda x: x @ same.astype(x.dtype), lambda x: x, each)
         newest = later[:, None, :] > order[None, rows, None]
-        again = jnp.where(known, factor + jnp.where(newest, jnp.log1p(total), 0.0), 0.0)
+        more = jnp.where(newest, jnp.log1p(total * jnp.exp(user)[..., None]), 0.0)
+        again = jnp.where(known, factor + more, 0.0)
         side = {"had": jnp.where(known, token[:, None, :], self.sizes.items), "again": again}
         return side if query.minute.ndim == 2 else {name: x[:, 0] for name, x in side.items()}
 
-    def _aged(self, weights: tuple[Array, ...], gap: Array | None, rows: int) -> Array:
-        """Weights of `_by_age` for each position and each token before it: [B, L, L]."""
-        by_distance = repeat(distance_bias(weights[0][None])[0, 0], rows)
-        return SWIFT * (by_distance if gap is None else by_distance + weights[1][gap])
+    def _habits(self, catalogue: Catalogue, token: Array, known: Array, same: Array) -> tuple[Array, Array]:
+        """How prone items [B, L] and users at each position [B, Q] are to repeat: factors of amounts, as logs.
+
+        Of an item that is how others had it; were the user's own events among them, the answer would be in the question.
+        """
+        share, own, item = (catalogue.repeated + 1) / (catalogue.events + 1), same.sum(-1), jnp.maximum(token, 0)
+        repeats, events = jnp.asarray(catalogue.repeats)[item] - own + 1, jnp.asarray(catalogue.popularity)[item] - own
+        of_item = habit(jnp.maximum(repeats, 0), jnp.maximum(events, 0), share)
+        repeats = jnp.einsum("bql,bl->bq", known.astype(jnp.float32), jnp.tril(same, -1).any(-1).astype(jnp.float32))
+        return SWIFT * self.habit[0] * of_item, SWIFT * self.habit[1] * habit(repeats, known.sum(-1), share)
 
     def _user_mf(self, user: Array, context: Array) -> dict[str, Array]:
         if not self.network.mf_path:
@@ -237,7 +249,7 @@ class Ancf(PairModule):
         if n.mlp_path:
             side["first"] = self.first_mlp(self.mlp_item(row)) + self.first_hierarchy(hierarchy)
         if n.history == "candidate":
-            side["query"] = split_heads(self.query(row + hierarchy), n.heads)
+            side["query"] = attention.split_heads(self.query(row + hierarchy), n.heads)
         return side
 
     def _popular(self, catalogue: Catalogue, items: Array) -> Array:
@@ -313,7 +325,8 @@ class Ancf(PairModule):
         """What each candidate's attention finds in the history: [B, C, D_mlp]."""
         query = items["query"] if items["query"].ndim == 4 else items["query"][None]
         bias = jnp.expand_dims(self.recency, (0, 2))
-        mixed, weights = attend(query, users["key"], users["value"], bias, mask_of(users["mask"])[:, None, None, :])
+        mask = attention.mask_of(users["mask"])[:, None, None, :]
+        mixed, weights = attention.attend(query, users["key"], users["value"], bias, mask)
         self.sow("intermediates", "weights", weights)
         return mixed.reshape((*mixed.shape[:-2], -1))
 

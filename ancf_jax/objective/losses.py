@@ -88,9 +88,7 @@ def _chunked_softmax(items: Array, rows: Array, value: Array, item: Array, posit
     return _softmax_forward(items, rows, value, item, positive, weight)[0]
 
 
-def _softmax_forward(
-    items: Array, rows: Array, value: Array, item: Array, positive: Array, weight: Array
-) -> tuple[Array, Any]:
+def _softmax_forward(items: Array, *columns: Array) -> tuple[Array, Any]:
     def some(carry: Any, chunk: Any) -> tuple[Any, Any]:
         (total, items_gradient), (x, value, item, chosen, w) = carry, chunk
         row = jnp.arange(len(x))[:, None]
@@ -103,8 +101,8 @@ def _softmax_forward(
         gradients = share @ items, share.at[row, item].get(mode="fill", fill_value=0)
         return (total + loss @ w, items_gradient + share.T @ x), gradients
 
-    start = jnp.zeros((), rows.dtype), jnp.zeros_like(items)
-    (total, of_items), of_rows = jax.lax.scan(some, start, (rows, value, item, positive, weight))
+    start = jnp.zeros((), items.dtype), jnp.zeros_like(items)
+    (total, of_items), of_rows = jax.lax.scan(some, start, columns)
     return total, (of_items, *of_rows)
 
 
@@ -122,9 +120,6 @@ def value_loss(objective: ObjectiveConfig) -> Callable[[Array, Array], Array]:
 
 def ranking_loss(objective: ObjectiveConfig, items: int) -> Callable[[Array, Array], Array]:
     """The loss of a positive against drawn negatives."""
-    return {
-        "bce": bce,
-        "bpr": bpr,
-        "sampled_softmax": partial(sampled_softmax, items=items),
-        "gbce": partial(gbce, items=items, calibration=objective.gbce_calibration),
-    }[objective.loss]
+    calibrated = partial(gbce, items=items, calibration=objective.gbce_calibration)
+    known = {"bce": bce, "bpr": bpr, "sampled_softmax": partial(sampled_softmax, items=items), "gbce": calibrated}
+    return known[objective.loss]

@@ -93,16 +93,14 @@ class Stream:
         rows, events, seen = self._room
         (event, start), (item, seen_start) = (_ranges(o, users) for o in (self.log.start, self.log.seen_start))
         row = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(start))
+        columns = row, *(column[event] for column in self.log[1 : EventLog._fields.index("start")])
         return EventLog(
-            *(padded(column, events) for column in (row, *(getattr(self.log, name)[event] for name in COLUMNS))),
+            *(padded(column, events) for column in columns),
             start=padded(start, rows + 1, start[-1]),
             seen_item=padded(self.log.seen_item[item], seen),
             seen_start=padded(seen_start, rows + 1, seen_start[-1]),
             number=padded(self.log.number[users], rows),
         )
-
-
-COLUMNS = EventLog._fields[1 : EventLog._fields.index("start")]  # of the events, after `user`
 
 
 def lanes(devices: int) -> int:

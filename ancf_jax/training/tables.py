@@ -72,8 +72,8 @@ def small_world(
         rows["item"], [token, *numbered] = renumber([query.token, *groups])
         query, groups = query._replace(token=token), tuple(numbered)
         sizes = sizes._replace(items=len(rows["item"]))
-        features, popularity = _gather((catalogue.item_features, catalogue.popularity), rows["item"])
-        catalogue = catalogue._replace(item_features=features, popularity=popularity)
+        parts = {name: getattr(catalogue, name) for name in ("item_features", "popularity", "repeats")}
+        catalogue = catalogue._replace(**_gather(parts, rows["item"]))
     return World(model.resized(sizes), catalogue, batch._replace(query=query), groups, model.sizes.items, rows)
 
 

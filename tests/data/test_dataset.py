@@ -276,6 +276,25 @@ def test_catalogue_counts_training_events_only():
     assert made.events == 3
 
 
+def test_catalogue_counts_what_was_had_again_in_training():
+    """One user has u v v, another u u v and, held out, v: u and v are each had again once."""
+    source = Interactions(
+        user=np.array([0, 0, 0, 1, 1, 1, 1], np.int32),
+        item=np.array([0, 1, 1, 0, 0, 1, 1], np.int32),
+        time=np.arange(7, dtype=np.int64),
+        clock=False,
+        users=np.array(["a", "b"]),
+        items=np.array(list("uvw")),
+        names=np.array(list("uvw")),
+        kind=np.zeros(7, np.int8),
+    )
+    part = np.array([TRAIN, TRAIN, TRAIN, TRAIN, TRAIN, TRAIN, TEST], np.int8)
+    made = data.catalogue(data.Dataset(source, part, {}, None, np.ones(7, np.float32)))
+    np.testing.assert_array_equal(made.popularity, [3, 3, 0])
+    np.testing.assert_array_equal(made.repeats, [1, 1, 0])
+    assert made.repeated == 2
+
+
 def test_catalogue_and_sizes(build):
     made = build(random_events())
     shape = data.sizes(made)

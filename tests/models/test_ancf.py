@@ -13,7 +13,7 @@ from ancf_jax.data import dataset as data
 from ancf_jax.data.histories import batch_of_events, batch_of_windows, pack_windows, query_after_log
 from ancf_jax.data.interactions import TRAIN
 from ancf_jax.models import build
-from ancf_jax.models.ancf import SWIFT
+from ancf_jax.models.ancf import FIRM, SWIFT
 from ancf_jax.runs import build_model
 
 ITEMS = np.arange(23, dtype=np.int32)
@@ -251,11 +251,21 @@ def test_masking_equals_dropping(case, history):
 
 @pytest.mark.parametrize("history", ["causal", "candidate"])
 def test_what_was_had_weighs_by_how_often_and_how_long_ago(case, history):
-    """log of share + sum of amounts, and the factors; an item had twice adds both amounts; others gain nothing."""
+    """log of share + sum of amounts, and the factors; an item had twice adds both amounts; others gain nothing.
+
+    Amounts grow with habits: how likely events of the user, and those of others with the item, are to repeat one.
+    """
     one, silent = case(history=history), case(history=history, repeats=False)
     user, minute, p = jnp.array([7]), 28_400_000, one.variables["params"]
     query = query_after_log(one.log, user, jnp.array([minute], jnp.int32), LENGTH)
     query = query._replace(token=query.token.at[0, -1].set(query.token[0, -2]))
+    had = [int(item) for item in query.token[0] if item >= 0]
+    rate = (1 + one.catalogue.repeated) / (1 + one.catalogue.events)
+    own = np.bincount(had, minlength=len(ITEMS))
+    repeats, events = (np.maximum(x, 0) for x in (one.catalogue.repeats - own + 1, one.catalogue.popularity - own))
+    of_item = (repeats + FIRM * rate) / (events + FIRM) / rate
+    of_user = (len(had) - len(set(had)) + FIRM * rate) / (len(had) + FIRM) / rate
+    habit = of_item ** (SWIFT * p["habit"][0]) * of_user ** (SWIFT * p["habit"][1])
     params = {name: leaf for name, leaf in p.items() if name in silent.variables["params"]}
     weighed = one.scores(query) - silent.scores(query, one.variables | {"params": params})
     share = (1 + one.catalogue.popularity) / (1 + (one.dataset.part == TRAIN).sum())
@@ -268,8 +278,9 @@ def test_what_was_had_weighs_by_how_often_and_how_long_ago(case, history):
                 SWIFT * (p[f"{what}_distance"][back] + p[f"{what}_gap"][min(gap, 19)]) for what in ("factor", "amount")
             )
             factors[item] += factor
-            after = after + np.exp(amount) * (np.arange(len(ITEMS)) == item)
+            after = after + np.exp(amount) * habit * (np.arange(len(ITEMS)) == item)
     assert np.count_nonzero(factors) > 1
+    assert np.ptp(of_item) > 0.01
     np.testing.assert_allclose(weighed[0], factors + np.log(after / before), rtol=1e-3, atol=1e-3)
 
 
