@@ -217,8 +217,9 @@ class Ancf(PairModule):
         share, own, item = (catalogue.repeated + 1) / (catalogue.events + 1), same.sum(-1), jnp.maximum(token, 0)
         repeats, events = jnp.asarray(catalogue.repeats)[item] - own + 1, jnp.asarray(catalogue.popularity)[item] - own
         of_item = habit(jnp.maximum(repeats, 0), jnp.maximum(events, 0), share)
-        repeats = jnp.einsum("bql,bl->bq", known.astype(jnp.float32), jnp.tril(same, -1).any(-1).astype(jnp.float32))
-        return SWIFT * self.habit[0] * of_item, SWIFT * self.habit[1] * habit(repeats, known.sum(-1), share)
+        more = jnp.stack([jnp.tril(same, -1).any(-1), token >= 0], -1).astype(jnp.float32)
+        repeats, events = jnp.moveaxis(jnp.einsum("bql,blk->bqk", known.astype(jnp.float32), more), -1, 0)
+        return SWIFT * self.habit[0] * of_item, SWIFT * self.habit[1] * habit(repeats, events, share)
 
     def _user_mf(self, user: Array, context: Array) -> dict[str, Array]:
         if not self.network.mf_path:
