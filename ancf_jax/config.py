@@ -115,7 +115,8 @@ class NetworkConfig:
     layers: int = 2
     """Blocks of causal self-attention."""
     repeats: bool = True
-    """Whether having had an item weighs by itself, by how many events and how much time ago (ancf)."""
+    """Whether having had an item weighs by itself: by how many events and how much time ago, and how often this user,
+    and others this item, had things again (ancf)."""
     popularity: bool = True
     """Whether an item starts from how popular it is (ancf)."""
     biases: bool = True

@@ -53,8 +53,7 @@ class Recommender:
 
     def digest(self, *asked: object) -> str:
         """A name for all that lists depend on: the model, the data, the devices and what is asked."""
-        sizes = self.ranker.block_sizes(self.ranker.block)
-        source = to_json(self.config), self.dataset.interactions.digest, sizes, asked
+        source = to_json(self.config), self.dataset.interactions.digest, self.ranker.block_sizes(self.ranker.block), asked
         found = hashlib.blake2b(repr(source).encode(), digest_size=16)
         for leaf in jax.tree.leaves(self.ranker.variables):
             found.update(np.asarray(leaf).tobytes())

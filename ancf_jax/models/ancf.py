@@ -59,9 +59,10 @@ class Ancf(PairModule):
               concat(mf, mlp, hierarchy, temporal) -> Dense hidden[0] -> ReLU -> BatchNorm -> Dropout -> tower,
               mlp_output = Dense(hidden[-1] -> 1)
     score = Dense(2 -> 1)(mf_output, mlp_output) + prior; its sigmoid is the probability of an interaction.
-    prior = sum_l factor_l + log(share^popular + sum_l exp(amount_l)) over the events l of the history that were of
-    this very item, share = (1 + its events) / (1 + all events); factor and amount are learned by how many events ago,
-    and how long ago, l was: what was just had may be less likely, and of what is had often more is had
+    prior = sum_l factor_l + log(share^popular + habit sum_l exp(amount_l)) over the events l of the history that were
+    of this very item, share = (1 + its events) / (1 + all events); factor and amount are learned by how many events
+    ago, and how long ago, l was: what was just had may be less likely, and of what is had often more is had; habit is
+    a product of powers, learned, of how often the user, and others this item, had things again (see `habit`)
 
     `context` is what attention over the history makes of the past, for now: by causal self-attention
     (the same for all candidates) or by attention that each candidate directs at the history. Every
