@@ -53,8 +53,8 @@ class Recommender:
 
     def digest(self, *asked: object) -> str:
         """A name for all that lists depend on: the model, the data, the devices and what is asked."""
-        source = to_json(self.config), self.dataset.interactions.digest, self.ranker.block_sizes(self.ranker.block), asked
-        found = hashlib.blake2b(repr(source).encode(), digest_size=16)
+        sizes, source = self.ranker.block_sizes(self.ranker.block), self.dataset.interactions.digest
+        found = hashlib.blake2b(repr((to_json(self.config), source, sizes, asked)).encode(), digest_size=16)
         for leaf in jax.tree.leaves(self.ranker.variables):
             found.update(np.asarray(leaf).tobytes())
         return found.hexdigest()
