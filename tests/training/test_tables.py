@@ -19,8 +19,8 @@ from ancf_jax.models import build
 from ancf_jax.runs import build_model
 from ancf_jax.training.loop import trainer
 from ancf_jax.training.parallel import spread
-from ancf_jax.training.tables import EMPTY, FEW, renumber, sparse_kinds
-from ancf_jax.types import Catalogue, EventLog, Sizes
+from ancf_jax.training.tables import EMPTY, FEW, renumber, small_world, sparse_kinds
+from ancf_jax.types import Batch, Catalogue, EventLog, Query, Sizes
 
 EXACT = {"sgd", "adagrad", "row_adagrad"}
 MODELS = {
@@ -124,6 +124,24 @@ def test_renumbering_finds_each_id_and_keeps_nobody():
         np.testing.assert_array_equal(np.asarray(place)[~known], -1)
     kept = np.asarray(rows)[np.asarray(rows) != EMPTY]
     np.testing.assert_array_equal(kept, [3, 7, 9, 11, 2**30])
+
+
+def test_the_catalogue_of_a_small_world_says_of_an_item_what_the_whole_one_does():
+    model = build(default_config("mf"), Sizes(13, 23, 1, (("tag", 23),), ()), clock=False)
+    whole = Catalogue({"tag": np.arange(23)[:, None]}, {}, np.arange(23) + 0.5, np.ones(()), np.arange(23) ** 2.0)
+    token, group, few = np.array([[5, -1], [11, 5]]), np.array([[22, 3], [3, 11]]), np.zeros(2, np.int32)
+    batch = Batch(Query(few, few, few, few, token, token, token), few, few, few, few)
+
+    def one(_, group):
+        world = small_world(model, ("item",), whole, batch, (group,))
+        return world.catalogue, world.batch.query.token, world.groups[0]
+
+    small, *numbered = spread(one, "shard_map", (False, True), (False, False, False), 1)(0, group[None])
+    for given, place in zip((token, group), map(np.asarray, numbered), strict=True):
+        known = given >= 0
+        for large, few in zip(jax.tree.leaves(whole), jax.tree.leaves(small), strict=True):
+            if np.ndim(large):
+                np.testing.assert_array_equal(np.asarray(few)[place[known]], large[given[known]])
 
 
 def test_the_rule_of_auto():
