@@ -116,7 +116,7 @@ def tables(quick: bool) -> list[Comparison]:
             mf_step(largest, "sparse", optimizer),
             (mf_step(10_000, "sparse", optimizer),),
         )
-        for optimizer in ("adam", "row_adagrad")
+        for optimizer in ("adam", "row_adagrad", "sgd")
     ]
     return [*found, *growth]
 
