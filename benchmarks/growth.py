@@ -11,6 +11,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from benchmarks.rows import mf_step, ours
 from benchmarks.turns import Task, alternate
@@ -103,7 +104,13 @@ def draw(picture: Picture, lines: dict[str, list[tuple[int, float]]], path: Path
         if points:
             axes.loglog(*zip(*points, strict=True), marker="o", color=colour, label=label)
             axes.annotate(label, points[-1], xytext=(6, 4), textcoords="offset points", color=colour)
-    axes.set(title=picture.title, xlabel=picture.x, ylabel=picture.y)
+    sizes = sorted({size for points in lines.values() for size, _ in points})
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(plain := FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(plain if axes.get_ylim()[1] < 10 * axes.get_ylim()[0] else NullFormatter())
+    axes.set_title(picture.title, fontsize=10)
+    axes.set(xlabel=picture.x, ylabel=picture.y)
     axes.margins(x=0.12, y=0.15)
     axes.grid(which="major", color="#dddddd")
     axes.spines[["top", "right"]].set_visible(False)
