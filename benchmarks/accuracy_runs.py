@@ -128,4 +128,6 @@ def describe_machine() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = [f"{name} {version(name)}" for name in ("jax", "flax", "optax", "numpy")]
     python = f"Python {sys.version.split()[0]}"
-    return ", ".join(filter(None, (processor(), f"{cores} cores", devices, python, *versions)))
+    return ", ".join(
+        filter(None, (processor(), f"{cores} core{'' if cores == 1 else 's'}", devices, python, *versions))
+    )

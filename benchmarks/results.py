@@ -14,6 +14,7 @@ from benchmarks.results_figures import MAIN, Machines, Run, cost, difference, fi
 from benchmarks.results_plots import Panel, Point, draw
 
 FLAGSHIP = "ancf"
+PAIRED = (MAIN, "hit_rate@10")
 INTRODUCTION = """\
 Every row was trained and evaluated by `python benchmarks/accuracy.py --only ROW`; its preset holds the two commands.
 A figure is the mean over the seeds, ± their standard deviation; in brackets the 95 % bootstrap interval over the test
@@ -70,15 +71,21 @@ def differences_text(rows: dict[str, list[Run]], place: Place) -> list[str]:
     ours = rows.get(FLAGSHIP, [])
     if not ours or "rmse" in ours[0].result.metrics:
         return []
-    found = {model: difference(ours, runs, place) for model, runs in rows.items() if model != FLAGSHIP}
-    lines = [[f"`{model}`", str(one), f"{one.users:,}"] for model, one in found.items() if one]
-    return [table([f"`{FLAGSHIP}` minus", f"{LABELS[MAIN]}, paired by user (95 %)", "users"], lines)] if lines else []
+    lines = []
+    for model, runs in rows.items():
+        found = [difference(ours, runs, place, metric) for metric in PAIRED] if model != FLAGSHIP else [None]
+        lines += [[f"`{model}`", *map(str, found), f"{found[0].users:,}"]] if found[0] else []
+    heads = [f"`{FLAGSHIP}` minus", *(f"{LABELS[metric]}, paired by user (95 %)" for metric in PAIRED), "users"]
+    return [table(heads, lines)] if lines else []
 
 
 def audit_text(rows: dict[str, list[Run]]) -> str:
-    """The audit of the first run's split."""
-    audit = next(iter(rows.values()))[0].result.audit
-    return "Audit of the split:\n\n```\n" + splits.describe(audit) + "\n```\n"
+    """The audits of the splits of the first runs, with the models that one is of where there are several."""
+    audits: dict[str, list[str]] = {}
+    for model, runs in rows.items():
+        audits.setdefault(splits.describe(runs[0].result.audit), []).append(f"`{model}`")
+    whose = [f" of {', '.join(models)}" if len(audits) > 1 else "" for models in audits.values()]
+    return "\n".join(f"Audit of the split{of}:\n\n```\n{audit}\n```\n" for audit, of in zip(audits, whose, strict=True))
 
 
 def results_text(sections: dict[Group, dict[str, list[Run]]], place: Place) -> str:

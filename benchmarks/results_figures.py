@@ -13,7 +13,7 @@ from benchmarks.accuracy_presets import Place, Trial
 from benchmarks.accuracy_runs import Result, finished
 
 Key = TypeVar("Key")
-MAIN = "ndcg@10"  # the metric of paired differences
+MAIN = "ndcg@10"
 
 
 class Run(NamedTuple):
@@ -81,7 +81,7 @@ def gap_shares(runs: Sequence[Run], floor: Sequence[Run]) -> list[float]:
     return [(own - below) / (best - below) for own, below, best in known]
 
 
-def difference(ours: Sequence[Run], others: Sequence[Run], place: Place) -> Difference | None:
+def difference(ours: Sequence[Run], others: Sequence[Run], place: Place, metric: str = MAIN) -> Difference | None:
     """Ours minus theirs by user, averaged over our seeds; each with their same seed on the same data, else their first.
 
     None where no two were made from the same data.
@@ -90,13 +90,13 @@ def difference(ours: Sequence[Run], others: Sequence[Run], place: Place) -> Diff
     for run in ours:
         same = [other for other in others if other.result.audit["data_sha256"] == run.result.audit["data_sha256"]]
         same.sort(key=lambda other: other.trial.seed != run.trial.seed)
-        pairs += [tuple(per_user(one.trial, place) for one in (run, same[0]))] if same else []
+        pairs += [tuple(per_user(one.trial, place, metric) for one in (run, same[0]))] if same else []
     return paired(pairs) if pairs else None
 
 
-def per_user(trial: Trial, place: Place) -> pd.Series:
-    """The main metric of every user."""
-    return pd.read_parquet(place.of(trial, ".parquet")).set_index("user_id")[MAIN]
+def per_user(trial: Trial, place: Place, metric: str) -> pd.Series:
+    """A metric of every user."""
+    return pd.read_parquet(place.of(trial, ".parquet")).set_index("user_id")[metric]
 
 
 def paired(pairs: Iterable[tuple[pd.Series, pd.Series]]) -> Difference:

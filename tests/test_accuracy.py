@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from benchmarks import accuracy, accuracy_runs
 from benchmarks.accuracy_presets import Place, Trial, missing, read_preset
 from benchmarks.accuracy_rows import FULL, GROUPS, STUDIES, VARIANTS, Group, Published, Study
 from benchmarks.accuracy_runs import Result, finished, make
-from benchmarks.results import results_text, write_results
+from benchmarks.results import audit_text, results_text, write_results
 from benchmarks.results_ablations import sentence, write_ablations
 from benchmarks.results_figures import Run, difference, figure, gap_shares, paired
 
@@ -53,7 +54,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     def evaluate(words: list[str], log: object) -> dict[str, Any]:
         made.append(words)
-        pd.DataFrame({"user_id": ["a", "b"], "ndcg@10": [0.2, 0.8]}).to_parquet(words[-1])
+        table = {"user_id": ["a", "b"], "ndcg@10": [0.2, 0.8], "hit_rate@10": [0.0, float("ancf" in words[1])]}
+        pd.DataFrame(table).to_parquet(words[-1])
         return found
 
     monkeypatch.setattr(accuracy_runs, "_train", lambda words, log: made.append(words) or (60.0, 512.0))
@@ -158,7 +160,8 @@ def test_documents_and_pictures_hold_what_is_finished(place, calls, tmp_path):
     write_results({group: rows}, place, tmp_path)
     write_ablations({study: variants}, place, tmp_path)
     results, ablations = ((tmp_path / f"{name}.md").read_text() for name in ("results", "ablations"))
-    assert "| `ease` | +0.0000 (+0.0000 to +0.0000) | 2 |" in results
+    assert "| `ease` | +0.0000 (+0.0000 to +0.0000) | +0.5000 (+0.0000 to +1.0000) | 2 |" in results
+    assert "Audit of the split:\n" in results, "it is the same for all"
     assert "ials" not in results
     assert "The MLP path makes no measurable difference" in ablations
     assert all((tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in ("results", "ablations"))
@@ -194,6 +197,14 @@ def test_a_pair_shares_data_and_if_it_can_the_seed(place):
     assert difference(ours, others, place).mean == pytest.approx(0.4)
     assert difference(ours, others[:1], place).mean == pytest.approx(0.55), "the first seed stands for the absent one"
     assert difference(ours, [planted("ease", 0, 0.1, "def")], place) is None
+
+
+def test_audits_that_differ_say_whose_they_are():
+    def audited(users: int) -> list[Run]:
+        return [Run(TRIAL, dataclasses.replace(result(0.5), audit=AUDIT | {"users": users}))]
+
+    text = audit_text({"ease": audited(3), "ials": audited(5), "ancf": audited(3)})
+    assert text.index("of `ease`, `ancf`:") < text.index("3 users") < text.index("of `ials`:") < text.index("5 users")
 
 
 @pytest.mark.parametrize(
