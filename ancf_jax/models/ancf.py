@@ -213,7 +213,7 @@ class Ancf(PairModule):
     def _habits(self, catalogue: Catalogue, token: Array, known: Array, same: Array) -> tuple[Array, Array]:
         """How prone items [B, L] and users at each position [B, Q] are to repeat: factors of amounts, as logs.
 
-        Of an item that is how others had it; were the user's own events among them, the answer would be in the question.
+        Of an item that is how others had it: without the user's own events, those to come among them, which would tell.
         """
         share, own, item = (catalogue.repeated + 1) / (catalogue.events + 1), same.sum(-1), jnp.maximum(token, 0)
         repeats, events = jnp.asarray(catalogue.repeats)[item] - own + 1, jnp.asarray(catalogue.popularity)[item] - own
