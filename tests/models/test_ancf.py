@@ -259,16 +259,19 @@ def test_what_was_had_weighs_by_how_often_and_how_long_ago(case, history):
     user, minute, p = jnp.array([7]), 28_400_000, one.variables["params"]
     query = query_after_log(one.log, user, jnp.array([minute], jnp.int32), LENGTH)
     query = query._replace(token=query.token.at[0, -1].set(query.token[0, -2]))
+    rng = np.random.default_rng(3)
+    popularity, repeats = rng.integers(20, 60, len(ITEMS)) * 1.0, rng.integers(3, 17, len(ITEMS)) * 1.0
+    known = one.catalogue._replace(popularity=popularity, events=popularity.sum(), repeats=repeats)
+    known = known._replace(repeated=repeats.sum())
     had = [int(item) for item in query.token[0] if item >= 0]
-    rate = (1 + one.catalogue.repeated) / (1 + one.catalogue.events)
+    rate = (1 + repeats.sum()) / (1 + popularity.sum())
     own = np.bincount(had, minlength=len(ITEMS))
-    repeats, events = (np.maximum(x, 0) for x in (one.catalogue.repeats - own + 1, one.catalogue.popularity - own))
-    of_item = (repeats + FIRM * rate) / (events + FIRM) / rate
+    of_item = (repeats - own + 1 + FIRM * rate) / (popularity - own + FIRM) / rate
     of_user = (len(had) - len(set(had)) + FIRM * rate) / (len(had) + FIRM) / rate
     habit = of_item ** (SWIFT * p["habit"][0]) * of_user ** (SWIFT * p["habit"][1])
     params = {name: leaf for name, leaf in p.items() if name in silent.variables["params"]}
-    weighed = one.scores(query) - silent.scores(query, one.variables | {"params": params})
-    share = (1 + one.catalogue.popularity) / (1 + (one.dataset.part == TRAIN).sum())
+    weighed = one.scores(query, None, known) - silent.scores(query, one.variables | {"params": params}, known)
+    share = (1 + popularity) / (1 + popularity.sum())
     before = after = share ** p["popular"][0]
     factors = np.zeros(len(ITEMS))
     for back in range(LENGTH):
