@@ -80,7 +80,7 @@ def ablations_panel(study: Study, lines: Sequence[Line]) -> Panel:
 def write_ablations(rows: dict[Study, dict[Variant, list[Trial]]], place: Place, docs: Path) -> None:
     """Writes ablations.md and ablations.png from all that is finished."""
     found = {study: compared(finished_runs(each, place), place) for study, each in rows.items()}
-    found = {study: lines for study, lines in found.items() if lines}
+    found = {study: lines for study, lines in found.items() if any(line.variant != FULL for line in lines)}
     draw([ablations_panel(study, lines) for study, lines in found.items()], docs / "ablations.png")
     with replacing(docs / "ablations.md") as file:
         file.write(ablations_text(found).encode())
