@@ -158,12 +158,13 @@ def test_documents_and_pictures_hold_what_is_finished(place, calls, tmp_path):
     for trial in (*rows["ease"], *rows["ancf"], *variants[VARIANTS[1]]):
         make(trial, place, "a machine")
     write_results({group: rows}, place, tmp_path)
-    write_ablations({study: variants}, place, tmp_path)
+    write_ablations({study: variants, Study("shop-ease", "Nothing off yet"): {FULL: rows["ease"]}}, place, tmp_path)
     results, ablations = ((tmp_path / f"{name}.md").read_text() for name in ("results", "ablations"))
     assert "| `ease` | +0.0000 (+0.0000 to +0.0000) | +0.5000 (+0.0000 to +1.0000) | 2 |" in results
     assert "Audit of the split:\n" in results, "it is the same for all"
     assert "ials" not in results
     assert "The MLP path makes no measurable difference" in ablations
+    assert "Nothing off yet" not in ablations
     assert all((tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in ("results", "ablations"))
 
 

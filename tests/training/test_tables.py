@@ -139,9 +139,9 @@ def test_the_catalogue_of_a_small_world_says_of_an_item_what_the_whole_one_does(
     small, *numbered = spread(one, "shard_map", (False, True), (False, False, False), 1)(0, group[None])
     for given, place in zip((token, group), map(np.asarray, numbered), strict=True):
         known = given >= 0
-        for large, few in zip(jax.tree.leaves(whole), jax.tree.leaves(small), strict=True):
+        for large, gathered in zip(jax.tree.leaves(whole), jax.tree.leaves(small), strict=True):
             if np.ndim(large):
-                np.testing.assert_array_equal(np.asarray(few)[place[known]], large[given[known]])
+                np.testing.assert_array_equal(np.asarray(gathered)[place[known]], large[given[known]])
 
 
 def test_the_rule_of_auto():
