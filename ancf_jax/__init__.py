@@ -7,22 +7,14 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "ancf_jax.config": ("Config", "default_config", "override"),
-    "ancf_jax.errors": ("UserError",),
-    "ancf_jax.types": ("Catalogue", "EventLog", "Query", "Sizes"),
-    "ancf_jax.data.corner_store": ("simulate",),
-    "ancf_jax.data.dataset": ("Dataset", "build", "event_log"),
-    "ancf_jax.evaluation": ("Evaluation", "evaluate"),
-    "ancf_jax.models.ancf": ("Ancf",),
-    "ancf_jax.modules.attention": ("attend",),
-    "ancf_jax.modules.embeddings": ("embedding_bag", "lookup"),
-    "ancf_jax.modules.hierarchy": ("level_attention",),
-    "ancf_jax.modules.temporal": ("calendar", "sinusoid", "temporal_encoding"),
-    "ancf_jax.ranking": ("Ranker",),
-    "ancf_jax.recommender": ("Recommender", "load_recommender"),
-    "ancf_jax.training.fit": ("fit",),
-}
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+    "config": "Config default_config override", "errors": "UserError", "types": "Catalogue EventLog Query Sizes",
+    "data.corner_store": "simulate", "data.dataset": "Dataset build event_log",
+    "evaluation": "Evaluation evaluate", "models.ancf": "Ancf", "modules.attention": "attend",
+    "modules.embeddings": "embedding_bag lookup", "modules.hierarchy": "level_attention",
+    "modules.temporal": "calendar sinusoid temporal_encoding", "ranking": "Ranker",
+    "recommender": "Recommender load_recommender", "training.fit": "fit",
+}  # fmt: skip
+_MODULE_OF = {name: f"ancf_jax.{module}" for module, names in _HOME.items() for name in names.split()}
 __all__ = sorted(_MODULE_OF)
 
 

@@ -106,15 +106,11 @@ class Recommender:
         ids = np.where(unknown, self._popular[: ids.shape[1]], ids)
         row, place = np.nonzero(ids >= 0)
         item, source = ids[row, place], self.dataset.interactions
-        columns = {
-            "user_id": np.asarray(users, object)[row],
-            "rank": np.int32(place + 1),
-            "item_id": source.items[item],
-            "name": source.names[item],
-            "score": np.where(unknown, np.nan, predictions(self.ranker.model, scores))[row, place],
-            "source": np.where(unknown, "popular", "model")[row, 0],
-        }
-        return pd.DataFrame(columns)
+        table = {"user_id": np.asarray(users, object)[row], "rank": np.int32(place + 1)}
+        table |= {"item_id": source.items[item], "name": source.names[item]}
+        table["score"] = np.where(unknown, np.nan, predictions(self.ranker.model, scores))[row, place]
+        table["source"] = np.where(unknown, "popular", "model")[row, 0]
+        return pd.DataFrame(table)
 
 
 def load_recommender(path: str | Path, say: Callable[[str], None], placement: Placement | None = None) -> Recommender:

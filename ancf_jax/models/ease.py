@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.linalg import get_lapack_funcs
+from scipy.linalg import LinAlgError, inv
 
 from ancf_jax.errors import UserError
 from ancf_jax.models.baselines import CatalogueScores, count_items, seen_matrix, variables_of
@@ -42,13 +42,10 @@ class Ease(CatalogueScores):
         for first in range(0, items, BLOCK):  # block by block, so that the sparse product stays small
             gram[:, first : first + BLOCK] = (seen.T @ seen[:, first : first + BLOCK]).toarray()
         np.fill_diagonal(gram, np.diag(gram) + self.l2)
-        potrf, potri = get_lapack_funcs(("potrf", "potri"), (gram,))
-        factor, failed = potrf(gram, overwrite_a=True)
-        if failed:
-            raise UserError(f"--baseline.ease-l2 is {self.l2}, too small for this data; choose a larger one")
-        weights, _ = potri(factor, overwrite_c=True)  # the inverse, in the memory of `gram`
-        for row in range(items):  # only the upper triangle is written: mirror it
-            weights[row + 1 :, row] = weights[row, row + 1 :]
+        try:
+            weights = inv(gram, overwrite_a=True, check_finite=False, assume_a="pos")
+        except LinAlgError:
+            raise UserError(f"--baseline.ease-l2 is {self.l2}, too small for this data; choose a larger one") from None
         weights /= -np.diag(weights)[None, :].copy()
         np.fill_diagonal(weights, 0.0)
         return variables_of(weights=jnp.asarray(weights))

@@ -94,13 +94,9 @@ class Stream:
         (event, start), (item, seen_start) = (_ranges(o, users) for o in (self.log.start, self.log.seen_start))
         row = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(start))
         columns = row, *(column[event] for column in self.log[1 : EventLog._fields.index("start")])
-        return EventLog(
-            *(padded(column, events) for column in columns),
-            start=padded(start, rows + 1, start[-1]),
-            seen_item=padded(self.log.seen_item[item], seen),
-            seen_start=padded(seen_start, rows + 1, seen_start[-1]),
-            number=padded(self.log.number[users], rows),
-        )
+        starts = padded(start, rows + 1, start[-1]), padded(seen_start, rows + 1, seen_start[-1])
+        seen_items, number = padded(self.log.seen_item[item], seen), padded(self.log.number[users], rows)
+        return EventLog(*(padded(x, events) for x in columns), starts[0], seen_items, starts[1], number)  # pyrefly: ignore
 
 
 def lanes(devices: int) -> int:

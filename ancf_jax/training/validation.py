@@ -76,7 +76,7 @@ class Validator:
     @cached_property
     def _blocks(self) -> list[tuple[np.ndarray, ...]]:
         held = heldout_events(self.dataset, VALIDATION)
-        columns = *held, np.ones(len(held.user), np.float32)
+        columns = *held[:4], np.ones(len(held.user), np.float32)
         padded = (np.pad(column, (0, -len(column) % BLOCK)).reshape(-1, BLOCK) for column in columns)
         return list(zip(*padded, strict=True))
 
