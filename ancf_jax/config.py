@@ -117,6 +117,9 @@ class NetworkConfig:
     repeats: bool = True
     """Whether having had an item weighs by itself: by how many events and how much time ago, and how often this user,
     and others this item, had things again (ancf)."""
+    followers: int = 0
+    """Number of items known to come soon after each, which weigh by themselves after it; 0 for none. For data where
+    nothing is had twice (ancf with repeats, causal history and softmax)."""
     popularity: bool = True
     """Whether an item starts from how popular it is (ancf)."""
     biases: bool = True
@@ -300,7 +303,7 @@ def from_json(text: str) -> Config:
 
 
 LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {
-    "0 or more": (lambda x: x >= 0, """epochs seed objective.negatives optim.weight_decay optim.clip loop.patience
+    "0 or more": (lambda x: x >= 0, """epochs seed objective.negatives network.followers optim.weight_decay optim.clip loop.patience
         loop.stream table.dwell_gap_cap table.dwell_gap_drop"""),
     "1 or more": (lambda x: x >= 1, """loop.batch_size loop.checkpoint_every loop.validation_users
         objective.dual_positions network.embedding_size network.mlp_size network.hidden network.heads network.layers

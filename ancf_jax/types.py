@@ -41,22 +41,13 @@ class EventLog(NamedTuple):
 
 
 class Heldout(NamedTuple):
-    """One query per user with held-out events, and what the user took, in order, each item once."""
+    """Queries about users with held-out events, and what the user took, in order, each item once."""
 
     user: np.ndarray  # int32 [Q] ascending
-    minute: np.ndarray  # int32 [Q] of the user's first held-out event
+    minute: np.ndarray  # int32 [Q] of the first of the query's events
     item: np.ndarray  # int32 [E]
     value: np.ndarray  # float32 [E] of the first held-out event with the item
     start: np.ndarray  # int32 [Q + 1] the items of query q are start[q] .. start[q + 1] - 1
-
-
-class HeldoutEvents(NamedTuple):
-    """Every held-out event as a query of its own, at the moment of the event, repeats included."""
-
-    user: np.ndarray  # int32 [E] ascending
-    minute: np.ndarray  # int32 [E]
-    item: np.ndarray  # int32 [E]
-    value: np.ndarray  # float32 [E]
 
 
 class Catalogue(NamedTuple):
@@ -68,6 +59,8 @@ class Catalogue(NamedTuple):
     events: Array = np.zeros((), np.float32)  # float32 [] events of the training log, of all items
     repeats: Array = np.zeros(1, np.float32)  # float32 [I] those of an item that its user had had before
     repeated: Array = np.zeros((), np.float32)  # float32 [] those of all items
+    follower: Array = np.zeros((0, 0), np.int32)  # int32 [I, K] what most often came soon after an item; I for none
+    times: Array = np.zeros((0, 0), np.float32)  # float32 [I, K] how often, see `data.followers`
 
 
 class Query(NamedTuple):

@@ -12,10 +12,11 @@ from ancf_jax.config import CORNER_STORE, Config, SplitConfig
 from ancf_jax.data import corner_store, readers, splits
 from ancf_jax.data.corner_store import Truth
 from ancf_jax.data.engagement import Scales, compress_dwell, engagement_score, fit_scales, mean_dwell, previous
+from ancf_jax.data.followers import count_followers
 from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Feature, Interactions
 from ancf_jax.data.storage import read_tree, write_tree
 from ancf_jax.errors import UserError
-from ancf_jax.types import Catalogue, EventLog, Heldout, HeldoutEvents, Sizes
+from ancf_jax.types import Catalogue, EventLog, Heldout, Sizes
 
 _FILE = "dataset.npz"
 
@@ -122,7 +123,7 @@ def event_log(dataset: Dataset, parts: tuple[int, ...]) -> EventLog:
 
 
 def heldout(dataset: Dataset, part: int, limit: int | None = None, seed: int = 0) -> Heldout:
-    """The queries of `part`, sorted by user; with `limit`, at most so many users, drawn by `seed`."""
+    """One query per user of `part`, sorted by user; with `limit`, at most so many users, drawn by `seed`."""
     source, event = dataset.interactions, np.flatnonzero(dataset.part == part)
     drawn = np.random.default_rng(seed).permutation(np.unique(source.user[event]))[:limit]
     event = event[np.isin(source.user[event], drawn)]
@@ -132,19 +133,22 @@ def heldout(dataset: Dataset, part: int, limit: int | None = None, seed: int = 0
     return Heldout(user, _minutes(source)[event[place]], source.item[event], dataset.value[event], start)
 
 
-def heldout_events(dataset: Dataset, part: int) -> HeldoutEvents:
-    """The events of `part`, one by one."""
-    source, event = dataset.interactions, dataset.part == part
-    return HeldoutEvents(source.user[event], _minutes(source)[event], source.item[event], dataset.value[event])
+def heldout_events(dataset: Dataset, part: int) -> Heldout:
+    """Every event of `part` as a query of its own, at the moment of the event, repeats included."""
+    source, event = dataset.interactions, np.flatnonzero(dataset.part == part)
+    columns = source.user[event], _minutes(source)[event], source.item[event], dataset.value[event]
+    return Heldout(*columns, np.arange(len(event) + 1, dtype=np.int32))
 
 
-def catalogue(dataset: Dataset) -> Catalogue:
-    """Features of items and users, and the number of training events of every item, and of those that repeat one."""
+def catalogue(dataset: Dataset, followers: int = 0) -> Catalogue:
+    """Features of items and users, the number of training events of every item, and of those that repeat one, and so
+    many `followers` of each."""
     source, train = dataset.interactions, dataset.part == TRAIN
     again = pd.Series(splits.pair_ids(source)[train]).duplicated()
     had, more = (np.bincount(source.item[train], x, len(source.items)).astype(np.float32) for x in (None, again))
     features: Any = ({n: f.ids for n, f in side.items()} for side in (source.item_features, source.user_features))
-    return Catalogue(*features, popularity=had, events=had.sum(), repeats=more, repeated=more.sum())
+    after = count_followers(source.user[train], source.item[train], len(had), followers) if followers else ()
+    return Catalogue(*features, had, had.sum(), more, more.sum(), *after)  # pyrefly: ignore
 
 
 def sizes(dataset: Dataset) -> Sizes:

@@ -20,14 +20,16 @@ def build(config: Config, sizes: Sizes, clock: bool) -> NeuralModel | Baseline:
         return _baseline(config, sizes)
     if config.model == "ancf":
         network = config.network if clock else dataclasses.replace(config.network, temporal=())
+        window = network.history == "causal"
         # How often something is had says nothing about how it is rated, and its level is known where it is popular.
-        value = config.objective.loss in VALUE_LOSSES
-        parts = {"repeats": not value, "popularity": not value, "biases": value}
-        network = override(network, {name: getattr(network, name) and on for name, on in parts.items()})
-        unit = "window" if network.history == "causal" else "event"
+        # What came next can be left out of windows alone, and tables updated by row would number followers anew.
+        value, follows = config.objective.loss in VALUE_LOSSES, window and config.objective.loss == "softmax"
+        parts = {"repeats": not value, "popularity": not value, "biases": value, "followers": follows}
+        network = override(network, {name: on and getattr(network, name) for name, on in parts.items()})
         length = 0 if network.history == "none" else network.history_length
         link = "identity" if config.objective.loss == "mse" else "sigmoid"
-        return NeuralModel(Ancf(sizes, network), unit, link, length, dual=unit == "window" and network.mlp_path)
+        kind = "window" if window else "event", link, length, network.followers, window and network.mlp_path
+        return NeuralModel(Ancf(sizes, network), *kind)
     net = config.network
     if config.model == "linear":
         return NeuralModel(Linear(sizes, net.embedding_size), link="identity")

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ancf_jax.config import NetworkConfig
+from ancf_jax.data.followers import joined, lifts
 from ancf_jax.models.protocol import PairModule
 from ancf_jax.modules import attention
 from ancf_jax.modules.embeddings import embedding_bag, had_before, lookup, pair_align, pair_dot, repeat
@@ -38,6 +39,7 @@ def _at(rows: Array, chosen: Array) -> Array:
 SWIFT = 10.0  # what weighs having had an item has far to go, and Adam moves a parameter by its rate at most
 FEW = -5.0 / SWIFT  # at first, having had an item is as much as a share of exp(-5) in all events
 FIRM = 20.0  # events that speak for the average habit
+LATEST = 3  # events whose followers are likely now
 
 
 def habit(repeats: Array, events: Array, share: Array) -> Array:
@@ -109,6 +111,8 @@ class Ancf(PairModule):
         if n.repeats and n.history != "none":
             self.factor, self.amount = self._by_age("factor", 0.0), self._by_age("amount", FEW)
             self.habit = self.param("habit", init.constant(1 / SWIFT), (2,))  # of the item and of the user
+        if n.followers:
+            self.follow = self.param("follow", init.constant(-1 / SWIFT), (LATEST,))
         self.final = self.param("final", init.ones, (2,))
         self.bias = self.param("bias", init.zeros, (1,))
 
@@ -208,7 +212,23 @@ class Ancf(PairModule):
         more = jnp.where(newest, jnp.log1p(total * jnp.exp(user)[..., None]), 0.0)
         again = jnp.where(known, factor + more, 0.0)
         side = {"had": jnp.where(known, token[:, None, :], self.sizes.items), "again": again}
+        if self.network.followers:
+            follows = self._followers(catalogue, query, known, same)
+            side = {name: jnp.concatenate([x, follows[name]], -1) for name, x in side.items()}
         return side if query.minute.ndim == 2 else {name: x[:, 0] for name, x in side.items()}
+
+    def _followers(self, catalogue: Catalogue, query: Query, known: Array, same: Array) -> dict[str, Array]:
+        """What tends to follow the latest events, at the positions Q, and what it adds: as of `_again`, [B, Q, K].
+
+        Nothing at the end of a window: what came there is no token of it, and could not be left out of the counts.
+        """
+        rows, length = known.shape[1:]
+        place = jnp.arange(length - rows, length)[:, None] - jnp.arange(LATEST)[None]  # below 0: at the end, not yet known
+        near = known[:, jnp.arange(rows)[:, None], place] * jnp.exp(SWIFT * self.follow)[None, None]
+        if query.minute.ndim == 2:
+            near *= (jnp.diff(query.segment, axis=1, append=-2) == 0)[..., None]
+        follower, lift = (x[:, place] for x in lifts(catalogue, query, same.astype(jnp.float32)))
+        return dict(zip(("had", "again"), joined(follower, near[..., None] * lift), strict=True))
 
     def _habits(self, catalogue: Catalogue, token: Array, known: Array, same: Array) -> tuple[Array, Array]:
         """How prone items [B, L] and users at each position [B, Q] are to repeat: factors of amounts, as logs.

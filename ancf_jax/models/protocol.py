@@ -54,6 +54,7 @@ class NeuralModel:
         unit: what one training example is: one event, or a window of a user's events.
         link: how a score becomes a prediction: a probability by the sigmoid, or itself.
         history_length: number of latest events that a query holds.
+        followers: number of followers of each item that it wants to know.
         dual: whether the module has `forward_window`, the cheap way to train two paths by full softmax.
     """
 
@@ -61,6 +62,7 @@ class NeuralModel:
     unit: Literal["event", "window"] = "event"
     link: Literal["sigmoid", "identity"] = "sigmoid"
     history_length: int = 0
+    followers: int = 0
     dual: bool = False
 
     @property

@@ -76,7 +76,7 @@ def fit(config: Config, resume: bool, view: View) -> Fitted:
             keep_compiled(run.path)
             run.data_digest = dataset.interactions.digest
             data.save(dataset, run.path / "dataset")
-        log, catalogue = data.event_log(dataset, known), data.catalogue(dataset)
+        log, catalogue = data.event_log(dataset, known), data.catalogue(dataset, getattr(model, "followers", 0))
         if isinstance(model, NeuralModel):
             validator = Validator(config, model, dataset, make_ranker(dataset, model, {}, known))
             progress = _Training(run, trainer(config, model, log, catalogue), validator, view).train()

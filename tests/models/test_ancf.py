@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from ancf_jax.data import dataset as data
+from ancf_jax.data.followers import count_followers, lifts
 from ancf_jax.data.histories import batch_of_events, batch_of_windows, pack_windows, query_after_log
 from ancf_jax.data.interactions import TRAIN
 from ancf_jax.models import build
-from ancf_jax.models.ancf import FIRM, SWIFT
+from ancf_jax.models.ancf import FIRM, LATEST, SWIFT
 from ancf_jax.runs import build_model
+from ancf_jax.types import Query
 
 ITEMS = np.arange(23, dtype=np.int32)
 LENGTH = 5
@@ -28,7 +30,7 @@ class Case:
         self.config = tiny("ancf", objective__loss=loss, **{f"network__{name}": x for name, x in switches.items()})
         self.dataset = data.build(self.config)
         self.model = build_model(self.config, self.dataset)
-        self.catalogue = data.catalogue(self.dataset)
+        self.catalogue = data.catalogue(self.dataset, self.model.followers)
         self.log = jax.tree.map(jnp.asarray, data.event_log(self.dataset, (TRAIN,)))
         self.variables = random_variables(self.model, self.catalogue)
         self._scores = compiled_scores
@@ -78,9 +80,11 @@ def gradient_of_scores(case: Case):
     return {jax.tree_util.keystr(path, simple=True, separator="."): float(np.abs(leaf).max()) for path, leaf in leaves}
 
 
-@pytest.mark.parametrize("history", HISTORIES)
-def test_every_parameter_of_the_whole_model_matters(case, history):
-    size = gradient_of_scores(case(history=history))
+@pytest.mark.parametrize(("history", "followers"), [*((history, 0) for history in HISTORIES), ("causal", 3)])
+def test_every_parameter_of_the_whole_model_matters(case, history, followers):
+    one = case(history=history, followers=followers)
+    assert ("follow" in one.variables["params"]) == (followers > 0)
+    size = gradient_of_scores(one)
     constant = {"key.bias"}  # moves all logits of a softmax alike
     assert {name for name, largest in size.items() if largest < 1e-5} <= constant
     assert all(np.isfinite(list(size.values())))
@@ -287,6 +291,43 @@ def test_what_was_had_weighs_by_how_often_and_how_long_ago(case, history):
     np.testing.assert_allclose(weighed[0], factors + np.log(after / before), rtol=1e-3, atol=1e-3)
 
 
+def test_what_follows_the_latest_events_weighs_by_itself(case):
+    """log(1 + sum of lifts after the latest three events, each with its weight), for their followers alone."""
+    one, silent = case(history="causal", followers=3), case(history="causal")
+    query = one.now()
+    same = (query.token[:, :, None] == query.token[:, None, :]).astype(jnp.float32)
+    follower, lift = (np.asarray(x) for x in lifts(one.catalogue, query, same))
+    weight = np.exp(SWIFT * one.variables["params"]["follow"])
+    total = np.zeros((4, len(ITEMS) + 1))
+    for back in range(LATEST):
+        for user in np.flatnonzero(query.token[:, -1 - back] >= 0):
+            np.add.at(total[user], follower[user, -1 - back], weight[back] * lift[user, -1 - back])
+    params = {name: leaf for name, leaf in one.variables["params"].items() if name != "follow"}
+    found = one.scores(query) - silent.scores(query, one.variables | {"params": params})
+    assert np.count_nonzero(total[:3, :-1]) > 6
+    assert total[3].sum() == 0  # nobody known has no events
+    np.testing.assert_allclose(found, np.log1p(total[:, :-1]), rtol=1e-3, atol=1e-4)
+
+
+def test_in_training_followers_never_tell_what_came(case):
+    """A user's own pairs are left out, and at the end of a window, where they cannot be, nothing follows."""
+    one = case(history="causal", followers=3)
+    follower, times = count_followers(np.full(4, 7), np.arange(4), len(ITEMS), 3)
+    alone, others = (one.catalogue._replace(follower=follower, times=n * times) for n in (1, 2))  # others did as much
+    token, zero = jnp.array([[-1, 0, 1, 2, 3]], jnp.int32), jnp.zeros((1, LENGTH), jnp.int32)
+    query = Query(zero + 7, zero, zero, zero.astype(jnp.float32), token, zero, zero)
+    encode = partial(one.model.module.apply, one.variables, method="encode_users")
+    found, told = (np.asarray(encode(known, query)["again"])[0, :, LENGTH:] for known in (alone, others))
+    np.testing.assert_allclose(found, 0, atol=1e-6)
+    assert (told[1:4] > 1e-3).any(1).all()
+    assert (told[[0, 4]] == 0).all()
+
+
+@pytest.mark.parametrize(("loss", "history"), [("softmax", "none"), ("softmax", "candidate"), ("gbce", "causal")])
+def test_followers_are_for_windows_under_softmax(tiny, random_variables, compiled_scores, loss, history):
+    assert Case(tiny, random_variables, compiled_scores, loss=loss, history=history, followers=3).model.followers == 0
+
+
 def test_ratings_start_from_the_levels_of_user_and_item(tiny, random_variables, compiled_scores):
     """With mse a score holds b_u + b_i, an unknown user's b_u being 0; a ranking loss has no such parameters."""
     rated = Case(tiny, random_variables, compiled_scores, loss="mse", history="none")
@@ -313,10 +354,10 @@ def test_user_dropout_hides_in_training_whose_history_it_is(case):
     assert np.abs(encode(query)["mf"][:3] - nobody["mf"][:3]).max() > 0.1
 
 
-@pytest.mark.parametrize("mf_path", [True, False])
-def test_training_windows_scores_what_ranking_scores(case, mf_path):
+@pytest.mark.parametrize(("mf_path", "followers"), [(True, 0), (False, 0), (True, 3)])
+def test_training_windows_scores_what_ranking_scores(case, mf_path, followers):
     """The dual output at the chosen positions is the model's score; the MF output is the score without the tower."""
-    one = case(history="causal", mf_path=mf_path)
+    one = case(history="causal", mf_path=mf_path, followers=followers)
     query = batch_of_windows(one.log, pack_windows(np.asarray(one.log.start), LENGTH)[:7]).query
     chosen = np.random.default_rng(0).permuted(np.tile(np.arange(LENGTH), (7, 1)), axis=1)[:, :2]
     module = one.model.module
