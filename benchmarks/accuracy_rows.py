@@ -50,7 +50,7 @@ class Variant(NamedTuple):
 
 
 class Study(NamedTuple):
-    """An ablation study on one data set; `has` says which of clock and features the data has."""
+    """An ablation study on one data set; `has`: whether there are a clock, features, followers."""
 
     name: str  # of the full model's preset
     heading: str
@@ -151,11 +151,19 @@ VARIANTS = (
     ),
     Variant("no-time", "no temporal encoding", ("--network.temporal",), "the temporal encoding", "clock"),
     Variant("no-repeats", "no memory of what was had", ("--network.no-repeats",), "what was had weighing by itself"),
+    Variant(
+        "no-followers",
+        "no memory of what follows",
+        ("--network.followers", "0"),
+        "what tends to follow weighing by itself",
+        "followers",
+    ),
     Variant("no-popularity", "no popularity", ("--network.no-popularity",), "popularity weighing by itself"),
     Variant("no-hierarchy", "no hierarchy", ("--network.no-hierarchy",), "the hierarchy", "features"),
 )
 STUDIES = (
-    Study("gsasrec-ml-1m-ancf", "MovieLens 1M, the split of SASRec and gSASRec"),
+    Study("gsasrec-ml-1m-ancf", "MovieLens 1M, the split of SASRec and gSASRec", ("followers",)),
+    Study("s3rec-beauty-ancf", "Amazon Beauty 5-core", ("features", "followers")),
     Study("completejourney-ancf", "The Complete Journey", ("clock", "features")),
     Study("corner-store-ancf", "Corner store (simulated)", ("clock", "features")),
 )

@@ -64,7 +64,9 @@ class Ancf(PairModule):
     prior = sum_l factor_l + log(share^popular + habit sum_l exp(amount_l)) over the events l of the history that were
     of this very item, share = (1 + its events) / (1 + all events); factor and amount are learned by how many events
     ago, and how long ago, l was: what was just had may be less likely, and of what is had often more is had; habit is
-    a product of powers, learned, of how often the user, and others this item, had things again (see `habit`)
+    a product of powers, learned, of how often the user, and others this item, had things again (see `habit`);
+    with `followers`, + log(1 + sum_m exp(follow_m) lift_m) over the latest events m, the lift being how much likelier
+    this item is soon after m than at all (see `data.followers`): pairs too rare for embeddings to hold
 
     `context` is what attention over the history makes of the past, for now: by causal self-attention
     (the same for all candidates) or by attention that each candidate directs at the history. Every
@@ -223,7 +225,9 @@ class Ancf(PairModule):
         Nothing at the end of a window: what came there is no token of it, and could not be left out of the counts.
         """
         rows, length = known.shape[1:]
-        place = jnp.arange(length - rows, length)[:, None] - jnp.arange(LATEST)[None]  # below 0: at the end, not yet known
+        place = (
+            jnp.arange(length - rows, length)[:, None] - jnp.arange(LATEST)[None]
+        )  # below 0: at the end, not yet known
         near = known[:, jnp.arange(rows)[:, None], place] * jnp.exp(SWIFT * self.follow)[None, None]
         if query.minute.ndim == 2:
             near *= (jnp.diff(query.segment, axis=1, append=-2) == 0)[..., None]
