@@ -140,7 +140,7 @@ def test_the_catalogue_of_a_small_world_says_of_an_item_what_the_whole_one_does(
     for given, place in zip((token, group), map(np.asarray, numbered), strict=True):
         known = given >= 0
         for large, gathered in zip(jax.tree.leaves(whole), jax.tree.leaves(small), strict=True):
-            if np.ndim(large):
+            if np.ndim(large) and len(large):  # followers are empty here: `build` leaves them to dense tables
                 np.testing.assert_array_equal(np.asarray(gathered)[place[known]], large[given[known]])
 
 
