@@ -31,10 +31,8 @@ def build_model(config: Config, dataset: data.Dataset) -> NeuralModel | Baseline
 
 def make_ranker(dataset: data.Dataset, model: Model, variables: Variables, parts: tuple[int, ...]) -> Ranker:
     """A ranker that knows the events of `parts`."""
-    log, catalogue = jax.device_put(
-        (data.event_log(dataset, parts), data.catalogue(dataset, getattr(model, "followers", 0)))
-    )
-    return Ranker(model, variables, log, catalogue)
+    catalogue = data.catalogue(dataset, getattr(model, "followers", 0))
+    return Ranker(model, variables, *jax.device_put((data.event_log(dataset, parts), catalogue)))
 
 
 def keep_compiled(path: Path) -> None:
