@@ -162,7 +162,7 @@ VARIANTS = (
     Variant("no-hierarchy", "no hierarchy", ("--network.no-hierarchy",), "the hierarchy", "features"),
 )
 STUDIES = (
-    Study("gsasrec-ml-1m-ancf", "MovieLens 1M, the split of SASRec and gSASRec", ("followers",)),
+    Study("gsasrec-ml-1m-ancf", "MovieLens 1M, the split of SASRec and gSASRec"),
     Study("s3rec-beauty-ancf", "Amazon Beauty 5-core", ("features", "followers")),
     Study("completejourney-ancf", "The Complete Journey", ("clock", "features")),
     Study("corner-store-ancf", "Corner store (simulated)", ("clock", "features")),

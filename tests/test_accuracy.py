@@ -224,5 +224,5 @@ def test_names_are_distinct():
     assert len(names) == len(set(names)) > 60
     assert "ncf-ml-1m-ease-seed-0" in names
     assert "gsasrec-ml-1m-ancf-no-time-seed-0" not in names, "that data has no clock"
-    assert "gsasrec-ml-1m-ancf-no-followers-seed-0" in names
+    assert "s3rec-beauty-ancf-no-followers-seed-0" in names
     assert "corner-store-ancf-no-followers-seed-0" not in names, "that preset has none"
