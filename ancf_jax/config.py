@@ -303,8 +303,8 @@ def from_json(text: str) -> Config:
 
 
 LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {
-    "0 or more": (lambda x: x >= 0, """epochs seed objective.negatives network.followers optim.weight_decay optim.clip loop.patience
-        loop.stream table.dwell_gap_cap table.dwell_gap_drop"""),
+    "0 or more": (lambda x: x >= 0, """epochs seed objective.negatives optim.weight_decay optim.clip loop.patience
+        network.followers loop.stream table.dwell_gap_cap table.dwell_gap_drop"""),
     "1 or more": (lambda x: x >= 1, """loop.batch_size loop.checkpoint_every loop.validation_users
         objective.dual_positions network.embedding_size network.mlp_size network.hidden network.heads network.layers
         network.history_length network.max_period baseline.ials_size baseline.ials_sweeps"""),

@@ -23,7 +23,8 @@ def build(config: Config, sizes: Sizes, clock: bool) -> NeuralModel | Baseline:
         window = network.history == "causal"
         # How often something is had says nothing about how it is rated, and its level is known where it is popular.
         # What came next can be left out of windows alone, and tables updated by row would number followers anew.
-        value, follows = config.objective.loss in VALUE_LOSSES, window and config.objective.loss == "softmax"
+        value = config.objective.loss in VALUE_LOSSES
+        follows = window and network.repeats and config.objective.loss == "softmax"
         parts = {"repeats": not value, "popularity": not value, "biases": value, "followers": follows}
         network = override(network, {name: on and getattr(network, name) for name, on in parts.items()})
         length = 0 if network.history == "none" else network.history_length

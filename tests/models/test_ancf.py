@@ -323,9 +323,14 @@ def test_in_training_followers_never_tell_what_came(case):
     assert (told[[0, 4]] == 0).all()
 
 
-@pytest.mark.parametrize(("loss", "history"), [("softmax", "none"), ("softmax", "candidate"), ("gbce", "causal")])
-def test_followers_are_for_windows_under_softmax(tiny, random_variables, compiled_scores, loss, history):
-    assert Case(tiny, random_variables, compiled_scores, loss=loss, history=history, followers=3).model.followers == 0
+@pytest.mark.parametrize(
+    "switches",
+    [{"history": "none"}, {"history": "candidate"}, {"loss": "gbce", "history": "causal"}, {"repeats": False}],
+)
+def test_followers_are_for_windows_with_repeats_under_softmax(tiny, random_variables, compiled_scores, switches):
+    one = Case(tiny, random_variables, compiled_scores, followers=3, **switches)
+    assert one.model.followers == 0
+    assert "follow" not in one.variables["params"]
 
 
 def test_ratings_start_from_the_levels_of_user_and_item(tiny, random_variables, compiled_scores):
