@@ -1,13 +1,14 @@
 """Every setting of a run: frozen dataclasses from which the command line is made.
 
-A default stands once, here. What a model needs differently stands in `MODEL_DEFAULTS`.
+A default stands once, here. What a model needs differently stands in config.toml.
 """
 
 import dataclasses
 import json
-import operator
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import Any, Literal, get_args
 
 from ancf_jax.errors import UserError, nearest
@@ -238,24 +239,7 @@ class Config:
 
 
 BASELINES = ("popularity", "most_bought", "ease", "ials")
-NCF_FAMILY: dict[str, Any] = {
-    "epochs": 12, "loop.batch_size": 2048, "objective.loss": "bce", "objective.negatives": 4,
-    "network.embedding_size": 32, "network.mlp_size": 32, "network.hidden": (64, 32, 16), "network.dropout": 0.0,
-    "network.history": "none", "network.temporal": (), "network.hierarchy": False,
-    "optim.optimizer": "adam", "optim.learning_rate": 0.002, "optim.weight_decay": 1e-6, "optim.clip": 0.0,
-}  # fmt: skip
-MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
-    "linear": NCF_FAMILY | {
-        "epochs": 10, "loop.batch_size": 8, "objective.loss": "mse", "objective.negatives": 0, "optim.optimizer": "sgd",
-        "optim.learning_rate": 0.01, "optim.schedule": "constant", "optim.weight_decay": 0.0,
-    },
-    "engagement": NCF_FAMILY | {
-        "loop.batch_size": 1024, "objective.loss": "log_loss", "objective.negatives": 0,
-        "network.hidden": (64, 32), "optim.weight_decay": 1e-5,
-    },
-    **dict.fromkeys(("mf", "gmf", "mlp", "neumf"), NCF_FAMILY),
-    **{name: {"epochs": 0} for name in BASELINES},
-}  # fmt: skip
+MODEL_DEFAULTS = tomllib.loads(resources.files("ancf_jax").joinpath("config.toml").read_text("utf-8"))
 
 
 def default_config(model: str) -> Config:
@@ -263,7 +247,8 @@ def default_config(model: str) -> Config:
     if model not in get_args(ModelName):
         known = ", ".join(get_args(ModelName))
         raise UserError(f'there is no model "{model}"{nearest(model, get_args(ModelName))}; choose one of {known}')
-    return override(Config(model=model), MODEL_DEFAULTS.get(model, {}))  # type: ignore[arg-type]
+    family = {} if model == "ancf" else MODEL_DEFAULTS["baselines" if model in BASELINES else "ncf_family"]
+    return override(Config(model=model), _from_text(family | MODEL_DEFAULTS.get(model, {})))  # type: ignore[arg-type]
 
 
 def override(config: Any, changes: dict[str, Any]) -> Any:
@@ -276,11 +261,6 @@ def override(config: Any, changes: dict[str, Any]) -> Any:
         child = override(getattr(config, head), {rest: value}) if rest else value
         config = dataclasses.replace(config, **{head: child})
     return config
-
-
-def get_field(config: Config, name: str) -> Any:
-    """The value of a field, or a whole group, by dotted name."""
-    return operator.attrgetter(name)(config)
 
 
 def flatten(config: Config) -> dict[str, Any]:
@@ -298,8 +278,12 @@ def to_json(config: Config) -> str:
 
 def from_json(text: str) -> Config:
     """The settings written by `to_json`; unknown keys raise UserError."""
-    flat = json.loads(text)
-    return override(Config(), {k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()})
+    return override(Config(), _from_text(json.loads(text)))
+
+
+def _from_text(flat: dict[str, Any]) -> dict[str, Any]:
+    """Settings as JSON and TOML give them, whose lists are our tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in flat.items()}
 
 
 LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {

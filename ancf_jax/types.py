@@ -57,10 +57,10 @@ class Catalogue(NamedTuple):
     user_features: dict[str, Array]  # name -> int32 [U, M]
     popularity: Array  # float32 [I] events per item in the training log
     events: Array = np.zeros((), np.float32)  # float32 [] events of the training log, of all items
-    repeats: Array = np.zeros(1, np.float32)  # float32 [I] those of an item that its user had had before
-    repeated: Array = np.zeros((), np.float32)  # float32 [] those of all items
+    repeated: Array = np.zeros((), np.float32)  # float32 [] those of them whose user had had the item before
+    similar: Array = np.zeros((1, 1, 2), np.float32)  # float32 [I, levels + 1, 2] both, of such items alone, by level
     follower: Array = np.zeros((0, 0), np.int32)  # int32 [I, K] what most often came soon after an item; I for none
-    times: Array = np.zeros((0, 0), np.float32)  # float32 [I, K] how often, see `data.followers`
+    times: Array = np.zeros((0, 0), np.float32)  # float32 [I, K] how often, see `data.tendencies`
 
 
 class Query(NamedTuple):

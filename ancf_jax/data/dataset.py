@@ -12,9 +12,9 @@ from ancf_jax.config import CORNER_STORE, Config, SplitConfig
 from ancf_jax.data import corner_store, readers, splits
 from ancf_jax.data.corner_store import Truth
 from ancf_jax.data.engagement import Scales, compress_dwell, engagement_score, fit_scales, mean_dwell, previous
-from ancf_jax.data.followers import count_followers
 from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Feature, Interactions
 from ancf_jax.data.storage import read_tree, write_tree
+from ancf_jax.data.tendencies import count_followers, count_repeats
 from ancf_jax.errors import UserError
 from ancf_jax.types import Catalogue, EventLog, Heldout, Sizes
 
@@ -141,14 +141,14 @@ def heldout_events(dataset: Dataset, part: int) -> Heldout:
 
 
 def catalogue(dataset: Dataset, followers: int = 0) -> Catalogue:
-    """Features of items and users, the number of training events of every item, and of those that repeat one, and so
-    many `followers` of each."""
+    """Features of items and users, and what training events tell of every item, so many `followers` among it."""
     source, train = dataset.interactions, dataset.part == TRAIN
-    again = pd.Series(splits.pair_ids(source)[train]).duplicated()
-    had, more = (np.bincount(source.item[train], x, len(source.items)).astype(np.float32) for x in (None, again))
-    features: Any = ({n: f.ids for n, f in side.items()} for side in (source.item_features, source.user_features))
-    after = count_followers(source.user[train], source.item[train], len(had), followers) if followers else ()
-    return Catalogue(*features, had, had.sum(), more, more.sum(), *after)  # pyrefly: ignore
+    item, again = source.item[train], pd.Series(splits.pair_ids(source)[train]).duplicated().to_numpy()
+    features: Any = [{n: f.ids for n, f in side.items()} for side in (source.item_features, source.user_features)]
+    had, levels = np.bincount(item, minlength=len(source.items)).astype(np.float32), features[0].values()
+    similar = count_repeats([*(ids[:, 0] for ids in levels), np.arange(len(had))], item, again)
+    after = count_followers(source.user[train], item, len(had), followers) if followers else ()
+    return Catalogue(*features, had, had.sum(), np.float32(again.sum()), similar, *after)  # pyrefly: ignore
 
 
 def sizes(dataset: Dataset) -> Sizes:

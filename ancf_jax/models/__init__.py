@@ -24,8 +24,9 @@ def build(config: Config, sizes: Sizes, clock: bool) -> NeuralModel | Baseline:
         # How often something is had says nothing about how it is rated, and its level is known where it is popular.
         # What came next can be left out of windows alone, and tables updated by row would number followers anew.
         value = config.objective.loss in VALUE_LOSSES
-        follows = window and network.repeats and config.objective.loss == "softmax"
-        parts = {"repeats": not value, "popularity": not value, "biases": value, "followers": follows}
+        past = network.history != "none"
+        parts = {"repeats": past and not value, "popularity": not value, "biases": value}
+        parts["followers"] = window and config.objective.loss == "softmax"
         network = override(network, {name: on and getattr(network, name) for name, on in parts.items()})
         length = 0 if network.history == "none" else network.history_length
         link = "identity" if config.objective.loss == "mse" else "sigmoid"
@@ -43,9 +44,7 @@ def build(config: Config, sizes: Sizes, clock: bool) -> NeuralModel | Baseline:
 
 
 def _baseline(config: Config, sizes: Sizes) -> Baseline:
-    settings = config.baseline
-    if config.model == "ease":
-        return Ease(sizes, settings.ease_l2)
-    if config.model == "ials":
-        return Ials(sizes, settings.ials_size, settings.ials_l2, settings.ials_unobserved, settings.ials_sweeps)
-    return Popularity(sizes) if config.model == "popularity" else MostBought(sizes)
+    b = config.baseline
+    ials = Ials(sizes, b.ials_size, b.ials_l2, b.ials_unobserved, b.ials_sweeps)
+    known = {"popularity": Popularity(sizes), "most_bought": MostBought(sizes), "ease": Ease(sizes, b.ease_l2)}
+    return (known | {"ials": ials})[config.model]

@@ -1,6 +1,5 @@
 """`ancf`: Attention Neural Collaborative Filtering, the flagship."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -9,16 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from ancf_jax.config import NetworkConfig
-from ancf_jax.data.followers import joined, lifts
+from ancf_jax.models.prior import LogPrior, Reach
 from ancf_jax.models.protocol import PairModule
 from ancf_jax.modules import attention
-from ancf_jax.modules.embeddings import embedding_bag, had_before, lookup, pair_align, pair_dot, repeat
+from ancf_jax.modules.embeddings import embedding_bag, had_before, lookup, pair_align, pair_dot
 from ancf_jax.modules.heads import Dense, Tower
 from ancf_jax.modules.hierarchy import level_attention
 from ancf_jax.modules.temporal import temporal_encoding
 from ancf_jax.types import Array, Catalogue, Prior, Query
-
-Reach = tuple[Array, Array | None]  # what a position may look at, and how long ago that was; see `Ancf._reach`
 
 
 def moments(query: Query) -> Array:
@@ -36,23 +33,6 @@ def _at(rows: Array, chosen: Array) -> Array:
     return jnp.take_along_axis(rows, chosen[..., None], axis=1)
 
 
-SWIFT = 10.0  # what weighs having had an item has far to go, and Adam moves a parameter by its rate at most
-FEW = -5.0 / SWIFT  # at first, having had an item is as much as a share of exp(-5) in all events
-FIRM = 20.0  # events that speak for the average habit
-LATEST = 3  # events whose followers are likely now
-
-
-def habit(repeats: Array, events: Array, share: Array) -> Array:
-    """log of how much likelier an event repeats one than others do: (repeats + FIRM share) / (events + FIRM) / share."""
-    return jnp.log((repeats + FIRM * share) / (events + FIRM) / share)
-
-
-def _aged(join: Callable[..., Array], weights: list[Array], gap: Array | None, rows: int) -> Array:
-    """What `join` makes of weights by distance and by gap, for each position and each token before it: [B, L, L]."""
-    by_distance = repeat(attention.distance_bias(weights[0][None])[0, 0], rows)
-    return by_distance if gap is None else join(by_distance, weights[1][gap])
-
-
 class Ancf(PairModule):
     """Two embedding paths, attention over history, time, and the category hierarchy, in one dual output.
 
@@ -61,12 +41,8 @@ class Ancf(PairModule):
               concat(mf, mlp, hierarchy, temporal) -> Dense hidden[0] -> ReLU -> BatchNorm -> Dropout -> tower,
               mlp_output = Dense(hidden[-1] -> 1)
     score = Dense(2 -> 1)(mf_output, mlp_output) + prior; its sigmoid is the probability of an interaction.
-    prior = sum_l factor_l + log(share^popular + habit sum_l exp(amount_l)) over the events l of the history that were
-    of this very item, share = (1 + its events) / (1 + all events); factor and amount are learned by how many events
-    ago, and how long ago, l was: what was just had may be less likely, and of what is had often more is had; habit is
-    a product of powers, learned, of how often the user, and others this item, had things again (see `habit`);
-    with `followers`, + log(1 + sum_m exp(follow_m) lift_m) over the latest events m, the lift being how much likelier
-    this item is soon after m than at all (see `data.followers`): pairs too rare for embeddings to hold
+    prior: how likely the item is by its popularity, by having been had before, and by what tends to follow what the
+    user just had; see `models.prior.LogPrior`
 
     `context` is what attention over the history makes of the past, for now: by causal self-attention
     (the same for all candidates) or by attention that each candidate directs at the history. Every
@@ -106,15 +82,9 @@ class Ancf(PairModule):
             self.mf_output = self.param("mf_output", init.ones, (n.embedding_size, 1))
         if n.mf_path and n.mlp_path:
             self.first_mf = self.param("first_mf", init.lecun_normal(), (n.embedding_size, n.hidden[0]))
-        if n.popularity:
-            self.popular = self.param("popular", init.ones, (1,))
+        self.prior = LogPrior(n, self.sizes)
         if n.biases:
             self.biases = {of: self.param(f"{of}_bias", init.zeros, (count, 1)) for of, count in rows.items()}
-        if n.repeats and n.history != "none":
-            self.factor, self.amount = self._by_age("factor", 0.0), self._by_age("amount", FEW)
-            self.habit = self.param("habit", init.constant(1 / SWIFT), (2,))  # of the item and of the user
-        if n.followers:
-            self.follow = self.param("follow", init.constant(-1 / SWIFT), (LATEST,))
         self.final = self.param("final", init.ones, (2,))
         self.bias = self.param("bias", init.zeros, (1,))
 
@@ -122,12 +92,6 @@ class Ancf(PairModule):
         size = self.network.mlp_size
         init = nn.initializers.normal(size**-0.5)
         return {name: self.param(f"{prefix}_{name}", init, (max(values, 1), size)) for name, values in features}
-
-    def _by_age(self, name: str, start: float) -> tuple[Array, ...]:
-        """Weights by how many events ago, and, where there is a clock, by how long ago."""
-        by_distance = self.param(f"{name}_distance", nn.initializers.constant(start), (self.network.history_length,))
-        gap = (self.param(f"{name}_gap", nn.initializers.zeros, (attention.GAPS,)),) if self.network.temporal else ()
-        return by_distance, *gap
 
     def hierarchy(self, catalogue: Catalogue, items: Array) -> Array:
         """Department and category of items, weighed by attention: [..., D_mlp]; zero for an item without any."""
@@ -161,7 +125,7 @@ class Ancf(PairModule):
         reach, user = self._reach(query), self._forget(query.user, train)
         moment, context = self.context(catalogue, query, reach, train)
         side = self._user_mf(user, context) | self._user_first(catalogue, user, moment, context)
-        side |= self._again(catalogue, query, reach)
+        side |= self.prior.of_history(catalogue, query, reach)
         if self.network.biases:
             side["level"] = lookup(self.biases["user"], user)
         if self.network.history == "candidate":
@@ -192,60 +156,6 @@ class Ancf(PairModule):
             return user
         return jnp.where(jax.random.bernoulli(self.make_rng("dropout"), share, user.shape), -1, user)
 
-    def _again(self, catalogue: Catalogue, query: Query, reach: Reach) -> dict[str, Any]:
-        """The items of the history, and what having had each adds: `had` and `again`, both [B, L] or [B, L, L]."""
-        (mask, gap), token = reach, query.token
-        if not self.network.repeats or self.network.history == "none":
-            return {}
-        rows, order = slice(-1 if query.minute.ndim == 1 else 0, None), jnp.arange(token.shape[1])
-        known = (mask[:, 0, rows] > attention.HIDDEN) & (token >= 0)[:, None, :]
-        equal = (x[:, :, None] == x[:, None, :] for x in (jnp.where(token < 0, -1 - order[None], token), query.segment))
-        same = jnp.logical_and(*equal)
-        later = jnp.where(jnp.tril(same, -1), order[None, :, None], len(order)).min(1)  # where the item was had again
-        item, user = self._habits(catalogue, token, known, same)
-        amount = _aged(jnp.multiply, [jnp.exp(SWIFT * x) for x in self.amount], gap, len(token))[:, rows]
-        factor = _aged(jnp.add, [SWIFT * x for x in self.factor], gap, len(token))[:, rows]
-        each = jnp.where(
-            known, amount * jnp.exp(item - self._popular(catalogue, jnp.maximum(token, 0)))[:, None, :], 0.0
-        )
-        # Much data holds nothing twice in a history, and is spared the product.
-        total = jax.lax.cond((later < len(order)).any(), lambda x: x @ same.astype(x.dtype), lambda x: x, each)
-        newest = later[:, None, :] > order[None, rows, None]
-        more = jnp.where(newest, jnp.log1p(total * jnp.exp(user)[..., None]), 0.0)
-        again = jnp.where(known, factor + more, 0.0)
-        side = {"had": jnp.where(known, token[:, None, :], self.sizes.items), "again": again}
-        if self.network.followers:
-            follows = self._followers(catalogue, query, known, same)
-            side = {name: jnp.concatenate([x, follows[name]], -1) for name, x in side.items()}
-        return side if query.minute.ndim == 2 else {name: x[:, 0] for name, x in side.items()}
-
-    def _followers(self, catalogue: Catalogue, query: Query, known: Array, same: Array) -> dict[str, Array]:
-        """What tends to follow the latest events, at the positions Q, and what it adds: as of `_again`, [B, Q, K].
-
-        Nothing at the end of a window: what came there is no token of it, and could not be left out of the counts.
-        """
-        rows, length = known.shape[1:]
-        place = (
-            jnp.arange(length - rows, length)[:, None] - jnp.arange(LATEST)[None]
-        )  # below 0: at the end, not yet known
-        near = known[:, jnp.arange(rows)[:, None], place] * jnp.exp(SWIFT * self.follow)[None, None]
-        if query.minute.ndim == 2:
-            near *= (jnp.diff(query.segment, axis=1, append=-2) == 0)[..., None]
-        follower, lift = (x[:, place] for x in lifts(catalogue, query, same.astype(jnp.float32)))
-        return dict(zip(("had", "again"), joined(follower, near[..., None] * lift), strict=True))
-
-    def _habits(self, catalogue: Catalogue, token: Array, known: Array, same: Array) -> tuple[Array, Array]:
-        """How prone items [B, L] and users at each position [B, Q] are to repeat: factors of amounts, as logs.
-
-        Of an item that is how others had it: without the user's own events, those to come among them, which would tell.
-        """
-        share, own, item = (catalogue.repeated + 1) / (catalogue.events + 1), same.sum(-1), jnp.maximum(token, 0)
-        repeats, events = jnp.asarray(catalogue.repeats)[item] - own + 1, jnp.asarray(catalogue.popularity)[item] - own
-        of_item = habit(jnp.maximum(repeats, 0), jnp.maximum(events, 0), share)
-        more = jnp.stack([jnp.tril(same, -1).any(-1), token >= 0], -1).astype(jnp.float32)
-        repeats, events = jnp.moveaxis(jnp.einsum("bql,blk->bqk", known.astype(jnp.float32), more), -1, 0)
-        return SWIFT * self.habit[0] * of_item, SWIFT * self.habit[1] * habit(repeats, events, share)
-
     def _user_mf(self, user: Array, context: Array) -> dict[str, Array]:
         if not self.network.mf_path:
             return {}
@@ -265,7 +175,7 @@ class Ancf(PairModule):
     def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
         """Item side: `mf` [..., C, D_mf], `first` [..., C, hidden[0]], `id` and `popular` [..., C], and `query` for
         candidate attention."""
-        n, side = self.network, {"id": items, "popular": self._popular(catalogue, items)}
+        n, side = self.network, {"id": items, "popular": self.prior.of_items(catalogue, items)}
         if n.biases:
             side["popular"] += lookup(self.biases["item"], items)[..., 0]
         row = lookup(self.tables["item_mlp"], items)
@@ -277,13 +187,6 @@ class Ancf(PairModule):
         if n.history == "candidate":
             side["query"] = attention.split_heads(self.query(row + hierarchy), n.heads)
         return side
-
-    def _popular(self, catalogue: Catalogue, items: Array) -> Array:
-        """The items' share in the prior, [..., C]: what is popular is likely."""
-        if not self.network.popularity:
-            return jnp.zeros(items.shape)
-        events = jnp.asarray(catalogue.popularity)[items]
-        return self.popular[0] * (jnp.log1p(events) - jnp.log1p(catalogue.events))
 
     def forward_window(
         self, catalogue: Catalogue, query: Query, chosen: Array, weight: Array, train: bool = False
@@ -302,12 +205,10 @@ class Ancf(PairModule):
         reach, user = self._reach(query), self._forget(query.user, train)
         moment, context = self.context(catalogue, query, reach, train)
         items = self.encode_items(catalogue, jnp.arange(self.sizes.items, dtype=jnp.int32))
-        side, mf = self._user_mf(user, context) | self._again(catalogue, query, reach), None
+        side, mf = self._user_mf(user, context) | self.prior.of_history(catalogue, query, reach), None
         if self.network.mf_path:
             rows = jnp.einsum("...d,dk->...d", side["mf"], self.final[0] * self.mf_output)
-            none = jnp.zeros((*query.user.shape, 0))
-            prior = Prior(items["popular"], side.get("had", none.astype(jnp.int32)), side.get("again", none))
-            mf = rows, items["mf"], prior
+            mf = rows, items["mf"], Prior(items["popular"], side["had"], side["again"])
         few = {name: _at(rows, chosen) for name, rows in side.items()}
         user, moment, context = _at(user[..., None], chosen)[..., 0], _at(moment, chosen), _at(context, chosen)
         pairs = self.couple(few | self._user_first(catalogue, user, moment, context), items)
@@ -343,9 +244,7 @@ class Ancf(PairModule):
         prior = jnp.broadcast_to(items["popular"], (*lead, items["popular"].shape[-1]))
         if self.network.biases:
             prior += users["level"]
-        if "had" in users:
-            prior += had_before(users["had"], users["again"], items["id"], self.sizes.items)
-        return prior[..., None]
+        return (prior + had_before(users["had"], users["again"], items["id"], self.sizes.items))[..., None]
 
     def _candidate_context(self, users: Any, items: Any) -> Array:
         """What each candidate's attention finds in the history: [B, C, D_mlp]."""

@@ -34,10 +34,8 @@ class Ease(CatalogueScores):
         """Weights B float32 [I, I] with a zero diagonal; raises UserError above 40,000 items or without penalty."""
         items = self.sizes.items
         if items > MOST_ITEMS:
-            raise UserError(
-                f"ease on {items:,} items needs {8e-9 * items**2:.0f} GB of memory and is limited to {MOST_ITEMS:,} "
-                "items; choose --model ials or leave out rare items by --split.min-item-events"
-            )
+            size = f"{items:,} items needs {8e-9 * items**2:.0f} GB of memory and is limited to {MOST_ITEMS:,} items"
+            raise UserError(f"ease on {size}; choose --model ials or leave out rare ones by --split.min-item-events")
         seen, gram = seen_matrix(log, items).tocsc(), np.empty((items, items), np.float32, order="F")
         for first in range(0, items, BLOCK):  # block by block, so that the sparse product stays small
             gram[:, first : first + BLOCK] = (seen.T @ seen[:, first : first + BLOCK]).toarray()

@@ -51,9 +51,8 @@ def attend_backwards(q: Array, k: Array, v: Array, bias: Array, mask: Array) -> 
     for begin in range(0, queries, QUERY_BLOCK):
         rows = slice(begin, min(begin + QUERY_BLOCK, queries))
         end = length - queries + rows.stop
-        part = attend(
-            q[..., rows, :, :], k[..., :end, :, :], v[..., :end, :, :], bias[..., rows, :end], mask[..., rows, :end]
-        )
+        near = k[..., :end, :, :], v[..., :end, :, :], bias[..., rows, :end], mask[..., rows, :end]
+        part = attend(q[..., rows, :, :], *near)
         mixed.append(part[0])
         weights.append(jnp.pad(part[1], [(0, 0)] * (part[1].ndim - 1) + [(0, length - end)]))
     return jnp.concatenate(mixed, -3), jnp.concatenate(weights, -2)

@@ -54,8 +54,9 @@ def had_before(had: Array, again: Array, items: Array, size: int) -> Array:
         return jnp.einsum("...l,...lc->...c", again, same.astype(again.dtype))
     count = len(items)
     column = jnp.full(size + 1, count).at[items].set(jnp.arange(count))
-    places, row = column[had].reshape(-1, had.shape[-1]), jnp.arange(math.prod(had.shape[:-1]))[:, None]
-    total = jnp.zeros((len(row), count)).at[row, places].add(again.reshape(places.shape), mode="drop")
+    row = jnp.arange(math.prod(had.shape[:-1]))[:, None]
+    place, value = (x.reshape(len(row), -1) for x in (column[had], again))
+    total = jnp.zeros((len(row), count)).at[row, place].add(value, mode="drop")
     return total[:, column[items]].reshape(*had.shape[:-1], count)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 Interval = tuple[float, float]
+Intervals = dict[str, Interval]  # by metric
 
 
 def mean(per_user: dict[str, np.ndarray]) -> dict[str, float]:
@@ -11,29 +12,17 @@ def mean(per_user: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: float(pd.Series(values).mean()) for name, values in per_user.items()}
 
 
-def bootstrap(
-    per_user: dict[str, np.ndarray], *, seed: int, draws: int = 1000, level: float = 0.95
-) -> dict[str, Interval]:
+def bootstrap(per_user: dict[str, np.ndarray], seed: int, draws: int = 1000, level: float = 0.95) -> Intervals:
     """Percentile bootstrap interval (low, high) of the mean over users of each metric [U], NaN ones left out.
 
-    It spans the middle `level` of the means of `draws` draws with replacement; (NaN, NaN) where no user is left.
+    It spans the middle `level` of the means of `draws` draws of all users with replacement; (NaN, NaN) where none has it.
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
-    together: dict[bytes, list[str]] = {}
-    for name, values in per_user.items():
-        together.setdefault(np.isnan(values).tobytes(), []).append(name)
-    found: dict[str, Interval] = {}
-    for names in together.values():
-        values = np.stack([per_user[name] for name in names], axis=1).astype(np.float64)
-        means = _resampled_means(values[~np.isnan(values[:, 0])], draws, np.random.default_rng(seed))
-        bounds = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        found |= {name: (float(low), float(high)) for name, low, high in zip(names, *bounds, strict=True)}
-    return {name: found[name] for name in per_user}
-
-
-def _resampled_means(values: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """Means [draws, M] of resampled users; a draw is how often each user of `values` [U, M] occurs."""
-    if not (users := len(values)):
-        return np.full((draws, values.shape[1]), np.nan)
-    times = (np.bincount(rng.integers(users, size=users), minlength=users) for _ in range(draws))
-    return np.array([count @ values / users for count in times])
+    values, rng = np.stack([*per_user.values()], axis=1).astype(np.float64), np.random.default_rng(seed)
+    values, known, means = np.nan_to_num(values), 1.0 - np.isnan(values), [np.full(len(per_user), np.nan)]
+    with np.errstate(invalid="ignore"):  # 0 / 0 where nobody drawn has the metric
+        for _ in range(draws if len(values) else 0):
+            times = np.bincount(rng.integers(len(values), size=len(values)), minlength=len(values))
+            means.append(times @ values / (times @ known))
+    bounds = pd.DataFrame(means).quantile([(1 - level) / 2, (1 + level) / 2]).to_numpy()
+    return {name: (float(low), float(high)) for name, low, high in zip(per_user, *bounds, strict=True)}

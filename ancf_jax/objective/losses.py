@@ -9,21 +9,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from ancf_jax.config import ObjectiveConfig
 from ancf_jax.types import Array, Prior
 
 SCORES_AT_ONCE, MIN_ROWS = 2**21, 32  # by measurement: what stays in the cache
-
-
-def mse(prediction: Array, value: Array) -> Array:
-    """(prediction - value)^2: [...]."""
-    return (prediction - value) ** 2
-
-
-def log_loss(score: Array, value: Array) -> Array:
-    """-value log sigmoid(score) - (1 - value) log sigmoid(-score), value in [0, 1]: [...]."""
-    return -value * jax.nn.log_sigmoid(score) - (1 - value) * jax.nn.log_sigmoid(-score)
 
 
 def bce(scores: Array, weight: Array) -> Array:
@@ -114,8 +105,8 @@ _chunked_softmax.defvjp(_softmax_forward, _softmax_backward)
 
 
 def value_loss(objective: ObjectiveConfig) -> Callable[[Array, Array], Array]:
-    """The loss of a score against a known value."""
-    return {"mse": mse, "log_loss": log_loss}[objective.loss]
+    """The loss of a score against a known value: its squared error, or its log loss as the logit of a value in [0, 1]."""
+    return optax.squared_error if objective.loss == "mse" else optax.sigmoid_binary_cross_entropy
 
 
 def ranking_loss(objective: ObjectiveConfig, items: int) -> Callable[[Array, Array], Array]:

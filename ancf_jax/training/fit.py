@@ -76,10 +76,11 @@ def fit(config: Config, resume: bool, view: View) -> Fitted:
             keep_compiled(run.path)
             run.data_digest = dataset.interactions.digest
             data.save(dataset, run.path / "dataset")
-        log, catalogue = data.event_log(dataset, known), data.catalogue(dataset, getattr(model, "followers", 0))
+        ranker = make_ranker(dataset, model, {}, known)
+        log, catalogue = jax.device_get((ranker.log, ranker.catalogue))
         if isinstance(model, NeuralModel):
-            validator = Validator(config, model, dataset, make_ranker(dataset, model, {}, known))
-            progress = _Training(run, trainer(config, model, log, catalogue), validator, view).train()
+            made = trainer(config, model, log, catalogue)
+            progress = _Training(run, made, Validator(config, model, dataset, ranker), view).train()
             return Fitted(config, dataset, progress.best, progress.epoch)
         if run:
             run.save(0, model.fit(log, catalogue, config.seed, view.progress), {}, 0.0, {}, final=True)

@@ -2,9 +2,10 @@
 
 import re
 import shlex
+from operator import attrgetter
 from typing import Any, get_args, get_origin, get_type_hints
 
-from ancf_jax.config import Config, default_config, flatten, get_field, override, validate
+from ancf_jax.config import Config, default_config, flatten, override, validate
 from ancf_jax.errors import UserError, nearest
 
 
@@ -38,7 +39,7 @@ def parse_space(config: Config, over: tuple[str, ...] = ()) -> tuple[dict[str, A
 
 
 def _axis(config: Config, name: str, spec: str) -> tuple[Any, Any]:
-    kinds, hint, present = import_optuna().distributions, _hint(config, name), get_field(config, name)
+    kinds, hint, present = import_optuna().distributions, _hint(config, name), attrgetter(name)(config)
     ends = re.fullmatch(r"([-+.\de]+):([-+.\de]+)(:log)?", spec)
     if ends and hint in (int, float):
         kind = kinds.IntDistribution if hint is int else kinds.FloatDistribution
@@ -70,7 +71,7 @@ def command_of(config: Config) -> str:
 
 def _hint(config: Config, name: str) -> Any:
     group, _, field = name.rpartition(".")
-    return get_type_hints(type(get_field(config, group) if group else config))[field]
+    return get_type_hints(type(attrgetter(group)(config) if group else config))[field]
 
 
 def _read(hint: Any, text: str) -> Any:

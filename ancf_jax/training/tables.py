@@ -72,7 +72,7 @@ def small_world(
         rows["item"], [token, *numbered] = renumber([query.token, *groups])
         query, groups = query._replace(token=token), tuple(numbered)
         sizes = sizes._replace(items=len(rows["item"]))
-        parts = {name: getattr(catalogue, name) for name in ("item_features", "popularity", "repeats")}
+        parts = {name: getattr(catalogue, name) for name in ("item_features", "popularity", "similar")}
         catalogue = catalogue._replace(**_gather(parts, rows["item"]))
     return World(model.resized(sizes), catalogue, batch._replace(query=query), groups, model.sizes.items, rows)
 

@@ -291,7 +291,7 @@ def test_catalogue_counts_what_was_had_again_in_training():
     part = np.array([TRAIN, TRAIN, TRAIN, TRAIN, TRAIN, TRAIN, TEST], np.int8)
     made = data.catalogue(data.Dataset(source, part, {}, None, np.ones(7, np.float32)))
     np.testing.assert_array_equal(made.popularity, [3, 3, 0])
-    np.testing.assert_array_equal(made.repeats, [1, 1, 0])
+    np.testing.assert_array_equal(made.similar, [[[3, 1]], [[3, 1]], [[0, 0]]])
     assert made.repeated == 2
 
 

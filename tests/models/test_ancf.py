@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from ancf_jax.data import dataset as data
-from ancf_jax.data.followers import count_followers, lifts
 from ancf_jax.data.histories import batch_of_events, batch_of_windows, pack_windows, query_after_log
 from ancf_jax.data.interactions import TRAIN
+from ancf_jax.data.tendencies import count_followers, count_repeats, lifts
 from ancf_jax.models import build
-from ancf_jax.models.ancf import FIRM, LATEST, SWIFT
+from ancf_jax.models.prior import FIRM, LATEST, SWIFT
 from ancf_jax.runs import build_model
-from ancf_jax.types import Query
+from ancf_jax.types import Catalogue, Query
 
 ITEMS = np.arange(23, dtype=np.int32)
 LENGTH = 5
@@ -83,7 +83,7 @@ def gradient_of_scores(case: Case):
 @pytest.mark.parametrize(("history", "followers"), [*((history, 0) for history in HISTORIES), ("causal", 3)])
 def test_every_parameter_of_the_whole_model_matters(case, history, followers):
     one = case(history=history, followers=followers)
-    assert ("follow" in one.variables["params"]) == (followers > 0)
+    assert ("follow" in one.variables["params"]["prior"]) == (followers > 0)
     size = gradient_of_scores(one)
     constant = {"key.bias"}  # moves all logits of a softmax alike
     assert {name for name, largest in size.items() if largest < 1e-5} <= constant
@@ -174,7 +174,7 @@ def test_scores_written_out_in_full(case):
             norm, s = p["tower"][f"norm_{layer}"], stats[f"norm_{layer}"]
             x = norm["scale"] * (np.maximum(x, 0) - s["mean"]) / np.sqrt(s["variance"] + 1e-5) + norm["bias"]
         share = (1 + one.catalogue.popularity[item]) / (1 + (one.dataset.part == TRAIN).sum())
-        prior = p["popular"][0] * np.log(share) + p["bias"][0]
+        prior = p["prior"]["popular"][0] * np.log(share) + p["bias"][0]
         outputs = [(mf @ p["mf_output"])[0], (x @ p["mlp_output"]["kernel"] + p["mlp_output"]["bias"])[0]]
         np.testing.assert_allclose(found[row, item], outputs @ p["final"] + prior, rtol=1e-3, atol=1e-3)
 
@@ -197,31 +197,54 @@ def test_events_of_the_future_and_of_others_play_no_part(case):
         assert np.abs(other - found).max() > 1e-3  # the past does matter
 
 
+def uncounted(catalogue: Catalogue) -> Catalogue:
+    """The catalogue as if nobody had repeated anything: no counts that a window's own events are to be left out of."""
+    return catalogue._replace(similar=np.zeros_like(catalogue.similar))
+
+
 def test_a_window_looks_only_backwards(case):
     one = case(history="causal")
     begin = int(one.log.start[7]) + 3
     query = batch_of_windows(one.log, np.arange(begin, begin + LENGTH)[None]).query
-    found = one.scores(query)[0]
+    scores = partial(one.scores, catalogue=uncounted(one.catalogue))
+    found = scores(query)[0]
     assert found.shape == (LENGTH, len(ITEMS))
     for position in range(LENGTH - 1):
         later = np.arange(LENGTH) > position
         token = jnp.where(later[None], (query.token + 3) % 22, query.token)
-        moved = np.abs(one.scores(query._replace(token=token))[0] - found).max(-1) > 1e-4
+        moved = np.abs(scores(query._replace(token=token))[0] - found).max(-1) > 1e-4
         assert moved.tolist() == later.tolist()
+
+
+def test_counts_of_repeats_never_tell_what_came_later(case):
+    """Counts hold all events of the window; the same past scores alike before other ends, counted as well."""
+    one = case(history="causal")
+    levels = [*(np.asarray(ids)[:, 0] for ids in one.catalogue.item_features.values()), ITEMS]
+    others = np.random.default_rng(7).integers(20, 60, one.catalogue.similar.shape)
+    query = batch_of_windows(one.log, np.arange(LENGTH)[None] + int(one.log.start[7])).query
+    found = []
+    for end in ([5, 7], [11, 11]):  # of windows that begin with 5 11
+        token = np.array([-1, 5, 11, *end], np.int32)
+        again = np.array([item in token[:place] for place, item in enumerate(token)])
+        own = count_repeats(levels, token[1:], again[1:])
+        catalogue = one.catalogue._replace(similar=(others + own).astype(np.float32))
+        found.append(one.scores(query._replace(token=jnp.asarray(token)[None]), catalogue=catalogue)[0, :3])
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)
 
 
 def test_a_packed_row_scores_as_its_events_do_one_by_one(case):
     one = case(history="causal")
     rows = pack_windows(np.asarray(one.log.start), LENGTH)
     batch = batch_of_windows(one.log, rows)
-    found, compared, shared = one.scores(batch.query), 0, 0
+    scores, compared, shared = partial(one.scores, catalogue=uncounted(one.catalogue)), 0, 0
+    found = scores(batch.query)
     for row, targets in enumerate(rows):
         segment = np.asarray(batch.query.segment[row])
         first = np.array([np.flatnonzero(segment == s)[0] for s in segment])
         whole = np.asarray(batch.query.token[row])[first] < 0  # the user's past lies within the row
         positions = [t for t in range(LENGTH) if targets[t] >= 0 and whole[t]]
         events = np.array([*targets[positions], *[0] * (LENGTH - len(positions))], np.int32)
-        alone = one.scores(batch_of_events(one.log, events, LENGTH).query)
+        alone = scores(batch_of_events(one.log, events, LENGTH).query)
         np.testing.assert_allclose(found[row, positions], alone[: len(positions)], rtol=1e-4, atol=1e-4)
         compared, shared = compared + len(positions), shared + (len(set(segment[segment >= 0])) > 1)
     assert compared > 40
@@ -253,29 +276,48 @@ def test_masking_equals_dropping(case, history):
     np.testing.assert_allclose(dropped, found, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("history", ["causal", "candidate"])
-def test_what_was_had_weighs_by_how_often_and_how_long_ago(case, history):
+def firm(events: np.ndarray, repeats: np.ndarray, rate: np.ndarray | float) -> np.ndarray:
+    return (np.maximum(repeats, 0) + FIRM * rate) / (np.maximum(events, 0) + FIRM)
+
+
+def rates_of_others(similar: np.ndarray, levels: list[np.ndarray], had: list[int], share: float) -> np.ndarray:
+    """How often events of each item [I] repeat one, by what shares its levels, without those of `had`."""
+    again = np.array([item in had[:place] for place, item in enumerate(had)])
+    rate: np.ndarray | float = share
+    for level, value in enumerate([*levels, np.arange(len(similar))], -1 - len(levels)):
+        own = value[had][None, :] == value[:, None]
+        rate = firm(similar[:, level, 0] - own.sum(1), similar[:, level, 1] - (own & again).sum(1), rate)
+    return np.asarray(rate)
+
+
+@pytest.mark.parametrize(("history", "hierarchy"), [("causal", True), ("candidate", True), ("causal", False)])
+def test_what_was_had_weighs_by_how_often_and_how_long_ago(case, history, hierarchy):
     """log of share + sum of amounts, and the factors; an item had twice adds both amounts; others gain nothing.
 
-    Amounts grow with habits: how likely events of the user, and those of others with the item, are to repeat one.
+    Amounts grow with habits: how likely events of the user, of others with the item, and with such items, are to
+    repeat one, and with the number of events.
     """
-    one, silent = case(history=history), case(history=history, repeats=False)
-    user, minute, p = jnp.array([7]), 28_400_000, one.variables["params"]
+    one = case(history=history, hierarchy=hierarchy)
+    silent = case(history=history, hierarchy=hierarchy, repeats=False)
+    user, minute, p = jnp.array([7]), 28_400_000, one.variables["params"]["prior"]
     query = query_after_log(one.log, user, jnp.array([minute], jnp.int32), LENGTH)
     query = query._replace(token=query.token.at[0, -1].set(query.token[0, -2]))
     rng = np.random.default_rng(3)
-    popularity, repeats = rng.integers(20, 60, len(ITEMS)) * 1.0, rng.integers(3, 17, len(ITEMS)) * 1.0
-    known = one.catalogue._replace(popularity=popularity, events=popularity.sum(), repeats=repeats)
-    known = known._replace(repeated=repeats.sum())
+    levels = [np.asarray(ids)[:, 0] for ids in one.catalogue.item_features.values()]
+    similar = np.sort(rng.integers(3, 60, (len(ITEMS), 1 + len(levels), 2)) * 1.0)[..., ::-1]
+    for level, value in enumerate(levels):
+        similar[value < 0, level] = 0
+    popularity, (events, repeated) = similar[:, -1, 0], similar[:, -1].sum(0)
+    known = one.catalogue._replace(popularity=popularity, events=events, repeated=repeated, similar=similar)
     had = [int(item) for item in query.token[0] if item >= 0]
-    rate = (1 + repeats.sum()) / (1 + popularity.sum())
-    own = np.bincount(had, minlength=len(ITEMS))
-    of_item = (repeats - own + 1 + FIRM * rate) / (popularity - own + FIRM) / rate
-    of_user = (len(had) - len(set(had)) + FIRM * rate) / (len(had) + FIRM) / rate
+    usual = (1 + repeated) / (1 + events)
+    of_item = rates_of_others(similar, levels if hierarchy else [], had, usual) / usual
+    of_user = firm(np.float64(len(had)), np.float64(len(had) - len(set(had))), usual) / usual
     habit = of_item ** (SWIFT * p["habit"][0]) * of_user ** (SWIFT * p["habit"][1])
-    params = {name: leaf for name, leaf in p.items() if name in silent.variables["params"]}
+    habit *= (1 + len(had) / FIRM) ** (SWIFT * p["much"][0])
+    params = one.variables["params"] | {"prior": {"popular": p["popular"]}}
     weighed = one.scores(query, None, known) - silent.scores(query, one.variables | {"params": params}, known)
-    share = (1 + popularity) / (1 + popularity.sum())
+    share = (1 + popularity) / (1 + events)
     before = after = share ** p["popular"][0]
     factors = np.zeros(len(ITEMS))
     for back in range(LENGTH):
@@ -291,18 +333,20 @@ def test_what_was_had_weighs_by_how_often_and_how_long_ago(case, history):
     np.testing.assert_allclose(weighed[0], factors + np.log(after / before), rtol=1e-3, atol=1e-3)
 
 
-def test_what_follows_the_latest_events_weighs_by_itself(case):
+@pytest.mark.parametrize("repeats", [True, False])
+def test_what_follows_the_latest_events_weighs_by_itself(case, repeats):
     """log(1 + sum of lifts after the latest three events, each with its weight), for their followers alone."""
-    one, silent = case(history="causal", followers=3), case(history="causal")
+    one, silent = (case(history="causal", repeats=repeats, followers=most) for most in (3, 0))
     query = one.now()
     same = (query.token[:, :, None] == query.token[:, None, :]).astype(jnp.float32)
     follower, lift = (np.asarray(x) for x in lifts(one.catalogue, query, same))
-    weight = np.exp(SWIFT * one.variables["params"]["follow"])
+    prior = one.variables["params"]["prior"]
+    weight = np.exp(SWIFT * prior["follow"])
     total = np.zeros((4, len(ITEMS) + 1))
     for back in range(LATEST):
         for user in np.flatnonzero(query.token[:, -1 - back] >= 0):
             np.add.at(total[user], follower[user, -1 - back], weight[back] * lift[user, -1 - back])
-    params = {name: leaf for name, leaf in one.variables["params"].items() if name != "follow"}
+    params = one.variables["params"] | {"prior": {name: leaf for name, leaf in prior.items() if name != "follow"}}
     found = one.scores(query) - silent.scores(query, one.variables | {"params": params})
     assert np.count_nonzero(total[:3, :-1]) > 6
     assert total[3].sum() == 0  # nobody known has no events
@@ -325,12 +369,12 @@ def test_in_training_followers_never_tell_what_came(case):
 
 @pytest.mark.parametrize(
     "switches",
-    [{"history": "none"}, {"history": "candidate"}, {"loss": "gbce", "history": "causal"}, {"repeats": False}],
+    [{"history": "none"}, {"history": "candidate"}, {"loss": "gbce", "history": "causal"}],
 )
-def test_followers_are_for_windows_with_repeats_under_softmax(tiny, random_variables, compiled_scores, switches):
+def test_followers_are_for_windows_under_softmax(tiny, random_variables, compiled_scores, switches):
     one = Case(tiny, random_variables, compiled_scores, followers=3, **switches)
     assert one.model.followers == 0
-    assert "follow" not in one.variables["params"]
+    assert "follow" not in one.variables["params"]["prior"]
 
 
 def test_ratings_start_from_the_levels_of_user_and_item(tiny, random_variables, compiled_scores):
@@ -343,8 +387,8 @@ def test_ratings_start_from_the_levels_of_user_and_item(tiny, random_variables, 
     found = rated.scores(rated.now()) - rated.scores(rated.now(), rated.variables | {"params": without})
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     ranked = Case(tiny, random_variables, compiled_scores, history="none").variables["params"]
-    assert "popular" in ranked
-    assert "popular" not in params
+    assert "popular" in ranked["prior"]
+    assert "prior" not in params
     assert "user_bias" not in ranked
 
 

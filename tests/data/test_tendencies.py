@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.data.followers import DOUBT, FADE, REACH, count_followers, joined, lifts
+from ancf_jax.data.tendencies import DOUBT, FADE, REACH, count_followers, count_repeats, joined, lifts
 from ancf_jax.types import Catalogue, Query
 
 NONE = 7  # of seven items, which are called by their numbers
@@ -86,3 +86,12 @@ def test_joined_adds_the_lifts_of_one_item():
     item, value = joined(jnp.array([[[3, 5], [5, 6]]]), jnp.array([[[0.5, 1.0], [2.0, 4.0]]]))
     assert item.tolist() == [[3, 5, 5, 6]]
     np.testing.assert_allclose(value, [[np.log(1.5), np.log(4.0), 0.0, np.log(5.0)]], rtol=1e-6)
+
+
+def test_repeats_are_counted_by_every_level_of_the_hierarchy():
+    """Items 0 and 1 share a shelf, 2 stands alone, 3 on none; u u v x of one user, w and x once each of another."""
+    shelf, item = np.array([0, 0, 1, -1]), np.array([0, 0, 1, 3, 2, 3])
+    again = np.array([False, True, False, False, False, False])
+    found = count_repeats([shelf, np.arange(4)], item, again)
+    np.testing.assert_array_equal(found[:, 0], [[3, 1], [3, 1], [1, 0], [0, 0]])
+    np.testing.assert_array_equal(found[:, 1], [[2, 1], [1, 0], [1, 0], [2, 0]])

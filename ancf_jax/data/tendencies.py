@@ -1,7 +1,10 @@
-"""What tends to come soon after an item: pairs too rare for embeddings to hold, counted.
+"""What tends to be had again, and what tends to come soon after an item: too rare for embeddings to hold, counted.
 
-Counted once on the host; looked up on the device less what the user at hand added, which would tell what comes next.
+Counted once on the host; followers are looked up on the device less what the user at hand added, which would tell what
+comes next.
 """
+
+from collections.abc import Iterable
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +13,20 @@ import pandas as pd
 from ancf_jax.types import Array, Catalogue, Query
 
 REACH, FADE, DOUBT = 5, 0.7, 10.0  # events looked ahead, each less than the one before; events that nothing followed
+
+
+def count_repeats(levels: Iterable[np.ndarray], item: np.ndarray, again: np.ndarray) -> np.ndarray:
+    """Of each item the events, and those that repeat one, of all items with the same value of a level: [I, levels, 2].
+
+    Levels are int [I], -1 for items without a value, of which nothing is similar. Events [N] are of `item`, and `again`
+    says whether they repeat one of their user.
+    """
+    counts = []
+    for code in (value + 1 for value in levels):
+        both = np.stack([np.bincount(code[item], x, code.max() + 1) for x in (None, again)], -1)
+        both[0] = 0
+        counts.append(both[code])
+    return np.stack(counts, 1).astype(np.float32)
 
 
 def count_followers(user: np.ndarray, item: np.ndarray, items: int, most: int) -> tuple[np.ndarray, np.ndarray]:
