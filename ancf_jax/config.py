@@ -116,11 +116,11 @@ class NetworkConfig:
     layers: int = 2
     """Blocks of causal self-attention."""
     repeats: bool = True
-    """Whether having had an item weighs by itself: by how many events and how much time ago, and how often this user,
-    and others this item, had things again (ancf)."""
+    """Whether having had an item weighs by itself: by how many events and how much time ago, and how often this user
+    had things again, and others this item and such of its department and category (ancf)."""
     followers: int = 0
     """Number of items known to come soon after each, which weigh by themselves after it; 0 for none. For data where
-    nothing is had twice (ancf with repeats, causal history and softmax)."""
+    nothing is had twice (ancf with causal history and softmax)."""
     popularity: bool = True
     """Whether an item starts from how popular it is (ancf)."""
     biases: bool = True
@@ -178,7 +178,7 @@ class LoopConfig:
     """Epochs without a better validation metric before training stops; 0 never stops early."""
     metric: str = "auto"
     """Validation metric that chooses the best checkpoint: ndcg@10, hit_rate@10, loss, rmse, auc ...;
-    auto takes ndcg@10 for ranking losses, auc for log_loss and loss for mse."""
+    auto takes ndcg@10 for ranking losses, auc for log_loss and loss for mse; last keeps the last epoch."""
     validation_users: int = 10_000
     """At most this many users, drawn once by seed, are ranked for the validation metric."""
     spread: Literal["pmap", "shard_map"] = "pmap"

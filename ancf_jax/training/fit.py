@@ -137,16 +137,17 @@ class _Training:
         """Validates the next epoch, writes its row, checkpoint and curves; returns the new progress."""
         portable, config, epoch = self.made.portable(state), self.made.config, progress.epoch + 1
         found = self.validator.judge({"params": portable.params, "batch_stats": portable.batch_stats})
-        score = self.validator.score(found) if found else float(epoch)  # the later, the better, if nothing validates
+        chosen = bool(found) and config.loop.metric != "last"
+        score = self.validator.score(found) if chosen else float(epoch)  # the later, the better
         score = score if epoch else math.nan  # the untrained model is not the best
         better = score > progress.best
         progress = _Progress(epoch, score, 0) if better else _Progress(epoch, progress.best, progress.since + 1)
         row = {} if train_loss is None else {"train_loss": train_loss}
         row |= {f"validation_{name}": value for name, value in found.items()}
         figures = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if value is not None)
-        self.view.say(f"epoch {epoch:3d}  {figures}{'  *' if better and found else ''}")
+        self.view.say(f"epoch {epoch:3d}  {figures}{'  *' if better and chosen else ''}")
         last = epoch == config.epochs or self._given_up(progress)
-        due = last or (better and bool(found)) or (epoch > 0 and epoch % config.loop.checkpoint_every == 0)
+        due = last or (better and chosen) or (epoch > 0 and epoch % config.loop.checkpoint_every == 0)
         if self.run:
             self.run.append_metrics({"epoch": epoch} | row)
         if self.run and due:

@@ -116,6 +116,17 @@ def test_without_validation_the_last_epoch_is_kept(tiny, tmp_path):
     assert not any("*" in line for line in screen.said)
 
 
+def test_the_metric_last_keeps_the_last_epoch_and_validates_all_the_same(tiny, tmp_path):
+    """At so high a learning rate some epoch before the last one validates best."""
+    loop = {"loop__metric": "last", "loop__patience": 1, "optim__learning_rate": 0.3}
+    config, screen = tiny("mf", epochs=4, run=str(tmp_path / "run"), **loop), Screen()
+    assert fit(config, resume=False, view=screen).epochs == 4
+    figures = {row["epoch"]: row["validation_ndcg@10"] for row in rows(config) if row["epoch"]}
+    assert max(figures, key=figures.__getitem__) < 4
+    assert load(config.run, data.known_parts(TEST), print).epoch == 4
+    assert not any("*" in line for line in screen.said)
+
+
 def test_the_best_checkpoint_is_opened_not_the_latest(straight):
     config, _, score = straight
     figures = {row["epoch"]: row["validation_ndcg@10"] for row in rows(config) if row["epoch"] > 0}
