@@ -128,7 +128,8 @@ def test_renumbering_finds_each_id_and_keeps_nobody():
 
 def test_the_catalogue_of_a_small_world_says_of_an_item_what_the_whole_one_does():
     model = build(default_config("mf"), Sizes(13, 23, 1, (("tag", 23),), ()), clock=False)
-    whole = Catalogue({"tag": np.arange(23)[:, None]}, {}, np.arange(23) + 0.5, np.ones(()), np.arange(23) ** 2.0)
+    tags, counts = {"tag": np.arange(23)[:, None]}, (np.arange(23) + 0.5, np.ones(()), np.ones(()))
+    whole = Catalogue(tags, {}, *counts, np.arange(23 * 4).reshape(23, 2, 2) ** 2.0)
     token, group, few = np.array([[5, -1], [11, 5]]), np.array([[22, 3], [3, 11]]), np.zeros(2, np.int32)
     batch = Batch(Query(few, few, few, few, token, token, token), few, few, few, few)
 
