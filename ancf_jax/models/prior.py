@@ -22,7 +22,7 @@ LATEST = 3  # events whose followers are likely now
 
 
 def firm(counts: Array, rate: Array | float) -> Array:
-    """The share of repeats among events, for `counts` [..., 2] of events and repeats: (repeats + FIRM rate) / (events + FIRM)."""
+    """(repeats + FIRM rate) / (events + FIRM), the share of repeats for `counts` [..., 2] of events and repeats."""
     return (counts[..., 1] + FIRM * rate) / (counts[..., 0] + FIRM)
 
 
@@ -44,9 +44,10 @@ class LogPrior(nn.Module):
 
     over the events l of the history that were of this very item, share = (1 + its events) / (1 + all events); factor
     and amount are learned by how many events ago, and how long ago, l was: what was just had may be less likely, and
-    of what is had often more is had; habit is a product of powers, learned, of how often the user, and others this
-    item and such items, had things again, and of how many events the user has; with `followers`, the last term is over the latest events m, the lift being
-    how much likelier this item is soon after m than at all (see `data.tendencies`): pairs too rare for embeddings.
+    of what is had often more is had. habit is a product of powers, learned: of how often the user, and others this item
+    (shrunk to its category's figure, and that to its department's), had things again, and of the number of the user's
+    events. With `followers`, the last term is over the latest events m, the lift being how much likelier this item is
+    soon after m than at all (see `data.tendencies`): pairs too rare for embeddings.
     """
 
     network: NetworkConfig

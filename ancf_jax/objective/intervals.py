@@ -15,7 +15,7 @@ def mean(per_user: dict[str, np.ndarray]) -> dict[str, float]:
 def bootstrap(per_user: dict[str, np.ndarray], seed: int, draws: int = 1000, level: float = 0.95) -> Intervals:
     """Percentile bootstrap interval (low, high) of the mean over users of each metric [U], NaN ones left out.
 
-    It spans the middle `level` of the means of `draws` draws of all users with replacement; (NaN, NaN) where none has it.
+    It spans the middle `level` of the means of `draws` draws of all users; (NaN, NaN) where none has the metric.
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
     """
     values, rng = np.stack([*per_user.values()], axis=1).astype(np.float64), np.random.default_rng(seed)

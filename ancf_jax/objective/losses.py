@@ -105,7 +105,7 @@ _chunked_softmax.defvjp(_softmax_forward, _softmax_backward)
 
 
 def value_loss(objective: ObjectiveConfig) -> Callable[[Array, Array], Array]:
-    """The loss of a score against a known value: its squared error, or its log loss as the logit of a value in [0, 1]."""
+    """The loss of a score against a known value: squared error, or log loss with the score as logit of the value."""
     return optax.squared_error if objective.loss == "mse" else optax.sigmoid_binary_cross_entropy
 
 
