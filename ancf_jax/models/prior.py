@@ -132,9 +132,8 @@ class LogPrior(nn.Module):
         Nothing at the end of a window: what came there is no token of it, and could not be left out of the counts.
         """
         rows, length = known.shape[1:]
-        place = (
-            jnp.arange(length - rows, length)[:, None] - jnp.arange(LATEST)[None]
-        )  # below 0: at the end, not yet known
+        # Places below 0 are at the end, which is not yet known.
+        place = jnp.arange(length - rows, length)[:, None] - jnp.arange(LATEST)[None]
         near = known[:, jnp.arange(rows)[:, None], place] * jnp.exp(SWIFT * self.follow)[None, None]
         if query.minute.ndim == 2:
             near *= (jnp.diff(query.segment, axis=1, append=-2) == 0)[..., None]
