@@ -50,7 +50,7 @@ class Variant(NamedTuple):
 
 
 class Study(NamedTuple):
-    """An ablation study on one data set; `has`: whether there are a clock, features, followers."""
+    """An ablation study on one data set; `has`: what a variant may need, a clock or repeated purchases for one."""
 
     name: str  # of the full model's preset
     heading: str
@@ -142,6 +142,7 @@ VARIANTS = (
         "candidate attention",
         ("--network.history", "candidate", *BY_EVENT),
         "causal instead of candidate attention",
+        "few events",  # it looks at a whole history again for every candidate of every event
     ),
     Variant(
         "sampled",
@@ -150,7 +151,13 @@ VARIANTS = (
         "the softmax over the whole catalogue",
     ),
     Variant("no-time", "no temporal encoding", ("--network.temporal",), "the temporal encoding", "clock"),
-    Variant("no-repeats", "no memory of what was had", ("--network.no-repeats",), "what was had weighing by itself"),
+    Variant(
+        "no-repeats",
+        "no memory of what was had",
+        ("--network.no-repeats",),
+        "what was had weighing by itself",
+        "repeats",
+    ),
     Variant(
         "no-followers",
         "no memory of what follows",
@@ -162,8 +169,8 @@ VARIANTS = (
     Variant("no-hierarchy", "no hierarchy", ("--network.no-hierarchy",), "the hierarchy", "features"),
 )
 STUDIES = (
-    Study("gsasrec-ml-1m-ancf", "MovieLens 1M, the split of SASRec and gSASRec"),
+    Study("gsasrec-ml-1m-ancf-short", "MovieLens 1M, the split of SASRec and gSASRec"),
     Study("s3rec-beauty-ancf", "Amazon Beauty 5-core", ("features", "followers")),
-    Study("completejourney-ancf", "The Complete Journey", ("clock", "features")),
-    Study("corner-store-ancf", "Corner store (simulated)", ("clock", "features")),
+    Study("completejourney-ancf", "The Complete Journey", ("clock", "features", "repeats")),
+    Study("corner-store-ancf", "Corner store (simulated)", ("clock", "features", "repeats", "few events")),
 )

@@ -223,6 +223,15 @@ def test_names_are_distinct():
     names = [trial.name for each in rows for trials in each.values() for trial in trials]
     assert len(names) == len(set(names)) > 60
     assert "ncf-ml-1m-ease-seed-0" in names
-    assert "gsasrec-ml-1m-ancf-no-time-seed-0" not in names, "that data has no clock"
+    assert "gsasrec-ml-1m-ancf-short-no-time-seed-0" not in names, "that data has no clock"
     assert "s3rec-beauty-ancf-no-followers-seed-0" in names
     assert "corner-store-ancf-no-followers-seed-0" not in names, "that preset has none"
+
+
+@pytest.mark.parametrize("group", [group for group in GROUPS if "ancf" in group.models], ids=lambda group: group.name)
+def test_baselines_train_on_all_that_ancf_trains_on(group):
+    flags = {
+        model: read_preset(accuracy.ROOT / "presets" / f"{group.name}-{model}.flags").flags for model in group.models
+    }
+    everything = {model for model, words in flags.items() if "--split.validation" in words}
+    assert "ancf" not in everything or everything == set(group.models)
