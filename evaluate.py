@@ -18,6 +18,7 @@ from ancf_jax.evaluation import PARTS, Evaluation, evaluate, truth_metrics, valu
 from ancf_jax.objective import intervals
 from ancf_jax.output import check_ending, write_table
 from ancf_jax.runs import LoadedRun, load
+from ancf_jax.training.parallel import everywhere
 
 NONE = (None, None)  # of a figure over all users together, such as coverage
 
@@ -86,7 +87,7 @@ def main(argv: list[str], screen: cli.Screen) -> None:
     command = cli.parse(Command, None, argv, "Evaluate a run on held-out events.")
     if command.per_user is not None:
         check_ending(command.per_user)
-    run = load(command.run, known_parts(PARTS[command.split]), screen.say)
+    run = load(command.run, known_parts(PARTS[command.split]), screen.say, everywhere())
     keep_seen = bool(run.config.keep_seen if command.keep_seen is None else command.keep_seen)
 
     def progress(done: int, total: int) -> None:

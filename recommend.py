@@ -12,9 +12,8 @@ import pandas as pd
 from ancf_jax import cli
 from ancf_jax.errors import UserError
 from ancf_jax.output import check_ending, write_in_parts
-from ancf_jax.ranking import Placement
 from ancf_jax.recommender import load_recommender, minute_of
-from ancf_jax.training.parallel import device_count, lay, spread
+from ancf_jax.training.parallel import everywhere
 
 USERS_PER_PART = 1 << 13
 
@@ -46,8 +45,7 @@ def main(argv: list[str], screen: cli.Screen) -> None:
     if command.out is not None:
         check_ending(command.out)
     minute = minute_of(command.at) if command.at else None
-    placement = Placement(device_count(), spread, lay) if device_count() > 1 else None
-    recommender = load_recommender(command.run, screen.say, placement)
+    recommender = load_recommender(command.run, screen.say, everywhere())
     users = recommender.users_of(command.users)
     users = users[len(users) * (shard - 1) // shards : len(users) * shard // shards]
     if not users:

@@ -9,9 +9,12 @@ import tyro
 
 from ancf_jax import cli
 from ancf_jax.config import Config, default_config
+from ancf_jax.data.dataset import known_parts
+from ancf_jax.data.interactions import TEST
 from ancf_jax.report import report_on_test
+from ancf_jax.runs import load
 from ancf_jax.training.fit import fit
-from ancf_jax.training.parallel import is_first
+from ancf_jax.training.parallel import everywhere, is_first
 from ancf_jax.training.search import SearchConfig, search
 
 
@@ -43,7 +46,8 @@ def main(argv: list[str], screen: cli.Screen) -> None:
     def progress(done: int, total: int) -> None:
         screen.progress("testing", done, total)
 
-    cli.show(*report_on_test(fitted.config.run, screen.say, progress))
+    run = load(fitted.config.run, known_parts(TEST), screen.say, everywhere())
+    cli.show(*report_on_test(run, progress))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import gc
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -118,8 +118,8 @@ def load_recommender(path: str | Path, say: Callable[[str], None], placement: Pl
 
     Raises UserError where there is no sound run.
     """
-    run = load(path, (TRAIN, VALIDATION, UNUSED, TEST), say)
-    return Recommender(run.config, run.dataset, replace(run.ranker, placement=placement))
+    run = load(path, (TRAIN, VALIDATION, UNUSED, TEST), say, placement)
+    return Recommender(run.config, run.dataset, run.ranker)
 
 
 def minute_of(text: str) -> int:

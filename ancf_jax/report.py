@@ -1,25 +1,22 @@
 """Figures side by side, as people read them."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from ancf_jax import evaluation
 from ancf_jax.config import default_config
-from ancf_jax.data.dataset import known_parts
 from ancf_jax.data.interactions import TEST
 from ancf_jax.objective import intervals
 from ancf_jax.ranking import Progress, unwatched
-from ancf_jax.runs import LoadedRun, build_model, load
+from ancf_jax.runs import LoadedRun, build_model
 
 SHOWN = ("ndcg@10", "hit_rate@10", "mrr@10", "recall@20")
 SIMULATED = "simulated data: figures say how well the simulation is understood, not how a real shop would do"
 Rows = list[dict[str, Any]]
 
 
-def report_on_test(path: str, say: Callable[[str], None], progress: Progress = unwatched) -> tuple[Rows, str]:
+def report_on_test(run: LoadedRun, progress: Progress = unwatched) -> tuple[Rows, str]:
     """The table after training and its title: the model on test events, between the simplest and the best there are."""
-    run = load(path, known_parts(TEST), say)
     if loss := evaluation.value_loss_of(run.config, run.ranker.model):
         found = evaluation.mean_baselines(run.dataset, TEST, loss)
         found[run.config.model] = evaluation.value_metrics(run.ranker, run.dataset, TEST, loss)

@@ -1,6 +1,7 @@
 """A saved run opened for scoring: settings, data and the best checkpoint become a ranker."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from ancf_jax.checkpoint import Say, open_run
 from ancf_jax.config import Config
 from ancf_jax.data import dataset as data
 from ancf_jax.models.protocol import Baseline, Model, NeuralModel
-from ancf_jax.ranking import Ranker
+from ancf_jax.ranking import Placement, Ranker
 from ancf_jax.types import Variables
 
 
@@ -45,8 +46,8 @@ def keep_compiled(path: Path) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def load(path: str | Path, parts: tuple[int, ...], say: Say) -> LoadedRun:
-    """The best checkpoint of the run in `path`, knowing the events of `parts`.
+def load(path: str | Path, parts: tuple[int, ...], say: Say, placement: Placement | None = None) -> LoadedRun:
+    """The best checkpoint of the run in `path`, knowing the events of `parts`, on the devices of `placement`.
 
     Raises UserError where there is no run, or none of its checkpoints is sound.
     """
@@ -55,7 +56,7 @@ def load(path: str | Path, parts: tuple[int, ...], say: Say) -> LoadedRun:
     dataset = data.load(run.path / "dataset")
     run.data_digest = dataset.interactions.digest
     model = build_model(run.config, dataset)
-    ranker = make_ranker(dataset, model, {}, parts)
+    ranker = replace(make_ranker(dataset, model, {}, parts), placement=placement)
     key = jax.random.PRNGKey(run.config.seed)
     shapes = jax.eval_shape(model.init, key, ranker.catalogue) if isinstance(model, NeuralModel) else model.shapes()
     restored = run.restore_best({"batch_stats": {}} | shapes)

@@ -28,6 +28,7 @@ from ancf_jax.evaluation import (
 from ancf_jax.models import build
 from ancf_jax.models.protocol import predictions
 from ancf_jax.ranking import Ranker
+from ancf_jax.training.parallel import everywhere
 from ancf_jax.types import Sizes
 
 USERS, ITEMS = 3, 7
@@ -69,11 +70,13 @@ def shop() -> Dataset:
     return Dataset(interactions, part.astype(np.int8), {}, None, value.astype(np.float32))
 
 
-@pytest.fixture(scope="module")
-def ranker(shop) -> Ranker:
+@pytest.fixture(scope="module", params=["one device", "all devices"])
+def ranker(shop, request) -> Ranker:
+    placement = everywhere() if request.param == "all devices" else None
+    assert (placement is None) == (request.param == "one device"), "the tests have several devices"
     log = jax.tree.map(jnp.asarray, data.event_log(shop, data.known_parts(TEST)))
     catalogue = jax.tree.map(jnp.asarray, data.catalogue(shop))
-    return Ranker(ByTable(), {"table": jnp.asarray(SCORES)}, log, catalogue, block=2)
+    return Ranker(ByTable(), {"table": jnp.asarray(SCORES)}, log, catalogue, block=2, placement=placement)
 
 
 def test_a_part_without_events_is_refused(shop, ranker):

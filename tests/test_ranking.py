@@ -12,8 +12,8 @@ import pytest
 
 from ancf_jax import ranking
 from ancf_jax.errors import UserError
-from ancf_jax.ranking import Placement, Ranker, best_of
-from ancf_jax.training.parallel import device_count, lay, spread
+from ancf_jax.ranking import Ranker, best_of
+from ancf_jax.training.parallel import device_count, everywhere
 from ancf_jax.types import Catalogue, EventLog, Heldout
 
 USERS, ITEMS = 13, 23
@@ -63,7 +63,7 @@ def ranker(request):
             yield make_ranker()
         else:
             assert device_count() == 4
-            yield dataclasses.replace(make_ranker(block=1), placement=Placement(4, spread, lay))
+            yield dataclasses.replace(make_ranker(block=1), placement=everywhere())
 
 
 def row_of(user: int, keep_seen: bool) -> np.ndarray:

@@ -4,7 +4,7 @@ import math
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import jax
@@ -20,7 +20,7 @@ from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.runs import build_model, keep_compiled, make_ranker
 from ancf_jax.training.curves import draw_curves
 from ancf_jax.training.loop import Trainer, trainer
-from ancf_jax.training.parallel import from_first, is_first, join
+from ancf_jax.training.parallel import everywhere, from_first, is_first, join
 from ancf_jax.training.validation import Validator
 from ancf_jax.types import TrainState
 
@@ -76,7 +76,7 @@ def fit(config: Config, resume: bool, view: View) -> Fitted:
             keep_compiled(run.path)
             run.data_digest = dataset.interactions.digest
             data.save(dataset, run.path / "dataset")
-        ranker = make_ranker(dataset, model, {}, known)
+        ranker = replace(make_ranker(dataset, model, {}, known), placement=everywhere())
         log, catalogue = jax.device_get((ranker.log, ranker.catalogue))
         if isinstance(model, NeuralModel):
             made = trainer(config, model, log, catalogue)

@@ -15,6 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ancf_jax.errors import UserError
 from ancf_jax.modules.heads import AXIS
+from ancf_jax.ranking import Placement
 from ancf_jax.types import Array
 
 Function = Callable[..., Any]
@@ -54,6 +55,11 @@ def largest(number: int) -> int:
 def device_count() -> int:
     """Number of devices, of all processes, that a step is spread over."""
     return jax.device_count()
+
+
+def everywhere() -> Placement | None:
+    """All devices for a `Ranker` to share its users among; None where there is one, or other processes have some."""
+    return Placement(jax.device_count(), spread, lay) if jax.device_count() > 1 == jax.process_count() else None
 
 
 def local_range(devices: int) -> range:
