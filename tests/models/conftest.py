@@ -6,10 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ancf_jax.data import dataset as data
+from ancf_jax.data.histories import query_after_log
+from ancf_jax.data.interactions import TRAIN
 from ancf_jax.models.protocol import NeuralModel
+from ancf_jax.runs import build_model
 from ancf_jax.types import Catalogue
 
 
@@ -38,3 +43,45 @@ def compiled_scores() -> Callable[..., np.ndarray]:
         return model.score(variables, users, model.encode_items(variables, catalogue, items))
 
     return jax.jit(scores, static_argnums=0)
+
+
+class AncfCase:
+    """`ancf` with some switches, random parameters, and a log."""
+
+    items = np.arange(23, dtype=np.int32)
+
+    def __init__(self, tiny, random_variables, compiled_scores, loss="softmax", **switches):
+        self.config = tiny("ancf", objective__loss=loss, **{f"network__{name}": x for name, x in switches.items()})
+        self.dataset = data.build(self.config)
+        self.model = build_model(self.config, self.dataset)
+        self.catalogue = data.catalogue(self.dataset, self.model.followers)
+        self.log = jax.tree.map(jnp.asarray, data.event_log(self.dataset, (TRAIN,)))
+        self.variables = random_variables(self.model, self.catalogue)
+        self._scores = compiled_scores
+
+    @property
+    def length(self) -> int:
+        return self.model.history_length
+
+    def scores(self, query, variables=None, catalogue=None) -> np.ndarray:
+        variables, catalogue = variables or self.variables, catalogue or self.catalogue
+        return np.asarray(self._scores(self.model, variables, catalogue, query, self.items))
+
+    def now(self, minute: int = 28_400_000):
+        """A query of three users, of nobody known, and of a moment."""
+        user = jnp.array([0, 7, 12, -1], jnp.int32)
+        return query_after_log(self.log, user, jnp.full(4, minute, jnp.int32), self.length)
+
+
+@pytest.fixture(scope="session")
+def case(tiny, random_variables, compiled_scores):
+    """case(**switches) of `ancf`, each made and compiled once."""
+    made: dict[tuple, AncfCase] = {}
+
+    def make(**switches) -> AncfCase:
+        key = tuple(sorted(switches.items()))
+        if key not in made:
+            made[key] = AncfCase(tiny, random_variables, compiled_scores, **switches)
+        return made[key]
+
+    return make
