@@ -16,7 +16,8 @@ from benchmarks.results_plots import Panel, Point, draw
 FLAGSHIP = "ancf"
 PAIRED = (MAIN, "hit_rate@10")
 INTRODUCTION = """\
-Every row was trained and evaluated by `python benchmarks/accuracy.py --only ROW`; its preset holds the two commands.
+A row is trained and evaluated by `python benchmarks/accuracy.py --only ROW`; its preset holds the two commands, and says
+so where the figures were come by in another way.
 A figure is the mean over the seeds, ± their standard deviation; in brackets the 95 % bootstrap interval over the test
 users of the first seed. The checkpoint is chosen on validation; where the preset says `--split.validation 0`, the
 settings were chosen so, and then those events trained, too; with `--loop.metric last` it is the last. Time and peak
