@@ -18,10 +18,10 @@ the same. A figure is the mean over the seeds, ± their standard deviation; in b
 the test users of the first seed. The difference is the variant minus the full model in {LABELS[MAIN]}, by user, averaged over
 the seeds, with its 95 % bootstrap interval over users. Without causal attention an example is one event and not a window
 of them, and a softmax over the whole catalogue for each is too much: "no history", as candidate attention where it is
-shown, is trained on batches of 512 events with 64 sampled negatives. "64 sampled negatives" is the full model with such negatives. The MLP
-path is trained at a few positions of a window (`--objective.dual-positions`), since it costs a pass for every pair: alone
-it learns from no more than those. On MovieLens 1M the full model is a smaller one that trains in minutes. Runs were made
-beside other work, and times hold its share.
+shown, is trained on batches of 512 events with 64 sampled negatives. "64 sampled negatives" is the full model with such
+negatives. The MLP path is trained at a few positions of a window (`--objective.dual-positions`), since it costs a pass for
+every pair: alone it learns from no more than those. On MovieLens 1M the full model is a smaller one that trains in minutes.
+Runs were made beside other work, and times hold its share.
 """
 
 
