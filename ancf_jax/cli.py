@@ -101,9 +101,8 @@ def show(rows: Sequence[dict[Any, Any]], title: str = "") -> None:
 
 
 def _cell(value: Any) -> str:
-    if value is None or value != value:  # None and NaN: nothing to show
-        return ""
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    # Nothing to show for None and NaN.
+    return "" if value is None or value != value else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def run(main: Callable[[list[str], Screen], None]) -> None:

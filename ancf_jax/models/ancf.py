@@ -152,14 +152,12 @@ class Ancf(PairModule):
     def _forget(self, user: Array, train: bool) -> Array:
         """The users, in training some of them as if unknown where there is a history to tell them apart."""
         share = self.network.user_dropout if train and self.network.history != "none" else 0.0
-        if not share:
-            return user
-        return jnp.where(jax.random.bernoulli(self.make_rng("dropout"), share, user.shape), -1, user)
+        return jnp.where(jax.random.bernoulli(self.make_rng("dropout"), share, user.shape), -1, user) if share else user
 
     def _user_mf(self, user: Array, context: Array) -> dict[str, Array]:
-        if not self.network.mf_path:
-            return {}
-        return {"mf": lookup(self.tables["user_mf"], user) + self.context_to_mf(context)}
+        return (
+            {"mf": lookup(self.tables["user_mf"], user) + self.context_to_mf(context)} if self.network.mf_path else {}
+        )
 
     def _user_first(self, catalogue: Catalogue, user: Array, moment: Array, context: Array) -> dict[str, Array]:
         """The user side's share in the first layer: the bag of the user's own row and features, context and moment."""
@@ -221,8 +219,7 @@ class Ancf(PairModule):
         if n.mf_path:
             pairs["mf"] = self._couple_mf(users["mf"], items["mf"], context, self.mf_output)
         if n.mlp_path:
-            user, item = pair_align(users["first"], items["first"])
-            pairs["first"] = user + item
+            pairs["first"] = sum(pair_align(users["first"], items["first"]))  # pyrefly: ignore
             if context is not None:
                 pairs["first"] += self.first_mlp(self.mlp_context(context))
             if n.mf_path:

@@ -44,11 +44,11 @@ class MatrixFactorisation(PairModule):
 class NeuMF(PairModule):
     """h . concat(p * q, tower(first(u, i))): generalised matrix factorisation beside an MLP, each optional.
 
-    GMF and MLP have tables of their own; the output layer weighs both. `gmf` alone and `mlp` alone
-    are the paper's two parts.
+    GMF and MLP have tables of their own, which lie side by side: the first `size` columns of a row are GMF's. The
+    output layer weighs both. `gmf` alone and `mlp` alone are the paper's two parts.
     """
 
-    TABLES: ClassVar[dict[str, str]] = {f"{of}_{path}": of for of in ("user", "item") for path in ("gmf", "mlp")}
+    TABLES: ClassVar[dict[str, str]] = {"user_table": "user", "item_table": "item"}
     size: int
     mlp_size: int
     hidden: tuple[int, ...]
@@ -57,28 +57,26 @@ class NeuMF(PairModule):
     mlp: bool = True
 
     def setup(self) -> None:
-        users, items = self.sizes.users, self.sizes.items
+        width = self.gmf * self.size + self.mlp * self.mlp_size
+        self.user_table = self.param("user_table", SMALL, (self.sizes.users, width))
+        self.item_table = self.param("item_table", SMALL, (self.sizes.items, width))
         if self.gmf:
-            self.user_gmf = self.param("user_gmf", SMALL, (users, self.size))
-            self.item_gmf = self.param("item_gmf", SMALL, (items, self.size))
             self.gmf_output = self.param("gmf_output", nn.initializers.lecun_normal(), (self.size, 1))
-        if self.mlp:
-            self.user_mlp = self.param("user_mlp", SMALL, (users, self.mlp_size))
-            self.item_mlp = self.param("item_mlp", SMALL, (items, self.mlp_size))
         self.first_user, self.first_item = Dense(self.hidden[0]), Dense(self.hidden[0], use_bias=False)
         self.tower, self.mlp_output = Tower(self.hidden, self.dropout), Dense(1, use_bias=False)
         self.bias = self.param("bias", nn.initializers.zeros, (1,))
 
     def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
         """GMF factors weighed by the output layer [B, D], and the MLP's first layer over the user [B, hidden[0]]."""
-        user, weigh = query.user, "...d,dk->...d"
-        gmf = {"gmf": jnp.einsum(weigh, lookup(self.user_gmf, user), self.gmf_output)} if self.gmf else {}
-        return gmf | ({"first": self.first_user(lookup(self.user_mlp, user))} if self.mlp else {})
+        factors, embedding = jnp.split(lookup(self.user_table, query.user), [self.gmf * self.size], axis=-1)
+        gmf = {"gmf": jnp.einsum("...d,dk->...d", factors, self.gmf_output)} if self.gmf else {}
+        return gmf | ({"first": self.first_user(embedding)} if self.mlp else {})
 
     def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
         """GMF factors [..., C, D], and the MLP's first layer over the item [..., C, hidden[0]]."""
-        gmf = {"gmf": lookup(self.item_gmf, items)} if self.gmf else {}
-        return gmf | ({"first": self.first_item(lookup(self.item_mlp, items))} if self.mlp else {})
+        rows = jnp.take(self.item_table, items.ravel(), axis=0, mode="clip").reshape(*items.shape, -1)
+        factors, embedding = jnp.split(rows, [self.gmf * self.size], axis=-1)
+        return ({"gmf": factors} if self.gmf else {}) | ({"first": self.first_item(embedding)} if self.mlp else {})
 
     def couple(self, users: Any, items: Any) -> Any:
         """The weighed product [..., C, 1], and the MLP's first layer [..., C, hidden[0]]."""
@@ -87,9 +85,6 @@ class NeuMF(PairModule):
 
     def finish(self, pairs: Any, weight: Array | None = None, train: bool = False) -> Array:
         """The weighed product plus the hidden layers over the first one: [..., C]."""
-        score = self.bias[0]
-        if self.gmf:
-            score += pairs["gmf"][..., 0]
-        if self.mlp:
-            score += self.mlp_output(self.tower(pairs["first"], weight, train))[..., 0]
-        return score
+        gmf = pairs["gmf"][..., 0] if self.gmf else 0.0
+        mlp = self.mlp_output(self.tower(pairs["first"], weight, train))[..., 0] if self.mlp else 0.0
+        return self.bias[0] + gmf + mlp

@@ -107,10 +107,8 @@ class CausalBlock(nn.Module):
             by_gap = self.param("gap_bias", nn.initializers.zeros, (GAPS, self.heads))
             bias = bias + jnp.moveaxis(by_gap[gap], -1, 1)
         y, rows = nn.LayerNorm()(x), slice(-1 if self.last else 0, None)
-        q, k, v = (
-            split_heads(Dense(size, use_bias=False, name=name)(tokens), self.heads)
-            for name, tokens in (("query", y[..., rows, :]), ("key", y), ("value", y))
-        )
+        query, key, value = (Dense(size, use_bias=False, name=name) for name in ("query", "key", "value"))
+        q, k, v = (split_heads(x, self.heads) for x in (query(y[..., rows, :]), key(y), value(y)))
         y, weights = attend_backwards(q, k, v, bias[..., rows, :], mask[..., rows, :])
         self.sow("intermediates", "weights", weights)
         y = Dense(size, use_bias=False, name="out")(y.reshape(*y.shape[:-2], size))

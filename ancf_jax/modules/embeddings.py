@@ -22,10 +22,8 @@ def embedding_bag(table: Array, ids: Array, pooling: Literal["mean", "sum"] = "m
     An empty bag (all -1) is the zero vector.
     """
     total = lookup(table, ids).sum(-2)
-    if pooling == "sum":
-        return total
-    count = (ids >= 0).sum(-1, keepdims=True).astype(total.dtype)
-    return total / jnp.maximum(count, 1.0)
+    count = jnp.maximum((ids >= 0).sum(-1, keepdims=True).astype(total.dtype), 1.0)
+    return total if pooling == "sum" else total / count
 
 
 def pair_dot(users: Array, items: Array) -> Array:
@@ -66,7 +64,8 @@ def repeat(x: Array, count: int) -> Array:
     return jnp.broadcast_to(x[None], (count, *x.shape))
 
 
-repeat.defvjp(
-    lambda x, count: (repeat(x, count), None),
-    lambda count, _, above: (jnp.einsum("n,n...->...", jnp.ones(count, above.dtype), above),),
-)
+def _repeat_back(count: int, _: None, above: Array) -> tuple[Array]:
+    return (jnp.einsum("n,n...->...", jnp.ones(count, above.dtype), above),)
+
+
+repeat.defvjp(lambda x, count: (repeat(x, count), None), _repeat_back)

@@ -97,11 +97,7 @@ def _softmax_forward(items: Array, *columns: Array) -> tuple[Array, Any]:
     return total, (of_items, *of_rows)
 
 
-def _softmax_backward(kept: Any, above: Array) -> Any:
-    return (*jax.tree.map(lambda gradient: above * gradient, kept), None, None, None)
-
-
-_chunked_softmax.defvjp(_softmax_forward, _softmax_backward)
+_chunked_softmax.defvjp(_softmax_forward, lambda kept, above: (*jax.tree.map(lambda g: above * g, kept), *[None] * 3))
 
 
 def value_loss(objective: ObjectiveConfig) -> Callable[[Array, Array], Array]:

@@ -21,7 +21,8 @@ from ancf_jax.training.stream import Stream, examples_of, lanes, padded, padded_
 from ancf_jax.training.tables import kinds_of, sparse_kinds
 from ancf_jax.types import Array, Catalogue, EventLog, TrainState
 
-CALLS_PER_EPOCH = 20  # how often the host hears from the device
+CALLS_PER_EPOCH = 20  # how often the host hears from the device, at least
+MOST_DRAWN = 2**22  # candidates, about, that are drawn for a call
 
 
 class Reached(NamedTuple):
@@ -149,7 +150,8 @@ class Trainer:
 
     def _calls(self, epoch: int) -> Iterator[tuple[EventLog, np.ndarray, int]]:
         """The log, the examples and their number for each call of `run`."""
-        size = -(-self.steps_per_epoch // CALLS_PER_EPOCH)
+        candidates = self.batch_size * max(1, self.model.history_length) * (1 + self.config.objective.negatives)
+        size = min(-(-self.steps_per_epoch // CALLS_PER_EPOCH), -(-MOST_DRAWN // candidates))
         for log, order in self._chunks(epoch):
             for begin in range(0, order.shape[1], size):
                 part = order[:, begin : begin + size]
@@ -166,10 +168,8 @@ class Trainer:
             yield assemble(log, devices), order
 
 
-def trainer(
-    config: Config, model: NeuralModel, log: EventLog, catalogue: Catalogue, devices: int | None = None
-) -> Trainer:
-    """The trainer of a model on the events of `log` (NumPy columns), spread over the local devices."""
+def trainer(config: Config, model: NeuralModel, log: EventLog, catalogue: Catalogue, devices: int = 0) -> Trainer:
+    """The trainer of a model on the events of `log` (NumPy columns), spread over so many devices; all of them for 0."""
     devices = devices or device_count()
     if not len(log.item):
         raise UserError("there are no training events; give more data or a smaller --split.test")

@@ -5,7 +5,7 @@ With several processes (see `join`) the devices of all of them share a step.
 
 import os
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -94,9 +94,7 @@ def fetch(x: Array) -> Array:
     return x.addressable_data(0) if x.is_fully_replicated else multihost_utils.process_allgather(x, tiled=True)
 
 
-def spread(
-    function: Function, kind: Literal["pmap", "shard_map"], split: Any, split_out: Any, devices: int | None = None
-) -> Function:
+def spread(function: Function, kind: str, split: Any, split_out: Any, devices: int | None = None) -> Function:
     """`function` on every device, with the axis name "data" bound; the first argument's buffers are donated.
 
     Each argument and result has a prefix tree of booleans in `split` and `split_out`: true where it has the device

@@ -19,6 +19,7 @@ from ancf_jax.training.tables import World, kinds_of, put, small_world, take
 from ancf_jax.types import Array, Batch, Catalogue, EventLog, TrainState
 
 Loss = tuple[Array, tuple[tuple[Array, Array], Any]]  # the sum to minimise; loss sum and weight; batch statistics
+Drawn = tuple[Batch, Groups, Array, Array]  # the batch, its candidates, their weight, and two keys
 Stepped = tuple[TrainState, Array, Array]  # the new state; loss sum and weight
 
 
@@ -32,7 +33,7 @@ def make_batch(model: NeuralModel, log: EventLog, examples: Array) -> Batch:
 def draw_negatives(
     model: NeuralModel, objective: ObjectiveConfig, log: EventLog, batch: Batch, most_seen: int, key: Array, share: bool
 ) -> tuple[Groups, Array]:
-    """The candidates of a batch, positives first, and the weight [..., C] of every candidate.
+    """The candidates of a batch, positives first, and the weight [..., C] of every candidate, [..., 1] for one of all.
 
     A window batch shares its negatives, which do not count where they are the positive itself; an
     event has its own, none of which its user has in the log (`most_seen` items at most). With `share` the draw
@@ -43,7 +44,7 @@ def draw_negatives(
     if objective.loss in VALUE_LOSSES:
         return (positive,), ones
     if objective.loss == "softmax":
-        return (jnp.arange(items, dtype=jnp.int32),), jnp.ones((*batch.positive.shape, items))
+        return (jnp.arange(items, dtype=jnp.int32),), ones
     if model.unit == "window":
         shared = draw_uniform(key, (objective.negatives,), items)
         other = shared.reshape((1,) * batch.positive.ndim + (-1,)) != positive
@@ -95,9 +96,10 @@ def window_loss(world: World, objective: ObjectiveConfig, variables: Any, weight
 
 
 def candidate_loss(world: World, objective: ObjectiveConfig, variables: Any, weight: Array, keys: Array) -> Loss:
-    """The loss over each example's candidates, which have `weight` [..., C]."""
+    """The loss over each example's candidates, which have `weight` [..., C] or [..., 1]."""
     model, catalogue, batch, groups, items, _ = world
-    pair_weight = weight * batch.weight[..., None]
+    count = sum(group.shape[-1] for group in groups)
+    pair_weight = jnp.broadcast_to(weight * batch.weight[..., None], (*batch.weight.shape, count))
     scores, stats = model.train(variables, keys[1], "forward", catalogue, batch.query, groups, pair_weight)
     loss = (example_loss(objective, batch, scores, weight, items) * batch.weight).sum()
     return loss, ((loss, batch.weight.sum()), stats)
@@ -120,31 +122,36 @@ class Step:
     kinds: tuple[str, ...] = ()
     divided: bool = False
 
-    def __call__(self, state: TrainState, log: EventLog, catalogue: Catalogue, examples: Array, key: Array) -> Stepped:
-        """The state after this device's examples [b], and the loss sum and weight of all devices.
-
-        The loss is a local sum; gradients and weights are summed over devices and divided once, which is
-        exact for padded and unequal shards. Randomness is a function of `key` and the step number.
-        """
-        draw_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
+    def draw(self, log: EventLog, examples: Array, key: Array, number: Array) -> Drawn:
+        """What step `number` learns from this device's examples [b]; its randomness depends on `key` and the number."""
+        draw_key, dropout_key = jax.random.split(jax.random.fold_in(key, number))
         keys = jnp.stack([draw_key, jax.random.fold_in(dropout_key, jax.lax.axis_index(AXIS))])
-        model, objective = self.model, self.objective
-        batch = make_batch(model, log, examples)
-        loss_of, groups, weight = window_loss, (), batch.weight
-        if not (model.dual and objective.loss == "softmax"):
-            loss_of = candidate_loss
-            groups, weight = draw_negatives(model, objective, log, batch, self.most_seen, draw_key, share=True)
+        batch = make_batch(self.model, log, examples)
+        if self.model.dual and self.objective.loss == "softmax":
+            return batch, (), batch.weight, keys
+        return batch, *draw_negatives(self.model, self.objective, log, batch, self.most_seen, draw_key, True), keys
+
+    def __call__(self, state: TrainState, catalogue: Catalogue, drawn: Drawn) -> Stepped:
+        """The state after what was drawn for this device, and the loss sum and weight of all devices.
+
+        The loss is a local sum over the weight of all devices, and gradients are summed over them, which is
+        exact for padded and unequal shards.
+        """
+        model, objective, (batch, groups, weight, keys) = self.model, self.objective, drawn
+        loss_of = candidate_loss if groups else window_loss
         world = small_world(model, self.kinds, catalogue, batch, groups)
 
-        def local_sum(params: Any) -> Loss:
-            return loss_of(world, objective, {"params": params, "batch_stats": state.batch_stats}, weight, keys)
+        total = over_devices(batch.weight.sum())
+
+        def share(params: Any) -> Loss:
+            loss, aside = loss_of(world, objective, {"params": params, "batch_stats": state.batch_stats}, weight, keys)
+            return loss / jnp.maximum(total, 1.0), aside
 
         table_kinds = kinds_of(model, self.kinds, (state.params, state.opt_state))
         params = take(table_kinds[0], state.params, world.rows, self.divided, whole=True)
         moments = take(table_kinds[1], state.opt_state, world.rows, self.divided, whole=False)
-        (_, (reported, batch_stats)), grads = jax.value_and_grad(local_sum, has_aux=True)(params)
-        (loss, total_weight), total, grads = over_devices((reported, batch.weight.sum(), grads))
-        grads = jax.tree.map(lambda g: g / jnp.maximum(total, 1.0), grads)
+        (_, (reported, batch_stats)), grads = jax.value_and_grad(share, has_aux=True)(params)
+        (loss, total_weight), grads = over_devices((reported, grads))
         updates, moments = self.optimizer.update(grads, moments, params)
         changed = optax.apply_updates(params, updates), moments
         params, opt_state = put(table_kinds, (state.params, state.opt_state), changed, world.rows, self.divided)
@@ -154,9 +161,11 @@ class Step:
         self, state: TrainState, examples: Array, count: Array, log: EventLog, catalogue: Catalogue, key: Array
     ) -> Stepped:
         """The first `count` of the steps `examples` [S, b], on the device; one program, whatever the count."""
+        # Drawn for all at once, for the drawing of one batch is too little work for a device.
+        drawn = jax.vmap(self.draw, (None, 0, None, 0))(log, examples, key, state.step + jnp.arange(len(examples)))
 
         def body(row: Array, carry: Stepped) -> Stepped:
-            state, loss, weight = self(carry[0], log, catalogue, examples[row], key)
+            state, loss, weight = self(carry[0], catalogue, jax.tree.map(lambda x: x[row], drawn))
             return state, carry[1] + loss, carry[2] + weight
 
         return jax.lax.fori_loop(0, count, body, (state, jnp.zeros(()), jnp.zeros(())))

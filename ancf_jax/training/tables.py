@@ -58,9 +58,7 @@ def kinds_of(model: NeuralModel, kinds: tuple[str, ...], tree: Any) -> Any:
     return jax.tree_util.tree_map_with_path(kind, tree)
 
 
-def small_world(
-    model: NeuralModel, kinds: tuple[str, ...], catalogue: Catalogue, batch: Batch, groups: Groups
-) -> World:
+def small_world(model: NeuralModel, kinds: tuple, catalogue: Catalogue, batch: Batch, groups: Groups) -> World:
     """The batch in terms of the rows of `kinds` that the batches of all devices touch."""
     query, rows, sizes = batch.query, {}, model.sizes
     if "user" in kinds:

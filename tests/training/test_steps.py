@@ -71,7 +71,7 @@ def test_value_losses_need_the_positive_alone(shop, loss):
 def test_the_full_softmax_scores_everything_once(shop):
     _, groups, weight = drawn(*shop("mf"), "softmax", np.arange(3))
     np.testing.assert_array_equal(groups[0], np.arange(ITEMS))
-    np.testing.assert_array_equal(weight, np.ones((3, ITEMS)))
+    np.testing.assert_array_equal(weight, np.ones((3, 1)))
 
 
 def test_positions_that_count_are_drawn_before_padding():
