@@ -39,7 +39,7 @@ def neumf(files: str) -> list[Comparison]:
         Comparison(
             f"neumf-epoch-{batch}",
             f"NeuMF epoch, 4 negatives, 32 + 32 dims, MLP 64-32-16, {batch:,} positives ({5 * batch:,} pairs) a batch",
-            ours("neumf_epoch", data=data, loop__batch_size=batch),
+            ours("neumf_epoch", data=data, loop__batch_size=batch, optim__weight_decay=0),
             (
                 peer("RecBole", "recbole_neumf.epoch", data=data, batch=batch),
                 *(peer(name, "torch_neumf.epoch", data=data, form=form, batch=batch) for form, name in forms.items()),
