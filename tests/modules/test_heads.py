@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.modules.heads import AXIS, MOMENTUM, BatchNorm, Tower, weighted_moments
+from ancf_jax.modules.heads import AXIS, MOMENTUM, BatchNorm, Tower, product, weighted_moments
 
 RNG = np.random.default_rng(0)
 ROWS = (2 + 3 * RNG.normal(size=(11, 5, 3))).astype(np.float32)
@@ -81,3 +81,11 @@ def test_dropout_acts_in_training_alone():
     dropped = again(True, rngs={"dropout": jax.random.PRNGKey(2)})
     assert np.abs(dropped - again(False)).max() > 0.01
     assert np.abs(dropped - again(True, rngs={"dropout": jax.random.PRNGKey(3)})).max() > 0.01
+
+
+@pytest.mark.parametrize("columns", [3, 11])
+def test_a_product_has_the_gradients_of_a_plain_one(columns):
+    x, kernel, above = (RNG.normal(size=shape).astype(np.float32) for shape in ((7, 5), (5, columns), (7, columns)))
+    found = jax.jit(jax.grad(lambda x, kernel: (product(x, kernel) * above).sum(), (0, 1)))(x, kernel)
+    np.testing.assert_allclose(found[0], above @ kernel.T, rtol=1e-5)
+    np.testing.assert_allclose(found[1], x.T @ above, rtol=1e-5)

@@ -10,6 +10,7 @@ from ancf_jax.data import dataset as data
 from ancf_jax.data.interactions import VALIDATION
 from ancf_jax.errors import UserError
 from ancf_jax.runs import build_model
+from ancf_jax.training import loop
 from ancf_jax.training.loop import epoch_order, trainer
 
 EXAMPLES = np.arange(100, 167, dtype=np.int32)  # 67 of them: 9 steps of 8, the last of 3
@@ -49,6 +50,23 @@ def test_a_trainer_counts_steps(tiny):
     assert made.batch_size == 8
     assert made.steps_per_epoch == -(-len(log.item) // 8)
     np.testing.assert_array_equal(made.examples, np.arange(len(log.item)))
+
+
+@pytest.mark.parametrize("model", ["neumf", "ancf"])
+def test_how_many_steps_are_drawn_at_once_changes_nothing(tiny, model, monkeypatch):
+    config = tiny(model, epochs=1, loop__batch_size=3)
+    dataset = data.build(config)
+    log = data.event_log(dataset, data.known_parts(VALIDATION))
+    losses, states = [], []
+    for most in (1, loop.MOST_DRAWN):
+        monkeypatch.setattr(loop, "MOST_DRAWN", most)
+        made = trainer(config, build_model(config, dataset), log, data.catalogue(dataset), devices=1)
+        *earlier, (state, reached) = made.epoch(made.initial_state(), 0)
+        assert (len(earlier) + 1 == made.steps_per_epoch) == (most == 1)
+        losses.append(reached.loss)
+        states.append(state.params)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    jax.tree.map(lambda *leaves: np.testing.assert_allclose(*leaves, rtol=1e-4, atol=1e-6), *states)
 
 
 @pytest.mark.parametrize("part", ["mf_path", "mlp_path", "repeats"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from ancf_jax.config import OptimConfig
@@ -64,3 +65,26 @@ def test_biases_and_scales_do_not_decay(optimizer_name):
     found, _ = transform.update(jax.tree.map(jnp.zeros_like, params), transform.init(params), params)
     assert not np.asarray(found["bias"]).any()
     assert (np.asarray(found["kernel"]) < 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"), [("adam", optax.adam), ("adamw", optax.adamw), ("adagrad", optax.adagrad)]
+)
+def test_the_path_is_that_of_optax(name, reference):
+    settings = {"learning_rate": PEAK, "schedule": "constant", "weight_decay": 0.0, "clip": 0.0, "optimizer": name}
+    decay = {"weight_decay": 0.0} if name == "adamw" else {}
+    ours, theirs = optimizer(OptimConfig(**settings), 10), reference(PEAK, **decay)
+    rng = np.random.default_rng(0)
+    gradients = rng.normal(size=(23, 7, 3)).astype(np.float32) * rng.integers(
+        0, 2, size=(23, 7, 1)
+    )  # rows at times idle
+    paths = []
+    for transform in (ours, theirs):
+        weights = jnp.zeros((7, 3))
+        state = transform.init(weights)
+        for gradient in gradients:
+            update, state = transform.update(jnp.asarray(gradient, jnp.float32), state, weights)
+            weights = weights + update
+        paths.append(weights)
+    assert np.abs(paths[1]).max() > 1
+    np.testing.assert_allclose(*paths, rtol=1e-5, atol=1e-6)
