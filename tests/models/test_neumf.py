@@ -32,11 +32,11 @@ def mf(p, user, item):
 
 
 def gmf(p, user, item):
-    return ((p["user_gmf"][user] * p["item_gmf"][item]) @ p["gmf_output"])[0]
+    return ((p["user_table"][user] * p["item_table"][item])[:3] @ p["gmf_output"])[0]
 
 
 def mlp(p, user, item):
-    pair = np.concatenate([p["user_mlp"][user], p["item_mlp"][item]])
+    pair = np.concatenate([p["user_table"][user][-5:], p["item_table"][item][-5:]])
     kernel = np.concatenate([p["first_user"]["kernel"], p["first_item"]["kernel"]])
     x = np.maximum(pair @ kernel + p["first_user"]["bias"], 0)
     x = np.maximum(x @ p["tower"]["dense_1"]["kernel"] + p["tower"]["dense_1"]["bias"], 0)
@@ -61,17 +61,21 @@ def test_scores_by_hand(name, random_variables, compiled_scores):
         np.testing.assert_allclose(found[user, item], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_each_part_has_its_own_tables_alone():
-    names = {
-        name: set(jax.eval_shape(model_of(name).init, jax.random.PRNGKey(0), CATALOGUE)["params"]) for name in FORMULAS
+def test_each_part_has_its_own_columns_and_parameters_alone():
+    shapes = {
+        name: jax.eval_shape(model_of(name).init, jax.random.PRNGKey(0), CATALOGUE)["params"] for name in FORMULAS
     }
-    assert names["gmf"] | names["mlp"] == names["neumf"]
-    assert names["gmf"] & names["mlp"] == {"bias"}
+    assert set(shapes["gmf"]) | set(shapes["mlp"]) == set(shapes["neumf"])
+    assert set(shapes["gmf"]) & set(shapes["mlp"]) == {"bias", "user_table", "item_table"}
+    widths = {name: (shapes[name]["user_table"].shape, shapes[name]["item_table"].shape) for name in FORMULAS}
+    assert widths == {
+        name: ((USERS, width), (ITEMS, width)) for name, width in (("mf", 3), ("gmf", 3), ("mlp", 5), ("neumf", 8))
+    }
 
 
 def test_the_papers_initialisation():
     params = jax.jit(model_of("neumf").init)(jax.random.PRNGKey(0), CATALOGUE)["params"]
-    for name in ("user_gmf", "item_gmf", "user_mlp", "item_mlp"):
+    for name in ("user_table", "item_table"):
         assert 0.005 < np.std(params[name]) < 0.015
     np.testing.assert_array_equal(params["bias"], [0.0])
 
