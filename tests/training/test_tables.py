@@ -99,8 +99,8 @@ def test_four_devices_with_a_table_each_or_a_share_of_it_equal_one(tiny, tables,
     shapes = jax.tree.map(jnp.shape, (alone.params, alone.opt_state))
     assert jax.tree.map(jnp.shape, (found.params, found.opt_state)) == shapes
     assert close(found, alone)
-    held = made.initial_state().params["user_mlp"].addressable_data(0)
-    assert held.shape == ((1, 4, 6) if tables == "divided" else (13, 6))
+    held = made.initial_state().params["user_table"].addressable_data(0)
+    assert held.shape == ((1, 4, 11) if tables == "divided" else (13, 11))
 
 
 def test_a_divided_state_goes_on_with_another_number_of_devices(tiny):
