@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ancf_jax.models.protocol import PairModule
-from ancf_jax.modules.embeddings import lookup, pair_align, pair_dot
+from ancf_jax.modules.embeddings import lookup, lookup_parts, pair_align, pair_dot
 from ancf_jax.modules.heads import Dense, Tower
 from ancf_jax.types import Array, Catalogue, Query
 
@@ -68,14 +68,13 @@ class NeuMF(PairModule):
 
     def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
         """GMF factors weighed by the output layer [B, D], and the MLP's first layer over the user [B, hidden[0]]."""
-        factors, embedding = jnp.split(lookup(self.user_table, query.user), [self.gmf * self.size], axis=-1)
-        gmf = {"gmf": jnp.einsum("...d,dk->...d", factors, self.gmf_output)} if self.gmf else {}
+        factors, embedding = lookup_parts(self.user_table, query.user, (self.gmf * self.size,))
+        gmf = {"gmf": factors @ jnp.diag(self.gmf_output[:, 0])} if self.gmf else {}
         return gmf | ({"first": self.first_user(embedding)} if self.mlp else {})
 
     def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
         """GMF factors [..., C, D], and the MLP's first layer over the item [..., C, hidden[0]]."""
-        rows = jnp.take(self.item_table, items.ravel(), axis=0, mode="clip").reshape(*items.shape, -1)
-        factors, embedding = jnp.split(rows, [self.gmf * self.size], axis=-1)
+        factors, embedding = lookup_parts(self.item_table, items, (self.gmf * self.size,))
         return ({"gmf": factors} if self.gmf else {}) | ({"first": self.first_item(embedding)} if self.mlp else {})
 
     def couple(self, users: Any, items: Any) -> Any:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.modules.embeddings import embedding_bag, had_before, lookup, pair_align, pair_dot, repeat
+from ancf_jax.modules.embeddings import embedding_bag, had_before, lookup, lookup_parts, pair_align, pair_dot, repeat
 
 TABLE = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
 
@@ -26,6 +26,22 @@ def test_lookup_keeps_whole_numbers_whole():
 def test_nothing_has_no_gradient():
     gradient = jax.grad(lambda table: lookup(table, jnp.array([-1, 3, 3])).sum())(jnp.asarray(TABLE))
     np.testing.assert_array_equal(gradient.sum(1), [0, 0, 0, 6, 0, 0, 0])
+
+
+@pytest.mark.parametrize("cuts", [(), (2,), (0,), (1, 2), (3,)])
+def test_parts_of_rows_and_their_gradient(cuts):
+    rng = np.random.default_rng(5)
+    table, ids = rng.normal(size=(7, 3)).astype(np.float32), np.array([[2, -1, 2], [6, 0, 2]])
+    weight = rng.normal(size=(2, 3, 3)).astype(np.float32)
+    rows = np.where(ids[..., None] < 0, 0, table[ids])
+    expected = np.zeros_like(table)
+    np.add.at(expected, ids[ids >= 0], weight[ids >= 0])
+
+    found, vjp = jax.vjp(lambda table: lookup_parts(table, jnp.asarray(ids), cuts), jnp.asarray(table))
+    for part, row in zip(found, np.split(rows, cuts, axis=-1), strict=True):
+        np.testing.assert_array_equal(part, row)
+    (gradient,) = vjp([jnp.asarray(w) for w in np.split(weight, cuts, axis=-1)])
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("pooling", "first"), [("sum", TABLE[1] + TABLE[4]), ("mean", (TABLE[1] + TABLE[4]) / 2)])
