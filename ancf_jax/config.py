@@ -244,9 +244,8 @@ MODEL_DEFAULTS = tomllib.loads(resources.files("ancf_jax").joinpath("config.toml
 
 def default_config(model: str) -> Config:
     """The defaults of one model; raises UserError for an unknown name."""
-    if model not in get_args(ModelName):
-        known = ", ".join(get_args(ModelName))
-        raise UserError(f'there is no model "{model}"{nearest(model, get_args(ModelName))}; choose one of {known}')
+    if model not in (known := get_args(ModelName)):
+        raise UserError(f'there is no model "{model}"{nearest(model, known)}; choose one of {", ".join(known)}')
     family = {} if model == "ancf" else MODEL_DEFAULTS["baselines" if model in BASELINES else "ncf_family"]
     return override(Config(model=model), _from_text(family | MODEL_DEFAULTS.get(model, {})))  # type: ignore[arg-type]
 

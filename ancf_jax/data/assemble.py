@@ -55,8 +55,8 @@ def entities(table: Table, mapping: TableConfig, side: str) -> Entities:
     ids = table.ids(*_asked(table, mapping, side), only_once=True)
     features = {column: table.multi_valued(column) for column in _asked(table, mapping, FEATURES[side])}
     named, kept = _asked(table, mapping, "name") if side == "item" else [], pa.array(table.keep)
-    told = [name for column in named for name in table.texts(column).filter(kept).to_pylist()]
-    names = [name.strip()[:80] for name in told]  # an array is as wide as its longest
+    # At most 80 characters of each, for an array is as wide as its longest.
+    names = [name.strip()[:80] for column in named for name in table.texts(column).filter(kept).to_pylist()]
     return Entities(ids.filter(kept), names, features, spare=2 if side == "item" else 0)
 
 
@@ -76,8 +76,8 @@ def assemble(events: pa.Table, tables: Sequence[Table], files: Sequence[Path] = 
     rows are counted, their bytes make the digest.
     """
     items, users = known.get("item", Entities()), known.get("user", Entities())
-    coded = ("user", "item", "event")
-    log: dict[str, Any] = {name: events[name].to_numpy() for name in events.column_names if name not in coded}
+    named = [name for name in events.column_names if name not in ("user", "item", "event")]
+    log: dict[str, Any] = {name: events[name].to_numpy() for name in named}
     user_ids, log["user"], user_rows = _vocabulary(events["user"], users)
     item_ids, log["item"], item_rows = _vocabulary(events["item"], items)
     event = events["event"] if "event" in events.column_names else pa.repeat(pa.scalar("interaction"), len(events))

@@ -101,8 +101,7 @@ def _leave_one_out(interactions: Interactions, split: SplitConfig, seed: int) ->
     part = np.full(len(interactions.user), TRAIN, np.int8)
     counts = np.bincount(interactions.user)
     end = np.cumsum(counts)[counts >= 3]
-    part[end - 1] = TEST
-    part[end - 2] = VALIDATION
+    part[end - 1], part[end - 2] = TEST, VALIDATION
     return part
 
 

@@ -14,8 +14,7 @@ def day_of_year_and_month(day: Array) -> tuple[Array, Array]:
 
     Integer arithmetic over 400-year eras that begin on 1 March, so that the leap day stands last.
     """
-    shifted = day + 719_468
-    era_day = shifted % 146_097
+    era_day = (day + 719_468) % 146_097
     year = (era_day - era_day // 1_460 + era_day // 36_524 - era_day // 146_096) // 365
     march_day = era_day - (365 * year + year // 4 - year // 100)
     march_month = (5 * march_day + 2) // 153
@@ -40,8 +39,7 @@ def sinusoid(position: Array, size: int) -> Array:
 
     Source: Vaswani et al. 2017, section 3.5.
     """
-    k = jnp.arange((size + 1) // 2, dtype=jnp.float32)
-    rate = 10_000.0 ** (-2.0 * k / size)
+    rate = 10_000.0 ** (-2.0 * jnp.arange((size + 1) // 2, dtype=jnp.float32) / size)  # of each k
     angle = position[..., None].astype(jnp.float32) * rate.reshape((1,) * position.ndim + rate.shape)
     return jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1).reshape((*position.shape, -1))[..., :size]
 

@@ -28,8 +28,7 @@ def row_adagrad() -> optax.GradientTransformation:
         return jax.tree.map(lambda p: jnp.full(p.shape[:1] + (1,) * (p.ndim - 1), 0.1, p.dtype), params)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        means = jax.tree.map(lambda g: (g**2).mean(tuple(range(1, g.ndim)), keepdims=True), updates)
-        sums = jax.tree.map(jnp.add, state, means)
+        sums = jax.tree.map(lambda s, g: s + (g**2).mean(tuple(range(1, g.ndim)), keepdims=True), state, updates)
         return jax.tree.map(lambda g, s: g * jax.lax.rsqrt(s), updates, sums), sums
 
     return optax.GradientTransformation(init, update)
@@ -60,8 +59,7 @@ def optimizer(optim: OptimConfig, steps: int) -> optax.GradientTransformation:
     kinds = {"sgd": optax.identity(), "adagrad": optax.scale_by_rss(0.1), "row_adagrad": row_adagrad(), "adam": adam()}
     parts = [kinds[optim.optimizer.removesuffix("w")]]
     if optim.weight_decay:
-        matrices = partial(jax.tree.map, lambda p: p.ndim > 1)
-        decay = optax.add_decayed_weights(optim.weight_decay, matrices)
+        decay = optax.add_decayed_weights(optim.weight_decay, partial(jax.tree.map, lambda p: p.ndim > 1))
         parts.insert(int(optim.optimizer == "adamw"), decay)
     clip = [optax.clip_by_global_norm(optim.clip)] if optim.clip else []
     return optax.chain(*clip, *parts, optax.scale_by_learning_rate(learning_rate(optim, steps)))

@@ -25,9 +25,8 @@ Stepped = tuple[TrainState, Array, Array]  # the new state; loss sum and weight
 
 def make_batch(model: NeuralModel, log: EventLog, examples: Array) -> Batch:
     """The batch of examples [B]: event numbers, or [B, L] rows of windows, by the model's unit; -1 is padding."""
-    if model.unit == "window":
-        return batch_of_windows(log, examples)
-    return batch_of_events(log, examples, model.history_length)
+    windows = model.unit == "window"
+    return batch_of_windows(log, examples) if windows else batch_of_events(log, examples, model.history_length)
 
 
 def draw_negatives(

@@ -92,10 +92,8 @@ def take(kinds: Any, tree: Any, rows: dict[str, Array], divided: bool, whole: bo
     """
 
     def one(kind: str, leaf: Array) -> Array:
-        if not kind:
-            return leaf
-        if not divided:
-            return _gather(leaf, rows[kind])
+        if not kind or not divided:
+            return _gather(leaf, rows[kind]) if kind else leaf
         own = jnp.asarray(leaf).at[_own(rows[kind], len(leaf))].get(mode="fill", fill_value=0)
         return jax.lax.psum(own, AXIS) if whole else own
 
