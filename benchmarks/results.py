@@ -20,8 +20,9 @@ A row is trained and evaluated by `python benchmarks/accuracy.py --only ROW`; it
 so where the figures were got in another way. A figure is the mean over the seeds, ± their standard deviation; in brackets
 the 95 % bootstrap interval over the test users of the first seed. The checkpoint is chosen on validation; where the preset
 says `--split.validation 0`, the settings were chosen so, and then those events trained, too; with `--loop.metric last` it
-is the last. Time and peak memory (of the host) are those of `train.py` with its table at the end: the mean and the largest
-over the seeds; "more than" where a run was resumed.
+is the last. The same seed gives the same figures with the same versions on the same kind of processor; other ones sum in
+another order, and figures move as between seeds. Time and peak memory (of the host) are those of `train.py` with its
+table at the end: the mean and the largest over the seeds; "more than" where a run was resumed.
 """
 
 
