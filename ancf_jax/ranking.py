@@ -35,6 +35,16 @@ def unwatched(done: int, total: int) -> None:
     """The progress of work that nobody watches."""
 
 
+def compiled(function: Function, **how: Any) -> Function:
+    """`function` as `jax.jit` compiles it, and for CPUs in a way that suits them better, by measurement.
+
+    In the widest vectors Adam's roots and divisions take half the time; at level 3 LLVM makes scalar code of loops
+    over narrow layers: a sixth of a ranking.
+    """
+    options = {"xla_cpu_prefer_vector_width": 512, "xla_backend_optimization_level": 2}
+    return jax.jit(function, compiler_options=options if jax.default_backend() == "cpu" else None, **how)
+
+
 class Placement(NamedTuple):
     """How blocks of users are spread over devices, by the functions of `training.parallel`."""
 
@@ -93,11 +103,11 @@ class Ranker:
     def _program(self) -> Callable[..., Function]:
         """_program(method, *fixed) is method(self, *fixed, tables, *rows) compiled, as a function of tables and rows."""
 
-        def compiled(method: Function, *fixed: Any) -> Function:
+        def program(method: Function, *fixed: Any) -> Function:
             function = partial(method, self, *fixed)
-            return _over_devices(function, self.placement) if self.placement else jax.jit(function)
+            return _over_devices(function, self.placement) if self.placement else compiled(function)
 
-        return cache(compiled)
+        return cache(program)
 
     def block_sizes(self, block: int) -> list[int]:
         """The few numbers of users that programs are compiled for, the largest being `block` on each device."""

@@ -15,7 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ancf_jax.errors import UserError
 from ancf_jax.modules.heads import AXIS
-from ancf_jax.ranking import Placement
+from ancf_jax.ranking import Placement, compiled
 from ancf_jax.types import Array
 
 Function = Callable[..., Any]
@@ -103,7 +103,8 @@ def spread(function: Function, kind: str, split: Any, split_out: Any, devices: i
     """
     if kind == "pmap" and jax.process_count() == 1:
         axes, out = (jax.tree.map(lambda flag: 0 if flag else None, flags) for flags in (split, split_out))
-        return _compiled(jax.pmap(function, AXIS, in_axes=axes, out_axes=out, devices=jax.local_devices()[:devices]))
+        own = jax.local_devices()[:devices]
+        return compiled(jax.pmap(function, AXIS, in_axes=axes, out_axes=out, devices=own), donate_argnums=0)
 
     def on_shard(*arguments: Any) -> Any:
         found = function(*_for_each(split, lambda x, flag: x[0] if flag else x, arguments))
@@ -112,13 +113,7 @@ def spread(function: Function, kind: str, split: Any, split_out: Any, devices: i
     specs, specs_out = (jax.tree.map(lambda flag: sharding(flag).spec, flags) for flags in (split, split_out))
     # Gradients and metrics are summed explicitly in the step, so replication is not re-checked.
     where = {"mesh": sharding(True, devices).mesh, "in_specs": specs, "out_specs": specs_out}
-    return _compiled(jax.shard_map(on_shard, check_vma=False, **where))
-
-
-def _compiled(function: Function) -> Function:
-    # Adam's roots and divisions take half the time in CPUs' widest vectors, which XLA does not choose by itself.
-    options = {"xla_cpu_prefer_vector_width": 512} if jax.default_backend() == "cpu" else None
-    return jax.jit(function, donate_argnums=0, compiler_options=options)
+    return compiled(jax.shard_map(on_shard, check_vma=False, **where), donate_argnums=0)
 
 
 def _for_each(split: Any, change: Callable[[Any, bool], Any], tree: Any) -> Any:

@@ -38,8 +38,7 @@ def draw_negatives(
     event has its own, none of which its user has in the log (`most_seen` items at most). With `share` the draw
     is made for the batch of all devices and each takes its share, so it does not depend on their number.
     """
-    positive, items = batch.positive[..., None], model.sizes.items
-    ones = jnp.ones(positive.shape)
+    positive, items, ones = batch.positive[..., None], model.sizes.items, jnp.ones((*batch.positive.shape, 1))
     if objective.loss in VALUE_LOSSES:
         return (positive,), ones
     if objective.loss == "softmax":
