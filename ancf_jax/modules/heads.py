@@ -98,7 +98,8 @@ class Tower(nn.Module):
         for layer, width in enumerate(self.hidden):
             if layer:
                 x = Dense(width, name=f"dense_{layer}")(x)
-            x = nn.relu(x)
+            # The same number; of the longer way XLA makes vector code on CPUs, for narrow layers, too.
+            x = nn.relu(x) if train else (x + jnp.abs(x)) * 0.5
             if self.normalise:
                 x = BatchNorm(name=f"norm_{layer}")(x, weight, train)
             # One mask for all candidates of a query: they are compared with each other on the same units.
