@@ -69,6 +69,7 @@ class NeuMF(PairModule):
     def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
         """GMF factors weighed by the output layer [B, D], and the MLP's first layer over the user [B, hidden[0]]."""
         factors, embedding = lookup_parts(self.user_table, query.user, (self.gmf * self.size,))
+        # A product is made once; a multiplication XLA would make again in the gradient of every item.
         gmf = {"gmf": factors @ jnp.diag(self.gmf_output[:, 0])} if self.gmf else {}
         return gmf | ({"first": self.first_user(embedding)} if self.mlp else {})
 

@@ -28,7 +28,7 @@ def lookup_parts(table: Array, ids: Array, cuts: tuple[int, ...]) -> list[Array]
 def _lookup_back(cuts: tuple[int, ...], saved: tuple[Array, Array], above: list[Array]) -> tuple[Array, None]:
     table, ids = saved
     at = jnp.where(ids < 0, len(table), ids).ravel()  # without an id: beyond the table, so dropped
-    total = jnp.asarray(table) * 0  # not known to XLA for zeros, which it would write past the caches
+    total = jnp.asarray(table) * 0  # by measurement faster than zeros that XLA knows for such
     for begin, part in zip((0, *cuts), above, strict=True):
         total = total.at[at, begin : begin + part.shape[-1]].add(part.reshape(len(at), part.shape[-1]), mode="drop")
     return total, None

@@ -98,7 +98,7 @@ class Tower(nn.Module):
         for layer, width in enumerate(self.hidden):
             if layer:
                 x = Dense(width, name=f"dense_{layer}")(x)
-            # The same number; of the longer way XLA makes vector code on CPUs, for narrow layers, too.
+            # The same for finite x; of the longer way XLA makes vector code on CPUs, for narrow layers, too.
             x = nn.relu(x) if train else (x + jnp.abs(x)) * 0.5
             if self.normalise:
                 x = BatchNorm(name=f"norm_{layer}")(x, weight, train)

@@ -46,7 +46,7 @@ def gbce(scores: Array, weight: Array, items: int, calibration: float) -> Array:
     """
     alpha = min(1.0, (scores.shape[-1] - 1) / max(items - 1, 1))
     beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
-    return bce(scores, weight) + (1 - beta) * jax.nn.log_sigmoid(scores[..., 0])
+    return -beta * jax.nn.log_sigmoid(scores[..., 0]) - (weight * jax.nn.log_sigmoid(-scores[..., 1:])).sum(-1)
 
 
 def softmax(scores: Array, positive: Array) -> Array:
