@@ -5,9 +5,9 @@ evaluation and recommendation. Nothing of size U x I is ever held.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
-from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,7 @@ from ancf_jax.objective.metrics import Ranks
 from ancf_jax.types import Array, Catalogue, EventLog, Heldout, Variables
 
 USERS_PER_BLOCK = 64
+BLOCKS_AT_ONCE = 4  # by measurement, on two cores
 SMALL_BLOCKS = (1, 8)  # so few users do not pay for more
 VALUES_PER_CHUNK = 1 << 19  # by measurement: the widest intermediate result should stay in the cache
 VALUES_HELD = 1 << 22  # scores that are held together; more take long to allocate
@@ -119,23 +120,26 @@ class Ranker:
     ) -> Iterator[tuple[slice, list[np.ndarray]]]:
         """What `program` finds for a block of users, moments and `more` at a time, padded to one of the `block_sizes`.
 
-        The last it returns is whether scores are NaN, which raises NumericalError. While the results of a block are
-        waited for, the next one is computed.
+        The last it returns is whether scores are NaN, which raises NumericalError. Several blocks are computed at a
+        time, by threads: JAX runs the programs of one thread one after the other, and the many small steps of a
+        program leave cores idle. Programs in which devices talk to each other take turns.
         """
-        sizes = self.block_sizes(block)
+        sizes, tables = self.block_sizes(block), self._tables
         parts = [slice(begin, min(begin + sizes[-1], len(user))) for begin in range(0, len(user), sizes[-1])]
 
-        def launched(part: slice) -> Any:
+        def found(part: slice) -> Any:
             rows = part.stop - part.start
             fill = np.minimum(np.arange(next(size for size in sizes if size >= rows)), rows - 1)
             columns = user[part], minute[part], *(column(part) for column in more)
-            return program(self._tables, *(column[fill] for column in columns))
+            return jax.device_get(program(tables, *(column[fill] for column in columns)))
 
-        for (part, found), _ in pairwise(chain(((part, launched(part)) for part in parts), [(slice(0), None)])):
-            *results, broken = (x[: part.stop - part.start] for x in jax.device_get(found))
-            if broken.any():
-                raise NumericalError("the model's scores are NaN; train it again with a lower --optim.learning-rate")
-            yield part, results
+        with ThreadPoolExecutor(1 if self.placement else BLOCKS_AT_ONCE) as pool:
+            each = pool.map if len(parts) > 1 else map  # one alone is done before a thread has taken it over
+            for part, values in zip(parts, each(found, parts), strict=True):
+                *results, broken = (x[: part.stop - part.start] for x in values)
+                if broken.any():
+                    raise NumericalError("the model's scores are NaN; train again with a lower --optim.learning-rate")
+                yield part, results
 
     def _user_side(self, tables: Any, user: Array, minute: Array) -> Any:
         """The model's user side of what the log holds of users [B] at `minute` [B]."""
@@ -236,10 +240,8 @@ class Ranker:
 
     def candidate_scores(self, user: np.ndarray, minute: np.ndarray, items: np.ndarray, block: int = 256) -> np.ndarray:
         """Scores float32 [Q, C] of each user's own candidates int32 [Q, C]."""
-        scores, program = np.empty(items.shape, np.float32), self._program(Ranker._pairs)
-        for part, (found,) in self._results(program, block, user, minute, lambda part: items[part]):
-            scores[part] = found
-        return scores
+        blocks = self._results(self._program(Ranker._pairs), block, user, minute, lambda part: items[part])
+        return np.concatenate([np.empty((0, items.shape[1]), np.float32), *(scores for _, (scores,) in blocks)])
 
 
 def padded_positives(heldout: Heldout, part: slice) -> np.ndarray:
