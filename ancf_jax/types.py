@@ -103,12 +103,16 @@ class Batch(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """All that a training step changes; data order and randomness are functions of seed and step."""
+    """All that a training step changes; data order and randomness are functions of seed and step.
+
+    Where tables are updated by row, they and their moments are empty in training, and lie side by side in `rows`.
+    """
 
     step: Array  # int32 []
     params: Any
     batch_stats: Any
     opt_state: Any
+    rows: Any = ()  # kind of table -> [V, W], see `training.tables`
 
 
 class Sizes(NamedTuple):

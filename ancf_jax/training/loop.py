@@ -18,8 +18,8 @@ from ancf_jax.training.optim import optimizer
 from ancf_jax.training.parallel import assemble, device_count, fetch, largest, lay, local_range, sharding, spread
 from ancf_jax.training.steps import Step
 from ancf_jax.training.stream import Stream, examples_of, lanes, padded, padded_steps
-from ancf_jax.training.tables import kinds_of, sparse_kinds
-from ancf_jax.types import Array, Catalogue, EventLog, TrainState
+from ancf_jax.training.tables import kinds_of, pack, sparse_kinds, unpack
+from ancf_jax.types import Catalogue, EventLog, TrainState
 
 CALLS_PER_EPOCH = 20  # how often the host hears from the device, at least
 MOST_DRAWN = 2**22  # candidates, about, that are drawn for a call
@@ -68,11 +68,10 @@ class Trainer:
         split, kind = (self._split, True, False, self.examples is None, False, False), self.config.loop.spread
         return spread(self.step.run, kind, split, (self._split, False, False), self.devices)
 
-    @cached_property
-    def _split(self) -> Any:
-        """Which leaves of the state are divided among devices."""
-        kinds = kinds_of(self.model, self.step.kinds, self.shapes)
-        return jax.tree.map(lambda kind: bool(kind) and self.step.divided, kinds)
+    @property
+    def _split(self) -> TrainState:
+        """What of the state is divided among devices."""
+        return TrainState(False, False, False, False, self.step.divided)  # pyrefly: ignore (a prefix of it)
 
     @property
     def window(self) -> int:
@@ -99,11 +98,11 @@ class Trainer:
     def initial_state(self) -> TrainState:
         """Parameters drawn from the seed, and a fresh optimiser, made where they will live."""
         where = jax.tree.map(lambda flag: sharding(flag, self.devices), self._split)
-        return jax.jit(lambda catalogue: self._divide(self._fresh(catalogue)), out_shardings=where)(self.catalogue)
+        return jax.jit(lambda catalogue: self._packed(self._fresh(catalogue)), out_shardings=where)(self.catalogue)
 
     def place(self, state: TrainState) -> TrainState:
         """A state as of `portable` where the compiled program expects it; elsewhere it would be compiled twice."""
-        return lay(self._divide(state), self._split, self.devices)
+        return lay(self._packed(state), self._split, self.devices)
 
     @cached_property
     def shapes(self) -> TrainState:
@@ -111,21 +110,19 @@ class Trainer:
         return jax.eval_shape(self._fresh, self.catalogue)
 
     def portable(self, state: TrainState) -> TrainState:
-        """The state without a trace of how many devices there are."""
+        """The state without a trace of how tables are updated and of how many devices there are."""
+        state, sizes = jax.tree.map(fetch, state), {"user": self.model.sizes.users, "item": self.model.sizes.items}
+        rows = {kind: x.reshape(-1, x.shape[-1])[: sizes[kind]] for kind, x in state.rows.items()}
+        params, opt_state = unpack(kinds_of(self.model, self.step.kinds, state), (state.params, state.opt_state), rows)
+        return state._replace(params=params, opt_state=opt_state, rows=())
 
-        def one(divided: bool, x: Array, shape: Any) -> Array:
-            return fetch(x).reshape(-1, *x.shape[2:])[: shape.shape[0]] if divided else fetch(x)
-
-        return jax.tree.map(one, self._split, state, self.shapes)
-
-    def _divide(self, state: TrainState) -> TrainState:
-        """Divided tables [V, D] as [devices, V / devices, D], padded."""
-
-        def one(divided: bool, x: Array) -> Array:
-            padding = [(0, -len(x) % self.devices)] + [(0, 0)] * (x.ndim - 1) if divided else []
-            return jnp.pad(x, padding).reshape(self.devices, -1, *x.shape[1:]) if divided else x
-
-        return jax.tree.map(one, self._split, state)
+    def _packed(self, state: TrainState) -> TrainState:
+        """A portable state as the step wants it: divided tables [V, W] as [devices, V / devices, W], padded."""
+        (params, opt_state), rows = pack(kinds_of(self.model, self.step.kinds, state), (state.params, state.opt_state))
+        if self.step.divided:
+            padded = {kind: jnp.pad(x, ((0, -len(x) % self.devices), (0, 0))) for kind, x in rows.items()}
+            rows = {kind: x.reshape(self.devices, -1, x.shape[1]) for kind, x in padded.items()}
+        return state._replace(params=params, opt_state=opt_state, rows=rows)
 
     def epoch(self, state: TrainState, epoch: int) -> Iterator[tuple[TrainState, Reached]]:
         """Runs one epoch some steps at a time and yields the state and the mean loss so far after each.
@@ -143,9 +140,8 @@ class Trainer:
             done, loss_sum, weight_sum = done + count, loss_sum + float(loss), weight_sum + float(weight)
             if not math.isfinite(loss_sum):
                 at = f"epoch {epoch + 1}, by step {done} of batches of {self.batch_size}"
-                rate = f"learning rate {self.config.optim.learning_rate}"
-                mend = "lower --optim.learning-rate or set --optim.clip"
-                raise NumericalError(f"the training loss is not a number at {at} with {rate}; {mend}")
+                rate = f"{self.config.optim.learning_rate}; lower --optim.learning-rate or set --optim.clip"
+                raise NumericalError(f"the training loss is not a number at {at} with learning rate {rate}")
             yield state, Reached(done, max(done, self.steps_per_epoch), loss_sum / max(weight_sum, 1.0))
 
     def _calls(self, epoch: int) -> Iterator[tuple[EventLog, np.ndarray, int]]:

@@ -15,7 +15,7 @@ from ancf_jax.models.protocol import Groups, NeuralModel
 from ancf_jax.modules.heads import AXIS
 from ancf_jax.objective import losses
 from ancf_jax.training.parallel import local_share, over_devices
-from ancf_jax.training.tables import World, kinds_of, put, small_world, take
+from ancf_jax.training.tables import World, kinds_of, pack, places, small_world, unpack
 from ancf_jax.types import Array, Batch, Catalogue, EventLog, TrainState
 
 Loss = tuple[Array, tuple[tuple[Array, Array], Any]]  # the sum to minimise; loss sum and weight; batch statistics
@@ -23,10 +23,9 @@ Drawn = tuple[Batch, Groups, Array, Array]  # the batch, its candidates, their w
 Stepped = tuple[TrainState, Array, Array]  # the new state; loss sum and weight
 
 
-def make_batch(model: NeuralModel, log: EventLog, examples: Array) -> Batch:
-    """The batch of examples [B]: event numbers, or [B, L] rows of windows, by the model's unit; -1 is padding."""
-    windows = model.unit == "window"
-    return batch_of_windows(log, examples) if windows else batch_of_events(log, examples, model.history_length)
+def make_batch(model: NeuralModel, log: EventLog, event: Array) -> Batch:
+    """The batch of examples by the model's unit: event numbers [B], or [B, L] rows of windows; -1 is padding."""
+    return batch_of_windows(log, event) if model.unit == "window" else batch_of_events(log, event, model.history_length)
 
 
 def draw_negatives(
@@ -139,21 +138,23 @@ class Step:
         loss_of = candidate_loss if groups else window_loss
         world = small_world(model, self.kinds, catalogue, batch, groups)
 
-        total = over_devices(batch.weight.sum())
+        kinds, total = kinds_of(model, self.kinds, state), over_devices(batch.weight.sum())
 
         def share(params: Any) -> Loss:
             loss, aside = loss_of(world, objective, {"params": params, "batch_stats": state.batch_stats}, weight, keys)
             return loss / jnp.maximum(total, 1.0), aside
 
-        table_kinds = kinds_of(model, self.kinds, (state.params, state.opt_state))
-        params = take(table_kinds[0], state.params, world.rows, self.divided, whole=True)
-        moments = take(table_kinds[1], state.opt_state, world.rows, self.divided, whole=False)
+        at = {kind: places(rows, len(state.rows[kind]), self.divided) for kind, rows in world.rows.items()}
+        rows = jax.tree.map(lambda x, i: x.at[i].get(mode="fill", fill_value=0), state.rows, at)
+        params, moments = unpack(kinds, (state.params, state.opt_state), rows)
+        if self.divided:
+            params = jax.tree.map(lambda kind, x: jax.lax.psum(x, AXIS) if kind else x, kinds[0], params)
         (_, (reported, batch_stats)), grads = jax.value_and_grad(share, has_aux=True)(params)
         (loss, total_weight), grads = over_devices((reported, grads))
         updates, moments = self.optimizer.update(grads, moments, params)
-        changed = optax.apply_updates(params, updates), moments
-        params, opt_state = put(table_kinds, (state.params, state.opt_state), changed, world.rows, self.divided)
-        return TrainState(state.step + 1, params, batch_stats, opt_state), loss, total_weight
+        (params, opt_state), rows = pack(kinds, (optax.apply_updates(params, updates), moments))
+        rows = jax.tree.map(lambda x, i, y: x.at[i].set(y, mode="drop", unique_indices=True), state.rows, at, rows)
+        return TrainState(state.step + 1, params, batch_stats, opt_state, rows), loss, total_weight
 
     def run(
         self, state: TrainState, examples: Array, count: Array, log: EventLog, catalogue: Catalogue, key: Array

@@ -1,13 +1,17 @@
 """Large tables: the rows that a batch touches, gathered into a small world of its own.
 
-The users and items of a batch get new numbers. Their rows of every table, of the optimiser's moments and of the
-catalogue are gathered, the step runs on them as on any small tables, and the changed rows are put back. So neither
+The users and items of a batch get new numbers. What belongs to them in the tables, the optimiser's moments and the
+catalogue is gathered, the step runs on it as on any small tables, and the changed rows are put back. So neither
 its cost nor what devices tell each other depends on the length of the tables, which may be divided among devices.
+
+All that belongs to a user (an item) in tables and moments lies side by side in one row: memory that is far away
+is gone to once, and not once for each of them.
 
 Rows that no example touches stand still: the same as with dense updates under SGD and Adagrad. Adam's moments, and
 weight decay, would move them; here they wait until the row is touched again ("lazy").
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -16,9 +20,10 @@ import numpy as np
 
 from ancf_jax.models.protocol import Groups, NeuralModel
 from ancf_jax.modules.heads import AXIS
-from ancf_jax.types import Array, Batch, Catalogue
+from ancf_jax.types import Array, Batch, Catalogue, TrainState
 
-EMPTY = np.iinfo(np.int32).max  # no row: putting it does nothing
+EMPTY = np.iinfo(np.int32).max  # no row
+UNIT = 8  # rows are a multiple of so many figures long: XLA copies those of 33 to 39 one by one, those of 40 as vectors
 SPARSE_FROM, FEW = 4, 50_000  # times the rows that a step touches; rows below which updating all costs nothing
 
 
@@ -48,14 +53,11 @@ def sparse_kinds(model: NeuralModel, tables: str, loss: str, touched: dict[str, 
     return tuple(possible) if tables != "dense" else ()
 
 
-def kinds_of(model: NeuralModel, kinds: tuple[str, ...], tree: Any) -> Any:
-    """For every leaf of parameters or of moments "user" or "item" if it is a table of `kinds`, else ""."""
-
-    def kind(path: Any, _leaf: Any) -> str:
-        found = model.tables.get(str(getattr(path[-1], "key", "")), "")
-        return found if found in kinds else ""
-
-    return jax.tree_util.tree_map_with_path(kind, tree)
+def kinds_of(model: NeuralModel, kinds: tuple[str, ...], state: TrainState) -> Any:
+    """For every leaf of parameters and of moments "user" or "item" if it is a table of `kinds`, else ""."""
+    own = {name: kind for name, kind in model.tables.items() if kind in kinds}
+    changing = state.params, state.opt_state
+    return jax.tree.map_with_path(lambda path, _: own.get(str(getattr(path[-1], "key", "")), ""), changing)
 
 
 def small_world(model: NeuralModel, kinds: tuple, catalogue: Catalogue, batch: Batch, groups: Groups) -> World:
@@ -63,13 +65,11 @@ def small_world(model: NeuralModel, kinds: tuple, catalogue: Catalogue, batch: B
     query, rows, sizes = batch.query, {}, model.sizes
     if "user" in kinds:
         rows["user"], [user] = renumber([query.user])
-        query = query._replace(user=user)
-        sizes = sizes._replace(users=len(rows["user"]))
+        query, sizes = query._replace(user=user), sizes._replace(users=len(rows["user"]))
         catalogue = catalogue._replace(user_features=_gather(catalogue.user_features, rows["user"]))
     if "item" in kinds:
         rows["item"], [token, *numbered] = renumber([query.token, *groups])
-        query, groups = query._replace(token=token), tuple(numbered)
-        sizes = sizes._replace(items=len(rows["item"]))
+        query, sizes, groups = query._replace(token=token), sizes._replace(items=len(rows["item"])), tuple(numbered)
         parts = {name: getattr(catalogue, name) for name in ("item_features", "popularity", "similar")}
         catalogue = catalogue._replace(**_gather(parts, rows["item"]))
     return World(model.resized(sizes), catalogue, batch._replace(query=query), groups, model.sizes.items, rows)
@@ -85,37 +85,37 @@ def renumber(ids: list[Array]) -> tuple[Array, list[Array]]:
     return jnp.where(first, everybody, EMPTY), [part.reshape(x.shape) for part, x in zip(parts, ids, strict=True)]
 
 
-def take(kinds: Any, tree: Any, rows: dict[str, Array], divided: bool, whole: bool) -> Any:
-    """`tree` with the leaves of a kind reduced to `rows`.
+def pack(kinds: Any, tree: Any) -> tuple[Any, dict[str, Array]]:
+    """`tree` with its leaves of a kind emptied, and what they held side by side: padded rows [V, W] of each kind."""
+    pairs = list(zip(jax.tree.leaves(kinds), jax.tree.leaves(tree), strict=True))
+    parts = {own: [x.reshape(len(x), -1) for kind, x in pairs if kind == own] for own, _ in pairs if own}
+    for found in parts.values():
+        found.append(jnp.zeros((len(found[0]), -sum(x.shape[1] for x in found) % UNIT)))
+    empty = jax.tree.map(lambda kind, x: x[:0] if kind else x, kinds, tree)
+    return empty, {kind: jnp.concatenate(found, axis=1) for kind, found in parts.items()}
 
-    With `divided` a device holds but its share of each table: `whole` says whether it gets the others' rows, too.
-    """
+
+def unpack(kinds: Any, tree: Any, rows: dict[str, Array]) -> Any:
+    """The tree that `pack` made `tree` and `rows` of."""
+    begin = dict.fromkeys(rows, 0)
 
     def one(kind: str, leaf: Array) -> Array:
-        if not kind or not divided:
-            return _gather(leaf, rows[kind]) if kind else leaf
-        own = jnp.asarray(leaf).at[_own(rows[kind], len(leaf))].get(mode="fill", fill_value=0)
-        return jax.lax.psum(own, AXIS) if whole else own
+        if not kind:
+            return leaf
+        part = slice(begin[kind], begin[kind] + math.prod(leaf.shape[1:]))
+        begin[kind] = part.stop
+        return rows[kind][:, part].reshape(-1, *leaf.shape[1:])
 
     return jax.tree.map(one, kinds, tree)
 
 
-def put(kinds: Any, tree: Any, small: Any, rows: dict[str, Array], divided: bool) -> Any:
-    """`tree` with the leaves of `small`; those of a kind have them at `rows` alone, in place."""
+def places(rows: Array, length: int, divided: bool) -> Array:
+    """Row numbers within a table of `length`, or this device's share of one; `length` for rows that are not there.
 
-    def one(kind: str, leaf: Array, new: Array) -> Array:
-        if not kind:
-            return new
-        at = _own(rows[kind], len(leaf)) if divided else rows[kind]
-        return jnp.asarray(leaf).at[at].set(new, mode="drop", unique_indices=True)
-
-    return jax.tree.map(one, kinds, tree, small)
-
-
-def _own(rows: Array, share: int) -> Array:
-    """Row numbers within this device's share of a table, EMPTY for rows of other devices."""
-    local = rows - jax.lax.axis_index(AXIS) * share
-    return jnp.where((local >= 0) & (local < share), local, EMPTY)
+    Not EMPTY, for CPUs take long over writing nothing to addresses far from the table.
+    """
+    local = rows - jax.lax.axis_index(AXIS) * length if divided else rows
+    return jnp.where((local >= 0) & (local < length), local, length)
 
 
 def _gather(tables: Any, rows: Array) -> Any:

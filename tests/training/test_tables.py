@@ -19,7 +19,7 @@ from ancf_jax.models import build
 from ancf_jax.runs import build_model
 from ancf_jax.training.loop import trainer
 from ancf_jax.training.parallel import spread
-from ancf_jax.training.tables import EMPTY, FEW, renumber, small_world, sparse_kinds
+from ancf_jax.training.tables import EMPTY, FEW, pack, places, renumber, small_world, sparse_kinds, unpack
 from ancf_jax.types import Batch, Catalogue, EventLog, Query, Sizes
 
 EXACT = {"sgd", "adagrad", "row_adagrad"}
@@ -99,8 +99,8 @@ def test_four_devices_with_a_table_each_or_a_share_of_it_equal_one(tiny, tables,
     shapes = jax.tree.map(jnp.shape, (alone.params, alone.opt_state))
     assert jax.tree.map(jnp.shape, (found.params, found.opt_state)) == shapes
     assert close(found, alone)
-    held = made.initial_state().params["user_table"].addressable_data(0)
-    assert held.shape == ((1, 4, 11) if tables == "divided" else (13, 11))
+    held = made.initial_state().rows["user"].addressable_data(0)  # the table of width 11, and two moments: 33
+    assert held.shape == ((1, 4, 40) if tables == "divided" else (13, 40))
 
 
 def test_a_divided_state_goes_on_with_another_number_of_devices(tiny):
@@ -109,6 +109,28 @@ def test_a_divided_state_goes_on_with_another_number_of_devices(tiny):
     placed = [jax.device_get(made.portable(made.place(s))) for made, s in ((one, state), (four, alone))]
     jax.tree.map(np.testing.assert_array_equal, placed[0], state)
     jax.tree.map(np.testing.assert_array_equal, placed[1], alone)
+
+
+def test_what_belongs_to_a_user_lies_in_one_row():
+    tree = {
+        "user_table": np.arange(65.0).reshape(13, 5),
+        "bias": np.ones(3),
+        "moments": (np.arange(13.0)[:, None] + 70,),
+    }
+    kinds = {"user_table": "user", "bias": "", "moments": ("user",)}
+    empty, rows = pack(kinds, tree)
+    assert jax.tree.map(jnp.shape, empty) == {"user_table": (0, 5), "bias": (3,), "moments": ((0, 1),)}
+    assert rows.keys() == {"user"}
+    assert sorted(rows["user"][11].tolist()) == [0, 0, 55, 56, 57, 58, 59, 81]  # padded to eight
+    jax.tree.map(np.testing.assert_array_equal, unpack(kinds, empty, rows), tree)
+
+
+def test_rows_of_nobody_and_of_other_devices_are_just_beyond_the_table():
+    """Three devices hold seven rows each; the second one has 7 to 13."""
+    rows = np.array([3, 7, 13, 14, EMPTY], np.int32)
+    np.testing.assert_array_equal(places(rows, 13, divided=False), [3, 7, 13, 13, 13])
+    found = spread(lambda _, rows: places(rows, 7, divided=True), "shard_map", (False, False), True, 3)(0, rows)
+    np.testing.assert_array_equal(np.asarray(found)[1], [7, 0, 6, 7, 7])
 
 
 def test_renumbering_finds_each_id_and_keeps_nobody():
