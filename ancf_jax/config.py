@@ -310,7 +310,6 @@ def validate(config: Config) -> None:
     if not network.hidden:
         raise UserError("--network.hidden is empty, expected the widths of the MLP tower, such as 32 16")
     if network.mlp_size % network.heads:
-        sizes = f"--network.mlp-size {network.mlp_size} cannot be divided among --network.heads {network.heads}"
-        raise UserError(f"{sizes}; choose a multiple")
+        raise UserError(f"--network.mlp-size is {network.mlp_size}, not a multiple of --network.heads {network.heads}")
     if not (network.mf_path or network.mlp_path):
         raise UserError("--network.mf-path and --network.mlp-path are both off; switch one on")

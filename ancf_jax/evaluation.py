@@ -82,9 +82,9 @@ def evaluate(
     figures: Figures = dict(intervals.mean(per_user))
     bounds = intervals.bootstrap(per_user, seed=0)
     if value_loss:
-        judged = _judged(ranker, dataset, part, value_loss)
-        figures |= value_figures(*judged)
-        bounds |= _value_intervals(heldout_events(dataset, part).user, *judged)
+        pairs = judged(ranker, dataset, part, value_loss)
+        figures |= value_figures(*pairs)
+        bounds |= _value_intervals(heldout_events(dataset, part).user, *pairs)
     if protocol == "full":
         top = ranker.top_n(held.user, held.minute, TOP, keep_seen)
         figures[f"coverage@{TOP}"] = metrics.coverage(np.concatenate([ids for ids, _ in top]), ranker.items)
@@ -105,11 +105,6 @@ def _median(dataset: Dataset) -> float:
     return float(np.median(dataset.value[dataset.part == TRAIN]))
 
 
-def value_metrics(ranker: Ranker, dataset: Dataset, part: int, value_loss: str) -> Figures:
-    """`value_figures` of the held-out events of `part`, split at the median training value."""
-    return value_figures(*_judged(ranker, dataset, part, value_loss))
-
-
 def value_figures(prediction: np.ndarray, value: np.ndarray, value_loss: str, threshold: float) -> Figures:
     """rmse and mae ("mse"), or auc and log_loss ("log_loss"), of predictions [E] against values [E].
 
@@ -120,8 +115,8 @@ def value_figures(prediction: np.ndarray, value: np.ndarray, value_loss: str, th
     return {"auc": metrics.auc_binary(prediction, value >= threshold), "log_loss": metrics.log_loss(prediction, value)}
 
 
-def _judged(ranker: Ranker, dataset: Dataset, part: int, value_loss: str) -> tuple[np.ndarray, np.ndarray, str, float]:
-    """What `value_figures` takes, of the held-out events of `part`."""
+def judged(ranker: Ranker, dataset: Dataset, part: int, value_loss: str) -> tuple[np.ndarray, np.ndarray, str, float]:
+    """What `value_figures` takes, of the held-out events of `part`; the threshold is the median training value."""
     held = heldout_events(dataset, part)
     scores = ranker.candidate_scores(held.user, held.minute, held.item[:, None], block=1024)[:, 0]
     return predictions(ranker.model, scores), held.value, value_loss, _median(dataset)

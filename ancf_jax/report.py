@@ -19,7 +19,7 @@ def report_on_test(run: LoadedRun, progress: Progress = unwatched) -> tuple[Rows
     """The table after training and its title: the model on test events, between the simplest and the best there are."""
     if loss := evaluation.value_loss_of(run.config, run.ranker.model):
         found = evaluation.mean_baselines(run.dataset, TEST, loss)
-        found[run.config.model] = evaluation.value_metrics(run.ranker, run.dataset, TEST, loss)
+        found[run.config.model] = evaluation.value_figures(*evaluation.judged(run.ranker, run.dataset, TEST, loss))
         return [{"model": name} | figures for name, figures in found.items()], f"Test events of {run.config.data}"
     protocol: evaluation.Protocol = "full" if run.dataset.interactions.given_negatives is None else "given"
     note = f"; {SIMULATED}" if run.dataset.truth is not None else ""

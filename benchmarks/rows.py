@@ -94,10 +94,10 @@ def ancf(files: str, quick: bool) -> list[Comparison]:
     return found
 
 
-def mf_step(rows: int, tables: str, optimizer: str = "adam") -> Task:
+def mf_step(rows: int, tables: str, optimizer: str = "adam", steps: int = 40) -> Task:
     """A step of `mf` over tables of so many rows."""
     settings = {"loop__tables": tables, "optim__optimizer": optimizer}
-    return ours("mf_step", f"ours, {tables}, {optimizer}, {rows:,} rows", rows=rows, steps=40, **settings)
+    return ours("mf_step", f"ours, {tables}, {optimizer}, {rows:,} rows", rows=rows, steps=steps, **settings)
 
 
 def tables(quick: bool) -> list[Comparison]:
@@ -113,8 +113,8 @@ def tables(quick: bool) -> list[Comparison]:
         Comparison(
             f"table-growth-{optimizer}",
             f"{text.format(largest)}, {optimizer}",
-            mf_step(largest, "sparse", optimizer),
-            (mf_step(10_000, "sparse", optimizer),),
+            mf_step(largest, "sparse", optimizer, 200),
+            (mf_step(10_000, "sparse", optimizer, 200),),
         )
         for optimizer in ("adam", "row_adagrad", "sgd")
     ]

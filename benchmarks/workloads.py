@@ -86,7 +86,10 @@ def mf_step(options: Options) -> Work:
     rows, steps = int(options["rows"]), int(options["steps"])
     rng = np.random.default_rng(0)
     user, item = np.sort(rng.integers(0, rows, 2048 * steps)), rng.integers(0, rows, 2048 * steps)
-    made = make_trainer(settings("mf", options), dataset_of(user, item, np.full(len(user), TRAIN), rows, rows))
+    made = make_trainer(
+        settings("mf", {"objective.negatives": "2"} | options),
+        dataset_of(user, item, np.full(len(user), TRAIN), rows, rows),
+    )
     work = epochs(made)
     return lambda: {"seconds": work()["step"]}
 

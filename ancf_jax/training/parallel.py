@@ -33,8 +33,7 @@ def join() -> None:
         jax.distributed.initialize(num_processes=count, process_id=number)
     except (RuntimeError, ValueError) as error:
         needed = "JAX_COORDINATOR_ADDRESS=host:port, JAX_NUM_PROCESSES and JAX_PROCESS_ID for each"
-        reason = str(error).splitlines()[0]
-        raise UserError(f"the processes of this run did not find each other ({reason}); set {needed}") from error
+        raise UserError(f"processes did not find each other ({str(error).splitlines()[0]}); set {needed}") from error
 
 
 def is_first() -> bool:

@@ -15,7 +15,7 @@ from ancf_jax.data.dataset import Dataset, heldout, heldout_events
 from ancf_jax.data.histories import query_after_log
 from ancf_jax.data.interactions import VALIDATION
 from ancf_jax.errors import NumericalError, UserError, nearest
-from ancf_jax.evaluation import value_metrics
+from ancf_jax.evaluation import judged, value_figures
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.objective import intervals, metrics
 from ancf_jax.ranking import Ranker
@@ -49,7 +49,7 @@ class Validator:
             raise NumericalError(f"the validation loss is {mean} with {rate}")
         ranker, loss = self.ranker.with_variables(variables), self.config.objective.loss
         if loss in VALUE_LOSSES:
-            return found | value_metrics(ranker, self.dataset, VALIDATION, loss)
+            return found | value_figures(*judged(ranker, self.dataset, VALIDATION, loss))
         held = heldout(self.dataset, VALIDATION, self.config.loop.validation_users, self.config.seed)
         ranks, _ = ranker.ranks(held, bool(self.config.keep_seen))
         if (given := self.dataset.interactions.given_negatives) is None:
