@@ -55,7 +55,7 @@ def pictures(quick: bool) -> list[Picture]:
             "rows of each of the two tables (32 dims)",
             "seconds a step",
             (
-                Curve("row-sparse", rows, lambda size: mf_step(size, "sparse")),
+                Curve("row-sparse", rows, lambda size: mf_step(size, "sparse", steps=200)),
                 Curve("dense", dense, lambda size: mf_step(size, "dense")),
             ),
         ),
