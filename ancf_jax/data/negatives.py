@@ -39,15 +39,12 @@ def is_seen(log: EventLog, user: Array, item: Array, most: int) -> Array:
 
 
 def first_unseen(log: EventLog, user: Array, drawn: Array, most: int) -> tuple[Array, Array]:
-    """Of several draws [T, B, C], the first that user [B] has not in the log: items [B, C], weights [B, C].
+    """Of two draws [2, B, C], the first that user [B] has not in the log: items [B, C], weights [B, C].
 
-    Where all T draws are seen the weight is 0, so that no item of the user ever counts as a negative.
+    Where both are seen the weight is 0, so that no item of the user ever counts as a negative.
     """
-    chosen, seen = drawn[0], is_seen(log, user, drawn[0], most)
-    for again in drawn[1:]:
-        chosen = jnp.where(seen, again, chosen)
-        seen = is_seen(log, user, chosen, most)
-    return chosen, (~seen).astype(jnp.float32)
+    chosen = jnp.where(is_seen(log, user, drawn[0], most), drawn[1], drawn[0])
+    return chosen, (~is_seen(log, user, chosen, most)).astype(jnp.float32)
 
 
 def draw_uniform(key: Array, shape: tuple[int, ...], items: int) -> Array:

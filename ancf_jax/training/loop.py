@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import Config
+from ancf_jax.config import VALUE_LOSSES, Config
 from ancf_jax.data.negatives import with_bits
 from ancf_jax.errors import NumericalError, UserError
 from ancf_jax.models.protocol import NeuralModel
@@ -21,7 +21,8 @@ from ancf_jax.training.stream import Stream, examples_of, lanes, padded, padded_
 from ancf_jax.training.tables import kinds_of, pack, sparse_kinds, unpack
 from ancf_jax.types import Catalogue, EventLog, TrainState
 
-CALLS_PER_EPOCH = 20  # how often the host hears from the device, at least
+CALLS_PER_EPOCH = 20  # how often the host hears from the device, if a call has more than so many steps:
+FEW_STEPS = 8  # a call asks the system for memory of its own, which on CPUs takes up to half as long as a step
 MOST_DRAWN = 2**22  # candidates, about, that are drawn for a call
 
 
@@ -130,8 +131,7 @@ class Trainer:
         Raises NumericalError as soon as the loss is not a number.
         """
         key = lay(jax.random.PRNGKey(self.config.seed + 1), devices=self.devices)
-        done, loss_sum, weight_sum = 0, 0.0, 0.0
-        calls = self._calls(epoch)
+        calls, done, loss_sum, weight_sum = self._calls(epoch), 0, 0.0, 0.0
         call = next(calls, None)
         while call is not None:
             log, rows, count = call
@@ -146,8 +146,10 @@ class Trainer:
 
     def _calls(self, epoch: int) -> Iterator[tuple[EventLog, np.ndarray, int]]:
         """The log, the examples and their number for each call of `run`."""
-        candidates = self.batch_size * max(1, self.model.history_length) * (1 + self.config.objective.negatives)
-        size = min(-(-self.steps_per_epoch // CALLS_PER_EPOCH), -(-MOST_DRAWN // candidates))
+        objective, steps = self.config.objective, self.steps_per_epoch
+        negatives = 0 if objective.loss in (*VALUE_LOSSES, "softmax") else objective.negatives
+        drawn = self.batch_size * max(1, self.model.history_length) * (1 + negatives)
+        size = min(-(-steps // min(CALLS_PER_EPOCH, -(-steps // FEW_STEPS))), -(-MOST_DRAWN // drawn))
         for log, order in self._chunks(epoch):
             for begin in range(0, order.shape[1], size):
                 part = order[:, begin : begin + size]

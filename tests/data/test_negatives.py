@@ -45,7 +45,7 @@ def test_logs_of_one_item_or_none(seen):
 
 
 def test_the_first_unseen_draw_is_taken():
-    drawn = np.random.default_rng(0).integers(0, ITEMS, (3, len(SEEN), 17)).astype(np.int32)
+    drawn = np.random.default_rng(0).integers(0, ITEMS, (2, len(SEEN), 17)).astype(np.int32)
     items, weight = jax.jit(first_unseen, static_argnums=3)(LOG, USERS, drawn, ITEMS)
     for user, column in np.ndindex(len(SEEN), 17):
         unseen = [item for item in drawn[:, user, column] if item not in SEEN[user]]

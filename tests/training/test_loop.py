@@ -62,11 +62,25 @@ def test_how_many_steps_are_drawn_at_once_changes_nothing(tiny, model, monkeypat
         monkeypatch.setattr(loop, "MOST_DRAWN", most)
         made = trainer(config, build_model(config, dataset), log, data.catalogue(dataset), devices=1)
         *earlier, (state, reached) = made.epoch(made.initial_state(), 0)
-        assert len(earlier) + 1 == -(-made.steps_per_epoch // (1 if most == 1 else 2))
+        assert made.steps_per_epoch < 20 * loop.FEW_STEPS
+        assert len(earlier) + 1 == -(-made.steps_per_epoch // (1 if most == 1 else loop.FEW_STEPS))
         losses.append(reached.loss)
         states.append(state.params)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     jax.tree.map(lambda *leaves: np.testing.assert_allclose(*leaves, rtol=1e-4, atol=1e-6), *states)
+
+
+@pytest.mark.parametrize(("loss", "steps"), [("softmax", 5), ("sampled_softmax", 1)])
+def test_only_what_is_drawn_limits_the_steps_of_a_call(tiny, loss, steps, monkeypatch):
+    """Room for five steps without negatives; for one with 29 a position."""
+    config = tiny("ancf", loop__batch_size=3, objective__loss=loss, objective__negatives=29)
+    dataset = data.build(config)
+    log = data.event_log(dataset, data.known_parts(VALIDATION))
+    made = trainer(config, build_model(config, dataset), log, data.catalogue(dataset), devices=1)
+    monkeypatch.setattr(loop, "MOST_DRAWN", 5 * 3 * made.model.history_length)
+    calls = list(made._calls(0))
+    assert [count for *_, count in calls[:-1]] == [steps] * (len(calls) - 1)
+    assert sum(count for *_, count in calls) == made.steps_per_epoch > 5
 
 
 @pytest.mark.parametrize("part", ["mf_path", "mlp_path", "repeats"])
