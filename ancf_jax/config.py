@@ -309,7 +309,7 @@ def validate(config: Config) -> None:
                 raise UserError(f"--{name.replace('_', '-')} is {found}, expected {expected}")
     if not network.hidden:
         raise UserError("--network.hidden is empty, expected the widths of the MLP tower, such as 32 16")
-    if network.mlp_size % network.heads:
-        raise UserError(f"--network.mlp-size is {network.mlp_size}, not a multiple of --network.heads {network.heads}")
+    if network.mlp_size % (heads := network.heads):
+        raise UserError(f"--network.mlp-size is {network.mlp_size}, expected a multiple of --network.heads {heads}")
     if not (network.mf_path or network.mlp_path):
         raise UserError("--network.mf-path and --network.mlp-path are both off; switch one on")

@@ -86,7 +86,7 @@ def test_choices_of_every_type_become_settings():
         ("network.dropout=0.2:1", "--network.dropout is 1.0"),
         ("network.layers=1.5:3", "is none of"),
         ("network.heads=4,0", "--network.heads is 0"),
-        ("network.heads=4,3", "not a multiple of --network.heads 3"),
+        ("network.heads=4,3", "expected a multiple of --network.heads 3"),
         ("network.mf_path=true,maybe", "is none of"),
         ("optim.optimizer=adamw,adamx", "is none of"),
         ("network.temporal=hour,decade", "is none of"),
