@@ -24,7 +24,8 @@ from ancf_jax.types import Array, Catalogue, EventLog, Heldout, Variables
 USERS_PER_BLOCK = 64
 BLOCKS_AT_ONCE = 4  # by measurement, on two cores
 SMALL_BLOCKS = (1, 8)  # so few users do not pay for more
-VALUES_PER_CHUNK = 1 << 19  # by measurement: the widest intermediate result should stay in the cache
+VALUES_PER_TILE = 1 << 17  # by measurement: the widest intermediate result should stay in the cache of one core
+VALUES_PER_CHUNK = 1 << 19  # scores of which seen ones are hidden and the best chosen at a time
 VALUES_HELD = 1 << 22  # scores that are held together; more take long to allocate
 GROUP = 64  # items of which the best stands for all in the first stage of a selection
 SEEN_SLOTS = 64
@@ -131,7 +132,7 @@ class Ranker:
             rows = part.stop - part.start
             fill = np.minimum(np.arange(next(size for size in sizes if size >= rows)), rows - 1)
             columns = user[part], minute[part], *(column(part) for column in more)
-            return jax.device_get(program(tables, *(column[fill] for column in columns)))
+            return [np.asarray(x) for x in program(tables, *(column[fill] for column in columns))]
 
         with ThreadPoolExecutor(1 if self.placement else BLOCKS_AT_ONCE) as pool:
             each = pool.map if len(parts) > 1 else map  # one alone is done before a thread has taken it over
@@ -155,7 +156,7 @@ class Ranker:
         """
         variables, log, _, item_side = tables
         side = self._user_side(tables, user, minute)
-        width = self._width(variables, side, item_side)
+        tiles, width = self._tiles(variables, side, item_side)
         fresh = jnp.arange(-(-self.items // width), dtype=jnp.int32) * width
         begins, row = jnp.minimum(fresh, self.items - width), jnp.maximum(user, 0)
         end = jnp.where(user >= 0, log.seen_start[row + 1], 0)
@@ -163,7 +164,9 @@ class Ranker:
         def one(place: Array, chunk: tuple[Array, Array]) -> tuple[Array, Any]:
             begin, first = chunk
             part = jax.tree.map(partial(jax.lax.dynamic_slice_in_dim, start_index=begin, slice_size=width), item_side)
-            scores = self.model.score(variables, side, part)
+            part = jax.tree.map(lambda x: x.reshape(tiles, -1, *x.shape[1:]), part)
+            scores = jax.lax.map(partial(self.model.score, variables, side), part)
+            scores = jnp.moveaxis(scores, 0, 1).reshape(-1, width)
             scores = jnp.where((jnp.arange(width) >= first - begin)[None, :], scores, -jnp.inf)
             if not keep_seen:
                 scores, place = _hide_seen(scores, begin, log.seen_item, place, end, min(SEEN_SLOTS, self.max_seen))
@@ -171,12 +174,22 @@ class Ranker:
 
         return jax.lax.scan(one, log.seen_start[row], (begins, fresh))[1], begins
 
-    def _width(self, variables: Variables, side: Any, item_side: Any) -> int:
-        """Items per chunk such that the widest intermediate result of scoring holds VALUES_PER_CHUNK values."""
+    def _tiles(self, variables: Variables, side: Any, item_side: Any) -> tuple[int, int]:
+        """Tiles per chunk, and items per chunk.
+
+        The scores of a chunk are VALUES_PER_CHUNK at most, and the widest result of scoring a tile VALUES_PER_TILE;
+        128 times as many on accelerators, where it takes more to begin a tile than a cache gives. Where the scores
+        themselves are the widest, as of a product of matrices, a chunk is one tile.
+        """
         few = min(self.items, 1024)
         trace = jax.make_jaxpr(partial(self.model.score, variables))(side, jax.tree.map(lambda x: x[:few], item_side))
-        widest = max((out.aval.size for step in trace.eqns for out in step.outvars), default=1)
-        return min(max(VALUES_PER_CHUNK * few // (widest * GROUP), 1) * GROUP, self.items)
+        most = VALUES_PER_TILE << (0 if jax.default_backend() == "cpu" else 7)
+        scores, widest = trace.out_avals[0].size, max(out.aval.size for step in trace.eqns for out in step.outvars)
+        chunks = -(-self.items * scores // (few * VALUES_PER_CHUNK))
+        tiles = max(-(-self.items * widest // (few * most)), chunks) if widest > scores else chunks
+        # Tiles are of one size, as are chunks; two chunks at least, as one might be longer than the catalogue.
+        tiles, chunks = min(tiles, self.items), max(chunks, min(tiles, 2))
+        return -(-tiles // chunks), -(-tiles // chunks) * -(-self.items // tiles)
 
     def _top(self, n: int, keep_seen: bool, tables: Any, user: Array, minute: Array) -> tuple[Array, Array, Array]:
         def select(scores: Array, begin: Array) -> tuple[Array, Array, Array]:
@@ -213,7 +226,7 @@ class Ranker:
             return count(scores > score[None, :, None]), count(scores == score[None, :, None]) - 1
 
         greater, equal = jax.lax.map(among, own.T)
-        return positive, own, greater.T, equal.T, count(scores > -jnp.inf), count(jnp.isnan(scores)) > 0
+        return positive, own, greater.T, equal.T, count(scores > -jnp.inf), count(~(scores >= -jnp.inf)) > 0
 
     def ranks(self, heldout: Heldout, keep_seen: bool, progress: Progress = unwatched) -> tuple[Ranks, np.ndarray]:
         """Where each held-out item stands among all eligible items, and which held-out items [E] are eligible.
@@ -274,24 +287,21 @@ def best_of(scores: Array, n: int) -> tuple[Array, Array, Array]:
     return best, place, jnp.isnan(maxima).any(1) | jnp.isnan(rest).any(1)
 
 
-def _hide_seen(scores: Array, begin: Array, seen: Array, place: Array, end: Array, slots: int) -> tuple[Array, Array]:
+def _hide_seen(scores: Any, begin: Array, seen: Array, place: Array, end: Array, slots: int) -> tuple[Array, Array]:
     """Scores [B, C] of the items from `begin` on, with -inf at those in seen[place : end], and the places behind them.
 
     `place` and `end` are [B]; a user's seen items ascend, so that each is visited once, in whatever chunk it is.
     """
-    scores, (rows, width) = jnp.asarray(scores), scores.shape
+    rows, width = scores.shape
 
-    def any_left(state: tuple[jax.Array, Array]) -> Array:
-        return jnp.any((state[1] < end) & (jnp.take(seen, state[1], mode="clip") < begin + width))
-
-    def hide(state: tuple[jax.Array, Array]) -> tuple[jax.Array, Array]:
-        scores, place = state
+    def hide(state: tuple[jax.Array, Array, Array]) -> tuple[jax.Array, Array, Array]:
+        scores, place, _ = state
         slot = place[:, None] + jnp.arange(slots, dtype=jnp.int32)[None, :]
         item = jnp.where(slot < end[:, None], jnp.take(seen, slot, mode="clip") - begin, width)
         scores = scores.at[jnp.arange(rows)[:, None], item].set(-jnp.inf, mode="drop")
-        return scores, place + (item < width).sum(1, dtype=jnp.int32)
+        return scores, place + (item < width).sum(1, dtype=jnp.int32), jnp.any(item[:, -1] < width)
 
-    return jax.lax.while_loop(any_left, hide, (scores, place))
+    return jax.lax.while_loop(lambda state: state[2], hide, (scores, place, jnp.array(True)))[:2]
 
 
 def _over_devices(function: Function, placement: Placement) -> Function:

@@ -40,6 +40,13 @@ class ByTable:
         return users[:, ids] if ids.ndim == 1 else jnp.take_along_axis(users, ids, axis=1)
 
 
+class Wide(ByTable):
+    """The same scores by way of 7 values for each."""
+
+    def score(self, variables, users, items):
+        return (super().score(variables, users, items)[..., None] * jnp.ones((1, 1, 7))).max(-1)
+
+
 def make_ranker(table=SCORES, by_minute: float = 0.0, block: int = 4) -> Ranker:
     log = EventLog(*[jnp.zeros(1, jnp.int32)] * len(EventLog._fields))._replace(
         start=jnp.zeros(USERS + 1, jnp.int32),
@@ -50,17 +57,22 @@ def make_ranker(table=SCORES, by_minute: float = 0.0, block: int = 4) -> Ranker:
     return Ranker(ByTable(), variables, log, Catalogue({}, {}, jnp.zeros(ITEMS)), block)
 
 
-WAYS = {"one chunk": {}, "chunks of 5": {"VALUES_PER_CHUNK": 1, "GROUP": 5, "SEEN_SLOTS": 2}, "4 devices": {}}
+WAYS = {
+    "one chunk": {},
+    "chunks of 5": {"VALUES_PER_CHUNK": 4 * 5, "GROUP": 5, "SEEN_SLOTS": 2},
+    "tiles of 3": {"VALUES_PER_CHUNK": 4 * 12, "VALUES_PER_TILE": 4 * 7 * 3, "GROUP": 5, "SEEN_SLOTS": 3},
+    "4 devices": {},
+}
 
 
 @pytest.fixture(scope="module", params=WAYS)
 def ranker(request):
-    """Over one chunk of items; over five, the last of which overlaps the one before; and on several devices."""
+    """Over one chunk of items; over several, the last of which overlaps the one before; and on several devices."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in WAYS[request.param].items():
             patch.setattr(ranking, name, value)
         if request.param != "4 devices":
-            yield make_ranker()
+            yield dataclasses.replace(make_ranker(), model=Wide() if "tiles" in request.param else ByTable())
         else:
             assert device_count() == 4
             yield dataclasses.replace(make_ranker(block=1), placement=everywhere())
@@ -120,18 +132,28 @@ def test_a_score_that_is_no_number_is_seen_wherever_it_stands(monkeypatch, colum
     assert best_of(jnp.asarray(scores), 2)[2].tolist() == [False, False, True, False, False]
 
 
-def test_wider_layers_make_narrower_chunks(monkeypatch):
-    monkeypatch.setattr(ranking, "GROUP", 1)
-    monkeypatch.setattr(ranking, "VALUES_PER_CHUNK", 2 * 7 * 6)  # for 2 users, 7 values per pair
-
-    class Wide(ByTable):
-        def score(self, variables, users, items):
-            return (super().score(variables, users, items)[..., None] * jnp.ones((1, 1, 7))).sum(-1)
-
+def test_chunks_and_tiles_are_as_large_as_is_allowed(monkeypatch):
+    monkeypatch.setattr(ranking, "VALUES_PER_CHUNK", 2 * 12)
+    monkeypatch.setattr(ranking, "VALUES_PER_TILE", 2 * 7 * 5)
     one = make_ranker()
     side = jnp.zeros((2, ITEMS)), one.item_side
-    assert one._width(one.variables, *side) == ITEMS
-    assert dataclasses.replace(one, model=Wide())._width(one.variables, *side) == 6
+    assert one._tiles(one.variables, *side) == (1, 12)  # the scores are the widest: two chunks of one tile
+    wide = dataclasses.replace(one, model=Wide())
+    assert wide._tiles(one.variables, *side) == (3, 15)  # 5 tiles of 5: 3 of them, and 3 of them again
+    monkeypatch.setattr(ranking, "VALUES_PER_TILE", 1)
+    assert wide._tiles(one.variables, *side) == (12, 12)  # a tile has one item at least
+
+
+@pytest.mark.parametrize("most", range(1, 30))
+def test_chunks_of_whole_tiles_cover_the_catalogue_and_are_not_longer(monkeypatch, most):
+    monkeypatch.setattr(ranking, "VALUES_PER_TILE", 2 * 7 * most)
+    one = dataclasses.replace(make_ranker(), model=Wide())
+    for items in range(1, 50):
+        part = dataclasses.replace(one, catalogue=Catalogue({}, {}, jnp.zeros(items)))
+        tiles, width = part._tiles(one.variables, jnp.zeros((2, items)), part.item_side)
+        assert width <= items
+        assert width % tiles == 0
+        assert width // tiles <= most
 
 
 def heldout_of(items: list[list[int]]) -> Heldout:

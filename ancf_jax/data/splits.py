@@ -159,8 +159,7 @@ def audit(interactions: Interactions, part: np.ndarray, kind: str) -> dict[str, 
     np.maximum.at(newest, user[train], time[train])
     events = pd.DataFrame({"user": user, "time": time, "item": item, "kind": interactions.kind})
     events = events[events.duplicated(["user", "time"], keep=False)]
-    sizes = {"users": len(interactions.users), "items": len(interactions.items), "events": len(user)}
-    return sizes | {
+    return {"users": len(interactions.users), "items": len(interactions.items), "events": len(user)} | {
         **{name: int((part == number).sum()) for number, name in PART_NAMES.items()},
         "split": kind,
         "ties_in_time": len(events) / len(user) if clock else None,

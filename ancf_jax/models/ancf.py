@@ -259,5 +259,7 @@ class Ancf(PairModule):
             return ((user + self.context_to_mf(context)) * item) @ kernel
         if kernel.shape[1] == 1:
             return pair_dot(user * kernel.reshape((1,) * (user.ndim - 1) + (-1,)), item)[..., None]
+        if user.ndim == item.ndim == 2:  # ranking, where XLA would turn the other order round for every tile of items
+            return jnp.einsum("cd,bkd->bck", item, user[:, None, :] * kernel.T[None])
         weighed = user[..., :, None] * jnp.expand_dims(kernel, tuple(range(user.ndim - 1)))
         return jnp.einsum("cd,...dk->...ck" if item.ndim == 2 else "...cd,...dk->...ck", item, weighed)

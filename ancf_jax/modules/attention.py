@@ -78,8 +78,7 @@ def distance_bias(by_distance: Array) -> Array:
     """Bias [1, H, L, L] that depends on how far back a key lies: `by_distance` [H, L] at q - l."""
     length = by_distance.shape[-1]
     order = jnp.arange(length)
-    back = jnp.clip(order[:, None] - order[None, :], 0, length - 1)
-    return by_distance[:, back][None]
+    return by_distance[:, jnp.clip(order[:, None] - order[None, :], 0, length - 1)][None]
 
 
 def gap_bucket(now: Array, then: Array) -> Array:

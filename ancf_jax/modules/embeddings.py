@@ -49,9 +49,7 @@ def embedding_bag(table: Array, ids: Array, pooling: Literal["mean", "sum"] = "m
 
 def pair_dot(users: Array, items: Array) -> Array:
     """Dot products [..., C] of users [..., D] with items [C, D] or [..., C, D]."""
-    if items.ndim == 2:
-        return users @ items.T
-    return jnp.einsum("...d,...cd->...c", users, items)
+    return users @ items.T if items.ndim == 2 else jnp.einsum("...d,...cd->...c", users, items)
 
 
 def pair_align(users: Array, items: Array) -> tuple[Array, Array]:

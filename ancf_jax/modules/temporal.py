@@ -20,8 +20,8 @@ def day_of_year_and_month(day: Array) -> tuple[Array, Array]:
     march_month = (5 * march_day + 2) // 153
     month = (march_month + 2) % 12
     leap = ((year % 4 == 0) & (year % 100 != 0)) | (year % 400 == 0)
-    january = march_day >= 306
-    return jnp.where(january, march_day - 306, march_day + 59 + leap.astype(day.dtype)), month
+    # Day 306 of a year that begins on 1 March is 1 January.
+    return jnp.where(march_day >= 306, march_day - 306, march_day + 59 + leap.astype(day.dtype)), month
 
 
 def calendar(minute: Array) -> dict[str, Array]:

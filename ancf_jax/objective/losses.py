@@ -51,8 +51,7 @@ def gbce(scores: Array, weight: Array, items: int, calibration: float) -> Array:
 
 def softmax(scores: Array, positive: Array) -> Array:
     """-s[positive] + logsumexp(s) over scores [..., I] of the whole catalogue: [...]."""
-    chosen = jnp.take_along_axis(scores, positive[..., None], axis=-1)[..., 0]
-    return jax.nn.logsumexp(scores, axis=-1) - chosen
+    return jax.nn.logsumexp(scores, axis=-1) - jnp.take_along_axis(scores, positive[..., None], axis=-1)[..., 0]
 
 
 def product_softmax(rows: Array, items: Array, prior: Prior, positive: Array, weight: Array) -> Array:
