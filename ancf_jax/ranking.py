@@ -21,11 +21,11 @@ from ancf_jax.modules.heads import AXIS
 from ancf_jax.objective.metrics import Ranks
 from ancf_jax.types import Array, Catalogue, EventLog, Heldout, Variables
 
-USERS_PER_BLOCK = 64
+USERS_PER_BLOCK = 96
 BLOCKS_AT_ONCE = 4  # by measurement, on two cores
-SMALL_BLOCKS = (1, 8)  # so few users do not pay for more
-VALUES_PER_TILE = 1 << 17  # by measurement: the widest intermediate result should stay in the cache of one core
-VALUES_PER_CHUNK = 1 << 19  # scores of which seen ones are hidden and the best chosen at a time
+SMALL_BLOCKS = (1, 8, 32)  # so few users do not pay for more
+VALUES_PER_TILE = 3 << 15  # by measurement: the widest intermediate result should stay in the cache of one core
+VALUES_PER_CHUNK = 3 << 18  # scores of which seen ones are hidden and the best chosen at a time
 VALUES_HELD = 1 << 22  # scores that are held together; more take long to allocate
 GROUP = 64  # items of which the best stands for all in the first stage of a selection
 SEEN_SLOTS = 64
