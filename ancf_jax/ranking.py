@@ -25,7 +25,7 @@ USERS_PER_BLOCK = 96
 BLOCKS_AT_ONCE = 4  # by measurement, on two cores
 SMALL_BLOCKS = (1, 8, 32)  # so few users do not pay for more
 VALUES_PER_TILE = 3 << 15  # by measurement: the widest intermediate result should stay in the cache of one core
-VALUES_PER_CHUNK = 3 << 18  # scores of which seen ones are hidden and the best chosen at a time
+VALUES_PER_CHUNK = 3 << 18  # by measurement: scores of which seen ones are hidden and the best chosen at a time
 VALUES_HELD = 1 << 22  # scores that are held together; more take long to allocate
 GROUP = 64  # items of which the best stands for all in the first stage of a selection
 SEEN_SLOTS = 64
@@ -177,16 +177,17 @@ class Ranker:
     def _tiles(self, variables: Variables, side: Any, item_side: Any) -> tuple[int, int]:
         """Tiles per chunk, and items per chunk.
 
-        The scores of a chunk are VALUES_PER_CHUNK at most, and the widest result of scoring a tile VALUES_PER_TILE;
-        128 times as many on accelerators, where it takes more to begin a tile than a cache gives. Where the scores
-        themselves are the widest, as of a product of matrices, a chunk is one tile.
+        A chunk holds VALUES_PER_CHUNK scores at most, or values of the item side if these are more, and the widest
+        result of scoring a tile VALUES_PER_TILE; 128 times as many on accelerators, where it takes more to begin a
+        tile than a cache gives. Where nothing is wider than what is read and the scores, a chunk is one tile.
         """
-        few = min(self.items, 1024)
-        trace = jax.make_jaxpr(partial(self.model.score, variables))(side, jax.tree.map(lambda x: x[:few], item_side))
-        most = VALUES_PER_TILE << (0 if jax.default_backend() == "cpu" else 7)
-        scores, widest = trace.out_avals[0].size, max(out.aval.size for step in trace.eqns for out in step.outvars)
-        chunks = -(-self.items * scores // (few * VALUES_PER_CHUNK))
-        tiles = max(-(-self.items * widest // (few * most)), chunks) if widest > scores else chunks
+        few, most = min(self.items, 1024), VALUES_PER_TILE << (0 if jax.default_backend() == "cpu" else 7)
+        part = jax.tree.map(lambda x: x[:few], item_side)
+        trace = jax.make_jaxpr(partial(self.model.score, variables))(side, part)
+        least = max(x.size for x in (trace.out_avals[0], *jax.tree.leaves(part)))
+        widest = max(out.aval.size for step in trace.eqns for out in step.outvars)
+        chunks = -(-self.items * least // (few * VALUES_PER_CHUNK))
+        tiles = max(-(-self.items * widest // (few * most)), chunks) if widest > least else chunks
         # Tiles are of one size, as are chunks; two chunks at least, as one might be longer than the catalogue.
         tiles, chunks = min(tiles, self.items), max(chunks, min(tiles, 2))
         return -(-tiles // chunks), -(-tiles // chunks) * -(-self.items // tiles)

@@ -142,6 +142,8 @@ def test_chunks_and_tiles_are_as_large_as_is_allowed(monkeypatch):
     assert wide._tiles(one.variables, *side) == (3, 15)  # 5 tiles of 5: 3 of them, and 3 of them again
     monkeypatch.setattr(ranking, "VALUES_PER_TILE", 1)
     assert wide._tiles(one.variables, *side) == (12, 12)  # a tile has one item at least
+    alone = jnp.zeros((1, ITEMS)), one.item_side  # two values an item are read for one score
+    assert one._tiles(one.variables, *alone) == (1, 12)
 
 
 @pytest.mark.parametrize("most", range(1, 30))

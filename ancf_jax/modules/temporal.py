@@ -17,8 +17,7 @@ def day_of_year_and_month(day: Array) -> tuple[Array, Array]:
     era_day = (day + 719_468) % 146_097
     year = (era_day - era_day // 1_460 + era_day // 36_524 - era_day // 146_096) // 365
     march_day = era_day - (365 * year + year // 4 - year // 100)
-    march_month = (5 * march_day + 2) // 153
-    month = (march_month + 2) % 12
+    month = ((5 * march_day + 2) // 153 + 2) % 12
     leap = ((year % 4 == 0) & (year % 100 != 0)) | (year % 400 == 0)
     # Day 306 of a year that begins on 1 March is 1 January.
     return jnp.where(march_day >= 306, march_day - 306, march_day + 59 + leap.astype(day.dtype)), month
