@@ -156,17 +156,19 @@ class Ranker:
         """
         variables, log, _, item_side = tables
         side = self._user_side(tables, user, minute)
-        tiles, width = self._tiles(variables, side, item_side)
+        width, size = self._sizes(variables, side, item_side)
         fresh = jnp.arange(-(-self.items // width), dtype=jnp.int32) * width
         begins, row = jnp.minimum(fresh, self.items - width), jnp.maximum(user, 0)
         end = jnp.where(user >= 0, log.seen_start[row + 1], 0)
 
         def one(place: Array, chunk: tuple[Array, Array]) -> tuple[Array, Any]:
             begin, first = chunk
-            part = jax.tree.map(partial(jax.lax.dynamic_slice_in_dim, start_index=begin, slice_size=width), item_side)
-            part = jax.tree.map(lambda x: x.reshape(tiles, -1, *x.shape[1:]), part)
-            scores = jax.lax.map(partial(self.model.score, variables, side), part)
-            scores = jnp.moveaxis(scores, 0, 1).reshape(-1, width)
+
+            def tile(number: Array, scores: Array) -> Array:
+                part = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, begin + number * size, size), item_side)
+                return jax.lax.dynamic_update_slice(scores, self.model.score(variables, side, part), (0, number * size))
+
+            scores = jax.lax.fori_loop(0, width // size, tile, jnp.zeros((len(user), width)))
             scores = jnp.where((jnp.arange(width) >= first - begin)[None, :], scores, -jnp.inf)
             if not keep_seen:
                 scores, place = _hide_seen(scores, begin, log.seen_item, place, end, min(SEEN_SLOTS, self.max_seen))
@@ -174,8 +176,8 @@ class Ranker:
 
         return jax.lax.scan(one, log.seen_start[row], (begins, fresh))[1], begins
 
-    def _tiles(self, variables: Variables, side: Any, item_side: Any) -> tuple[int, int]:
-        """Tiles per chunk, and items per chunk.
+    def _sizes(self, variables: Variables, side: Any, item_side: Any) -> tuple[int, int]:
+        """Items per chunk, and per tile.
 
         A chunk holds VALUES_PER_CHUNK scores at most, or values of the item side if these are more, and the widest
         result of scoring a tile VALUES_PER_TILE; 128 times as many on accelerators, where it takes more to begin a
@@ -190,7 +192,7 @@ class Ranker:
         tiles = max(-(-self.items * widest // (few * most)), chunks) if widest > least else chunks
         # Tiles are of one size, as are chunks; two chunks at least, as one might be longer than the catalogue.
         tiles, chunks = min(tiles, self.items), max(chunks, min(tiles, 2))
-        return -(-tiles // chunks), -(-tiles // chunks) * -(-self.items // tiles)
+        return -(-tiles // chunks) * -(-self.items // tiles), -(-self.items // tiles)
 
     def _top(self, n: int, keep_seen: bool, tables: Any, user: Array, minute: Array) -> tuple[Array, Array, Array]:
         def select(scores: Array, begin: Array) -> tuple[Array, Array, Array]:

@@ -137,13 +137,13 @@ def test_chunks_and_tiles_are_as_large_as_is_allowed(monkeypatch):
     monkeypatch.setattr(ranking, "VALUES_PER_TILE", 2 * 7 * 5)
     one = make_ranker()
     side = jnp.zeros((2, ITEMS)), one.item_side
-    assert one._tiles(one.variables, *side) == (1, 12)  # the scores are the widest: two chunks of one tile
+    assert one._sizes(one.variables, *side) == (12, 12)  # the scores are the widest: two chunks of one tile
     wide = dataclasses.replace(one, model=Wide())
-    assert wide._tiles(one.variables, *side) == (3, 15)  # 5 tiles of 5: 3 of them, and 3 of them again
+    assert wide._sizes(one.variables, *side) == (15, 5)  # 5 tiles of 5: 3 of them, and 3 of them again
     monkeypatch.setattr(ranking, "VALUES_PER_TILE", 1)
-    assert wide._tiles(one.variables, *side) == (12, 12)  # a tile has one item at least
+    assert wide._sizes(one.variables, *side) == (12, 1)  # a tile has one item at least
     alone = jnp.zeros((1, ITEMS)), one.item_side  # two values an item are read for one score
-    assert one._tiles(one.variables, *alone) == (1, 12)
+    assert one._sizes(one.variables, *alone) == (12, 12)
 
 
 @pytest.mark.parametrize("most", range(1, 30))
@@ -152,10 +152,10 @@ def test_chunks_of_whole_tiles_cover_the_catalogue_and_are_not_longer(monkeypatc
     one = dataclasses.replace(make_ranker(), model=Wide())
     for items in range(1, 50):
         part = dataclasses.replace(one, catalogue=Catalogue({}, {}, jnp.zeros(items)))
-        tiles, width = part._tiles(one.variables, jnp.zeros((2, items)), part.item_side)
+        width, size = part._sizes(one.variables, jnp.zeros((2, items)), part.item_side)
         assert width <= items
-        assert width % tiles == 0
-        assert width // tiles <= most
+        assert width % size == 0
+        assert size <= most
 
 
 def heldout_of(items: list[list[int]]) -> Heldout:
