@@ -147,7 +147,7 @@ def test_chunks_and_tiles_are_as_large_as_is_allowed(monkeypatch):
 
 
 @pytest.mark.parametrize("most", range(1, 30))
-def test_chunks_of_whole_tiles_cover_the_catalogue_and_are_not_longer(monkeypatch, most):
+def test_chunks_are_of_whole_tiles_and_not_longer_than_the_catalogue(monkeypatch, most):
     monkeypatch.setattr(ranking, "VALUES_PER_TILE", 2 * 7 * most)
     one = dataclasses.replace(make_ranker(), model=Wide())
     for items in range(1, 50):
