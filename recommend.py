@@ -49,7 +49,9 @@ def main(argv: list[str], screen: cli.Screen) -> None:
     users = recommender.users_of(command.users)
     users = users[len(users) * (shard - 1) // shards : len(users) * shard // shards]
     if not users:
-        raise UserError(f"there is no user for --shard {command.shard}; make fewer shares")
+        raise UserError(
+            f"there is no user for --shard {command.shard}; make fewer shares"
+        )
 
     def blocks(number: int) -> Iterator[pd.DataFrame]:
         begin = number * USERS_PER_PART
@@ -63,14 +65,23 @@ def main(argv: list[str], screen: cli.Screen) -> None:
 
     parts = -(-len(users) // USERS_PER_PART)
     if command.out is not None:
-        out = command.out if shards == 1 else command.out.with_stem(f"{command.out.stem}-{shard}-of-{shards}")
-        digest = recommender.digest(users, command.top_n, minute, command.keep_seen, USERS_PER_PART)
+        out = (
+            command.out
+            if shards == 1
+            else command.out.with_stem(f"{command.out.stem}-{shard}-of-{shards}")
+        )
+        digest = recommender.digest(
+            users, command.top_n, minute, command.keep_seen, USERS_PER_PART
+        )
         rows = write_in_parts(out, digest, parts, blocks, screen.say)
         screen.say(f"{rows} rows for {len(users)} users in {out}")
         return
     for block in (block for number in range(parts) for block in blocks(number)):
         for user, rows in block.groupby("user_id", sort=False):
-            cli.show(rows.drop(columns="user_id").to_dict("records"), f"{user}, {recommender.moment_text(minute)}")
+            cli.show(
+                rows.drop(columns="user_id").to_dict("records"),
+                f"{user}, {recommender.moment_text(minute)}",
+            )
 
 
 def shard_of(text: str) -> tuple[int, int]:
@@ -78,7 +89,9 @@ def shard_of(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     shard, shards = map(int, match.groups()) if match else (0, 0)
     if not 1 <= shard <= shards:
-        raise UserError(f'--shard is "{text}", expected I/N with I from 1 to N, such as 2/4')
+        raise UserError(
+            f'--shard is "{text}", expected I/N with I from 1 to N, such as 2/4'
+        )
     return shard, shards
 
 

@@ -14,7 +14,11 @@ _HOME = {
     "modules.temporal": "calendar sinusoid temporal_encoding", "ranking": "Ranker",
     "recommender": "Recommender load_recommender", "training.fit": "fit",
 }  # fmt: skip
-_MODULE_OF = {name: f"ancf_jax.{module}" for module, names in _HOME.items() for name in names.split()}
+_MODULE_OF = {
+    name: f"ancf_jax.{module}"
+    for module, names in _HOME.items()
+    for name in names.split()
+}
 __all__ = sorted(_MODULE_OF)
 
 

@@ -12,7 +12,13 @@ from typing import Any, TypeVar
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from ancf_jax.errors import UserError
@@ -25,8 +31,18 @@ class Screen:
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, TextColumn("{task.fields[note]}"), console=self.console, transient=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(
+            *columns,
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            transient=True,
+        )
 
     def __enter__(self) -> Screen:
         return self
@@ -56,16 +72,24 @@ class Screen:
             self._clear()
 
 
-def parse(command: type[Flags], default: Flags | None, argv: Sequence[str], description: str) -> Flags:
+def parse(
+    command: type[Flags], default: Flags | None, argv: Sequence[str], description: str
+) -> Flags:
     """The flags of `argv` over `default`; a typo leaves with exit code 2 and a suggestion."""
-    return tyro.cli(command, default=default, args=_spelled_out(argv), description=description)
+    return tyro.cli(
+        command, default=default, args=_spelled_out(argv), description=description
+    )
 
 
 def _spelled_out(argv: Sequence[str]) -> list[str]:
     """Bare --keep-seen and --no-keep-seen with their value, as the parser wants a flag that may also be undecided."""
     words: list[str] = []
     for word, following in zip(argv, [*argv, ""][1:], strict=True):
-        bare = word in ("--keep-seen", "--no-keep-seen") and following not in ("True", "False", "None")
+        bare = word in ("--keep-seen", "--no-keep-seen") and following not in (
+            "True",
+            "False",
+            "None",
+        )
         words += ["--keep-seen", str(word == "--keep-seen")] if bare else [word]
     return words
 
@@ -75,9 +99,15 @@ def expand(argv: Sequence[str]) -> list[str]:
     flags: list[str] = []
     for word in argv:
         try:
-            preset = Path(word[1:]).read_text(encoding="utf-8") if word.startswith("@") else None
+            preset = (
+                Path(word[1:]).read_text(encoding="utf-8")
+                if word.startswith("@")
+                else None
+            )
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f'the preset "{word[1:]}" cannot be read ({error}); pass @ and a text file') from None
+            raise UserError(
+                f'the preset "{word[1:]}" cannot be read ({error}); pass @ and a text file'
+            ) from None
         flags += [word] if preset is None else shlex.split(preset, comments=True)
     return flags
 
@@ -102,7 +132,13 @@ def show(rows: Sequence[dict[Any, Any]], title: str = "") -> None:
 
 def _cell(value: Any) -> str:
     # Nothing to show for None and NaN.
-    return "" if value is None or value != value else f"{value:.4f}" if isinstance(value, float) else str(value)
+    return (
+        ""
+        if value is None or value != value
+        else f"{value:.4f}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def run(main: Callable[[list[str], Screen], None]) -> None:
@@ -111,14 +147,19 @@ def run(main: Callable[[list[str], Screen], None]) -> None:
         with Screen() as screen:
             main(expand(sys.argv[1:]), screen)
             sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output has gone (e.g. `| head`); nothing is left to say
+    except (
+        BrokenPipeError
+    ):  # the reader of our output has gone (e.g. `| head`); nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UserError as error:
         _leave(f"error: {error}", error.exit_code)
     except KeyboardInterrupt:
         _leave("stopped", 130)
     except MemoryError:
-        _leave("error: out of memory; lower --loop.batch-size or --network.history-length", 2)
+        _leave(
+            "error: out of memory; lower --loop.batch-size or --network.history-length",
+            2,
+        )
 
 
 def _leave(message: str, code: int) -> None:

@@ -17,8 +17,13 @@ ModelName = Literal[
     "ancf", "linear", "engagement", "mf", "gmf", "mlp", "neumf", "popularity", "most_bought", "ease", "ials"
 ]  # fmt: skip
 FormatName = Literal["auto", "table", "movielens", "ncf", "sequences"]
-LossName = Literal["mse", "log_loss", "bce", "bpr", "softmax", "sampled_softmax", "gbce"]
-VALUE_LOSSES = ("mse", "log_loss")  # of a value that is known, instead of a choice among items
+LossName = Literal[
+    "mse", "log_loss", "bce", "bpr", "softmax", "sampled_softmax", "gbce"
+]
+VALUE_LOSSES = (
+    "mse",
+    "log_loss",
+)  # of a value that is known, instead of a choice among items
 Granularity = Literal["hour", "weekday", "day", "month"]
 CORNER_STORE = "corner-store"
 
@@ -239,15 +244,25 @@ class Config:
 
 
 BASELINES = ("popularity", "most_bought", "ease", "ials")
-MODEL_DEFAULTS = tomllib.loads(resources.files("ancf_jax").joinpath("config.toml").read_text("utf-8"))
+MODEL_DEFAULTS = tomllib.loads(
+    resources.files("ancf_jax").joinpath("config.toml").read_text("utf-8")
+)
 
 
 def default_config(model: str) -> Config:
     """The defaults of one model; raises UserError for an unknown name."""
     if model not in (known := get_args(ModelName)):
-        raise UserError(f'there is no model "{model}"{nearest(model, known)}; choose one of {", ".join(known)}')
-    family = {} if model == "ancf" else MODEL_DEFAULTS["baselines" if model in BASELINES else "ncf_family"]
-    return override(Config(model=model), _from_text(family | MODEL_DEFAULTS.get(model, {})))  # type: ignore[arg-type]
+        raise UserError(
+            f'there is no model "{model}"{nearest(model, known)}; choose one of {", ".join(known)}'
+        )
+    family = (
+        {}
+        if model == "ancf"
+        else MODEL_DEFAULTS["baselines" if model in BASELINES else "ncf_family"]
+    )
+    return override(
+        Config(model=model), _from_text(family | MODEL_DEFAULTS.get(model, {}))
+    )  # type: ignore[arg-type]
 
 
 def override(config: Any, changes: dict[str, Any]) -> Any:
@@ -256,7 +271,9 @@ def override(config: Any, changes: dict[str, Any]) -> Any:
     for name, value in changes.items():
         head, _, rest = name.partition(".")
         if head not in known:
-            raise UserError(f'there is no setting "{head}"{nearest(head, known)}; choose one of {", ".join(known)}')
+            raise UserError(
+                f'there is no setting "{head}"{nearest(head, known)}; choose one of {", ".join(known)}'
+            )
         child = override(getattr(config, head), {rest: value}) if rest else value
         config = dataclasses.replace(config, **{head: child})
     return config
@@ -266,7 +283,11 @@ def flatten(config: Config) -> dict[str, Any]:
     """All fields by dotted name."""
     flat: dict[str, Any] = {}
     for name, value in dataclasses.asdict(config).items():
-        flat |= {f"{name}.{field}": v for field, v in value.items()} if isinstance(value, dict) else {name: value}
+        flat |= (
+            {f"{name}.{field}": v for field, v in value.items()}
+            if isinstance(value, dict)
+            else {name: value}
+        )
     return flat
 
 
@@ -282,7 +303,10 @@ def from_json(text: str) -> Config:
 
 def _from_text(flat: dict[str, Any]) -> dict[str, Any]:
     """Settings as JSON and TOML give them, whose lists are our tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in flat.items()}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in flat.items()
+    }
 
 
 LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {
@@ -306,10 +330,18 @@ def validate(config: Config) -> None:
         for name in names.split():
             found = flat[name]
             if not all(map(fine, found if isinstance(found, tuple) else (found,))):
-                raise UserError(f"--{name.replace('_', '-')} is {found}, expected {expected}")
+                raise UserError(
+                    f"--{name.replace('_', '-')} is {found}, expected {expected}"
+                )
     if not network.hidden:
-        raise UserError("--network.hidden is empty, expected the widths of the MLP tower, such as 32 16")
+        raise UserError(
+            "--network.hidden is empty, expected the widths of the MLP tower, such as 32 16"
+        )
     if network.mlp_size % (heads := network.heads):
-        raise UserError(f"--network.mlp-size is {network.mlp_size}, expected a multiple of --network.heads {heads}")
+        raise UserError(
+            f"--network.mlp-size is {network.mlp_size}, expected a multiple of --network.heads {heads}"
+        )
     if not (network.mf_path or network.mlp_path):
-        raise UserError("--network.mf-path and --network.mlp-path are both off; switch one on")
+        raise UserError(
+            "--network.mf-path and --network.mlp-path are both off; switch one on"
+        )

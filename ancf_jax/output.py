@@ -16,7 +16,9 @@ from ancf_jax.errors import UserError
 def check_ending(path: Path) -> None:
     """Raises UserError where the file's ending names no known layout."""
     if path.suffix not in (".parquet", ".csv", ".jsonl"):
-        raise UserError(f'the ending of "{path}" is "{path.suffix}", expected .parquet, .csv or .jsonl')
+        raise UserError(
+            f'the ending of "{path}" is "{path.suffix}", expected .parquet, .csv or .jsonl'
+        )
 
 
 def write_table(path: Path, blocks: Iterable[pd.DataFrame]) -> int:
@@ -31,17 +33,27 @@ def write_table(path: Path, blocks: Iterable[pd.DataFrame]) -> int:
             if path.suffix == ".csv":
                 file.write(block.to_csv(index=False, header=number == 0).encode())
             elif path.suffix == ".jsonl":
-                file.write(block.to_json(orient="records", lines=True, force_ascii=False).encode())
+                file.write(
+                    block.to_json(
+                        orient="records", lines=True, force_ascii=False
+                    ).encode()
+                )
             else:
                 table = pa.Table.from_pandas(block, preserve_index=False)
-                writer = writer or closing.enter_context(pq.ParquetWriter(file, table.schema))
+                writer = writer or closing.enter_context(
+                    pq.ParquetWriter(file, table.schema)
+                )
                 writer.write_table(table.cast(writer.schema))
             rows += len(block)
     return rows
 
 
 def write_in_parts(
-    path: Path, digest: str, parts: int, make: Callable[[int], Iterable[pd.DataFrame]], say: Callable[[str], None]
+    path: Path,
+    digest: str,
+    parts: int,
+    make: Callable[[int], Iterable[pd.DataFrame]],
+    say: Callable[[str], None],
 ) -> int:
     """Writes the blocks of make(0), make(1) ... make(parts - 1) to `path`, and returns the number of rows.
 

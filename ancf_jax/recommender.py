@@ -44,7 +44,11 @@ class Recommender:
 
     def users_of(self, asked: Sequence[str]) -> list[str]:
         """The ids asked for; every user of the run for `all`."""
-        return list(self.dataset.interactions.users) if list(asked) == ["all"] else list(asked)
+        return (
+            list(self.dataset.interactions.users)
+            if list(asked) == ["all"]
+            else list(asked)
+        )
 
     @cached_property
     def latest(self) -> int:
@@ -53,8 +57,13 @@ class Recommender:
 
     def digest(self, *asked: object) -> str:
         """A name for all that lists depend on: the model, the data, the devices and what is asked."""
-        sizes, source = self.ranker.block_sizes(self.ranker.block), self.dataset.interactions.digest
-        found = hashlib.blake2b(repr((to_json(self.config), source, sizes, asked)).encode(), digest_size=16)
+        sizes, source = (
+            self.ranker.block_sizes(self.ranker.block),
+            self.dataset.interactions.digest,
+        )
+        found = hashlib.blake2b(
+            repr((to_json(self.config), source, sizes, asked)).encode(), digest_size=16
+        )
         for leaf in jax.tree.leaves(self.ranker.variables):
             found.update(np.asarray(leaf).tobytes())
         return found.hexdigest()
@@ -70,17 +79,30 @@ class Recommender:
         """The moment that is scored, for people."""
         if not self.dataset.interactions.clock:
             return "next"
-        moment = datetime.fromtimestamp(60 * (self.latest if minute is None else minute), UTC)
+        moment = datetime.fromtimestamp(
+            60 * (self.latest if minute is None else minute), UTC
+        )
         return moment.strftime("%A %Y-%m-%d %H:%M")
 
     def recommend(
-        self, users: Sequence[str], n: int = 10, minute: int | None = None, keep_seen: bool | None = None
+        self,
+        users: Sequence[str],
+        n: int = 10,
+        minute: int | None = None,
+        keep_seen: bool | None = None,
     ) -> pd.DataFrame:
         """The top n of each user, in the order asked: rows of user_id, rank, item_id, name, score and source."""
-        return pd.concat(self.recommend_blocks(users, n, minute, keep_seen), ignore_index=True)
+        return pd.concat(
+            self.recommend_blocks(users, n, minute, keep_seen), ignore_index=True
+        )
 
     def recommend_blocks(
-        self, users: Sequence[str], n: int, minute: int | None, keep_seen: bool | None, progress: Progress = unwatched
+        self,
+        users: Sequence[str],
+        n: int,
+        minute: int | None,
+        keep_seen: bool | None,
+        progress: Progress = unwatched,
     ) -> Iterator[pd.DataFrame]:
         """The same, a block of users at a time, so that memory does not grow with the users.
 
@@ -93,27 +115,44 @@ class Recommender:
         if n < 1:
             raise UserError(f"--top-n is {n}, expected 1 or more")
         if minute is not None and not self.dataset.interactions.clock:
-            raise UserError("--at needs data with times, but this run's data has only an order; leave --at out")
-        moment = np.full(len(users), self.latest if minute is None else minute, np.int32)
+            raise UserError(
+                "--at needs data with times, but this run's data has only an order; leave --at out"
+            )
+        moment = np.full(
+            len(users), self.latest if minute is None else minute, np.int32
+        )
         keep_seen = bool(self.config.keep_seen if keep_seen is None else keep_seen)
-        rows, done = np.array([self.row_of.get(user, -1) for user in users], np.int32), 0
+        rows, done = (
+            np.array([self.row_of.get(user, -1) for user in users], np.int32),
+            0,
+        )
         for ids, scores in self.ranker.top_n(rows, moment, n, keep_seen):
             part = slice(done, done := done + len(ids))
             yield self._table(users[part], rows[part, None] < 0, ids, scores)
             progress(done, len(rows))
 
-    def _table(self, users: Sequence[str], unknown: np.ndarray, ids: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
+    def _table(
+        self,
+        users: Sequence[str],
+        unknown: np.ndarray,
+        ids: np.ndarray,
+        scores: np.ndarray,
+    ) -> pd.DataFrame:
         ids = np.where(unknown, self._popular[: ids.shape[1]], ids)
         row, place = np.nonzero(ids >= 0)
         item, source = ids[row, place], self.dataset.interactions
         table = {"user_id": np.asarray(users, object)[row], "rank": np.int32(place + 1)}
         table |= {"item_id": source.items[item], "name": source.names[item]}
-        table["score"] = np.where(unknown, np.nan, predictions(self.ranker.model, scores))[row, place]
+        table["score"] = np.where(
+            unknown, np.nan, predictions(self.ranker.model, scores)
+        )[row, place]
         table["source"] = np.where(unknown, "popular", "model")[row, 0]
         return pd.DataFrame(table)
 
 
-def load_recommender(path: str | Path, say: Callable[[str], None], placement: Placement | None = None) -> Recommender:
+def load_recommender(
+    path: str | Path, say: Callable[[str], None], placement: Placement | None = None
+) -> Recommender:
     """The run in `path`, knowing all its events, on the devices of `placement`.
 
     Raises UserError where there is no sound run.
@@ -132,4 +171,6 @@ def minute_of(text: str) -> int:
         minute = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() // 60)
         if 0 <= minute < 2**31:
             return minute
-    raise UserError(f'--at "{text}" is no moment after 1970 began; write it as 2025-07-18T19:00')
+    raise UserError(
+        f'--at "{text}" is no moment after 1970 began; write it as 2025-07-18T19:00'
+    )

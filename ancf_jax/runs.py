@@ -30,10 +30,14 @@ def build_model(config: Config, dataset: data.Dataset) -> NeuralModel | Baseline
     return models.build(config, data.sizes(dataset), dataset.interactions.clock)
 
 
-def make_ranker(dataset: data.Dataset, model: Model, variables: Variables, parts: tuple[int, ...]) -> Ranker:
+def make_ranker(
+    dataset: data.Dataset, model: Model, variables: Variables, parts: tuple[int, ...]
+) -> Ranker:
     """A ranker that knows the events of `parts`."""
     catalogue = data.catalogue(dataset, getattr(model, "followers", 0))
-    return Ranker(model, variables, *jax.device_put((data.event_log(dataset, parts), catalogue)))
+    return Ranker(
+        model, variables, *jax.device_put((data.event_log(dataset, parts), catalogue))
+    )
 
 
 def keep_compiled(path: Path) -> None:
@@ -41,12 +45,19 @@ def keep_compiled(path: Path) -> None:
 
     Nothing happens where a place for them is set already, or the folder cannot be written.
     """
-    if jax.config.values["jax_compilation_cache_dir"] is None and os.access(path, os.W_OK):
+    if jax.config.values["jax_compilation_cache_dir"] is None and os.access(
+        path, os.W_OK
+    ):
         jax.config.update("jax_compilation_cache_dir", str(path / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def load(path: str | Path, parts: tuple[int, ...], say: Say, placement: Placement | None = None) -> LoadedRun:
+def load(
+    path: str | Path,
+    parts: tuple[int, ...],
+    say: Say,
+    placement: Placement | None = None,
+) -> LoadedRun:
     """The best checkpoint of the run in `path`, knowing the events of `parts`, on the devices of `placement`.
 
     Raises UserError where there is no run, or none of its checkpoints is sound.
@@ -58,6 +69,12 @@ def load(path: str | Path, parts: tuple[int, ...], say: Say, placement: Placemen
     model = build_model(run.config, dataset)
     ranker = replace(make_ranker(dataset, model, {}, parts), placement=placement)
     key = jax.random.PRNGKey(run.config.seed)
-    shapes = jax.eval_shape(model.init, key, ranker.catalogue) if isinstance(model, NeuralModel) else model.shapes()
+    shapes = (
+        jax.eval_shape(model.init, key, ranker.catalogue)
+        if isinstance(model, NeuralModel)
+        else model.shapes()
+    )
     restored = run.restore_best({"batch_stats": {}} | shapes)
-    return LoadedRun(run.config, dataset, ranker.with_variables(restored.state), restored.epoch)
+    return LoadedRun(
+        run.config, dataset, ranker.with_variables(restored.state), restored.epoch
+    )

@@ -28,16 +28,22 @@ class EventLog(NamedTuple):
     user: Array  # int32 [N]
     item: Array  # int32 [N]
     minute: Array  # int32 [N]
-    value: Array  # float32 [N] rating or engagement score; 1 where the source has neither
+    value: (
+        Array  # float32 [N] rating or engagement score; 1 where the source has neither
+    )
     kind: Array  # int32 [N] kind of the event itself (view, click, purchase ...)
     mean_dwell: Array  # float32 [N] mean compressed dwell of the user's events up to this one, known ones alone
     prior_kind: Array  # int32 [N] kind of the user's previous event, -1 for the first
     prior_dwell: Array  # float32 [N] mean compressed dwell of the user's earlier events, 0 for the first
     start: Array  # int32 [U + 1] the events of user u are start[u] .. start[u + 1] - 1
-    seen_item: Array  # int32 [S] the distinct items of every user, ascending within a user
+    seen_item: (
+        Array  # int32 [S] the distinct items of every user, ascending within a user
+    )
     seen_start: Array  # int32 [U + 1] offsets into `seen_item`
     number: Array  # int32 [U] which of all users each one of the log is; `user` counts those of the log alone
-    seen_bits: Array = np.zeros((0, 0), np.uint8)  # uint8 [U, I / 8] the same as `seen_item`, a bit each; may be empty
+    seen_bits: Array = np.zeros(
+        (0, 0), np.uint8
+    )  # uint8 [U, I / 8] the same as `seen_item`, a bit each; may be empty
 
 
 class Heldout(NamedTuple):
@@ -47,20 +53,34 @@ class Heldout(NamedTuple):
     minute: np.ndarray  # int32 [Q] of the first of the query's events
     item: np.ndarray  # int32 [E]
     value: np.ndarray  # float32 [E] of the first held-out event with the item
-    start: np.ndarray  # int32 [Q + 1] the items of query q are start[q] .. start[q + 1] - 1
+    start: (
+        np.ndarray
+    )  # int32 [Q + 1] the items of query q are start[q] .. start[q + 1] - 1
 
 
 class Catalogue(NamedTuple):
     """What is known of items and users besides their events."""
 
-    item_features: dict[str, Array]  # name -> int32 [I, M], -1 where there are fewer than M values
+    item_features: dict[
+        str, Array
+    ]  # name -> int32 [I, M], -1 where there are fewer than M values
     user_features: dict[str, Array]  # name -> int32 [U, M]
     popularity: Array  # float32 [I] events per item in the training log
-    events: Array = np.zeros((), np.float32)  # float32 [] events of the training log, of all items
-    repeated: Array = np.zeros((), np.float32)  # float32 [] those of them whose user had had the item before
-    similar: Array = np.zeros((1, 1, 2), np.float32)  # float32 [I, levels + 1, 2] both, of such items alone, by level
-    follower: Array = np.zeros((0, 0), np.int32)  # int32 [I, K] what most often came soon after an item; I for none
-    times: Array = np.zeros((0, 0), np.float32)  # float32 [I, K] how often, see `data.tendencies`
+    events: Array = np.zeros(
+        (), np.float32
+    )  # float32 [] events of the training log, of all items
+    repeated: Array = np.zeros(
+        (), np.float32
+    )  # float32 [] those of them whose user had had the item before
+    similar: Array = np.zeros(
+        (1, 1, 2), np.float32
+    )  # float32 [I, levels + 1, 2] both, of such items alone, by level
+    follower: Array = np.zeros(
+        (0, 0), np.int32
+    )  # int32 [I, K] what most often came soon after an item; I for none
+    times: Array = np.zeros(
+        (0, 0), np.float32
+    )  # float32 [I, K] how often, see `data.tendencies`
 
 
 class Query(NamedTuple):
@@ -75,7 +95,9 @@ class Query(NamedTuple):
     user: Array  # int32 [B] or [B, L]; -1 for a user the model does not know
     minute: Array  # int32, as `user`
     kind: Array  # int32, as `user`: kind of the user's previous event, -1 for none
-    dwell: Array  # float32, as `user`: mean compressed dwell of the user's earlier events
+    dwell: (
+        Array  # float32, as `user`: mean compressed dwell of the user's earlier events
+    )
     token: Array  # int32 [B, L] items of the history
     token_minute: Array  # int32 [B, L]
     segment: Array  # int32 [B, L] tokens of one segment belong together; -1 is padding

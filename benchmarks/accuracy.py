@@ -33,18 +33,54 @@ QUICK = ("corner-store", "ml-100k")
 
 def arguments() -> argparse.Namespace:
     """The flags."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ablations", action="store_true", help="the ablation study instead of the results table")
-    parser.add_argument("--only", nargs="+", default=[""], metavar="NAME", help="train rows whose name begins so")
-    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="seeds of a row that depends on them")
-    parser.add_argument("--quick", action="store_true", help=f"one seed, one epoch, only {' and '.join(QUICK)}")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", metavar="FOLDER")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "out" / "accuracy", metavar="FOLDER")
-    parser.add_argument("--docs", type=Path, metavar="FOLDER", help="docs by default; with --quick, OUT/quick")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--ablations",
+        action="store_true",
+        help="the ablation study instead of the results table",
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[""],
+        metavar="NAME",
+        help="train rows whose name begins so",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=SEEDS,
+        metavar="N",
+        help="seeds of a row that depends on them",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"one seed, one epoch, only {' and '.join(QUICK)}",
+    )
+    parser.add_argument(
+        "--data", type=Path, default=ROOT.parent / "shared" / "data", metavar="FOLDER"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=ROOT / "benchmarks" / "out" / "accuracy",
+        metavar="FOLDER",
+    )
+    parser.add_argument(
+        "--docs",
+        type=Path,
+        metavar="FOLDER",
+        help="docs by default; with --quick, OUT/quick",
+    )
     return parser.parse_args()
 
 
-def make_all(trials: Iterable[Trial], place: Place, machine: str, write: Callable[[], None]) -> int:
+def make_all(
+    trials: Iterable[Trial], place: Place, machine: str, write: Callable[[], None]
+) -> int:
     """Makes what is missing and writes the tables anew after each; how many trials failed."""
     failures, told = 0, set()
     for trial in trials:
@@ -87,9 +123,17 @@ def main() -> int:
         flags.docs or (out if flags.quick else ROOT / "docs"),
     )
     seeds, extra = (1, ("--epochs", "1")) if flags.quick else (flags.seeds, ())
-    sections, write_to = (STUDIES, write_ablations) if flags.ablations else (GROUPS, write_results)
-    sections = [section for section in sections if not flags.quick or section.name.startswith(QUICK)]
-    rows: dict[Any, dict[Any, list[Trial]]] = {section: section.rows(seeds, extra) for section in sections}
+    sections, write_to = (
+        (STUDIES, write_ablations) if flags.ablations else (GROUPS, write_results)
+    )
+    sections = [
+        section
+        for section in sections
+        if not flags.quick or section.name.startswith(QUICK)
+    ]
+    rows: dict[Any, dict[Any, list[Trial]]] = {
+        section: section.rows(seeds, extra) for section in sections
+    }
     trials = [trial for each in rows.values() for row in each.values() for trial in row]
 
     def write() -> None:

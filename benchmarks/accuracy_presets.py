@@ -74,14 +74,21 @@ def read_preset(path: Path) -> Preset:
             commands[script] = _settings(words)
     if "train.py" not in commands:
         raise UserError(f"{path.name} has no line that begins with # python train.py")
-    return Preset(path, shlex.split(text, comments=True), commands["train.py"], commands["evaluate.py"])
+    return Preset(
+        path,
+        shlex.split(text, comments=True),
+        commands["train.py"],
+        commands["evaluate.py"],
+    )
 
 
 def _settings(words: list[str]) -> list[str]:
     """The words of a command without the preset and the run folder."""
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--run")
-    return [word for word in parser.parse_known_args(words)[1] if not word.startswith("@")]
+    return [
+        word for word in parser.parse_known_args(words)[1] if not word.startswith("@")
+    ]
 
 
 def missing(trial: Trial, place: Place) -> str:

@@ -9,7 +9,13 @@ from benchmarks.accuracy_presets import Trial
 SEEDS = 3
 FIXED = ("popularity", "most_bought", "ease")  # the same whatever the seed
 CORNER_STORE = "corner-store"  # the one data set that the seed makes anew
-LABELS = {"ndcg@10": "NDCG@10", "hit_rate@10": "HR@10", "rmse": "RMSE", "mae": "MAE", "auc": "AUC"}
+LABELS = {
+    "ndcg@10": "NDCG@10",
+    "hit_rate@10": "HR@10",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "auc": "AUC",
+}
 RANKING = ("ndcg@10", "hit_rate@10")
 
 
@@ -36,7 +42,9 @@ class Group(NamedTuple):
 
     def _trials(self, model: str, seeds: int, extra: tuple[str, ...]) -> list[Trial]:
         count = 1 if model in FIXED and self.name != CORNER_STORE else seeds
-        return [Trial(f"{self.name}-{model}", seed, extra=extra) for seed in range(count)]
+        return [
+            Trial(f"{self.name}-{model}", seed, extra=extra) for seed in range(count)
+        ]
 
 
 class Variant(NamedTuple):
@@ -58,8 +66,15 @@ class Study(NamedTuple):
 
     def rows(self, seeds: int, extra: tuple[str, ...]) -> dict[Variant, list[Trial]]:
         """The runs of every variant, one a seed; those of the full model are those of the results table."""
-        variants = [variant for variant in VARIANTS if not variant.needs or variant.needs in self.has]
-        return {variant: [self._trial(variant, seed, extra) for seed in range(seeds)] for variant in variants}
+        variants = [
+            variant
+            for variant in VARIANTS
+            if not variant.needs or variant.needs in self.has
+        ]
+        return {
+            variant: [self._trial(variant, seed, extra) for seed in range(seeds)]
+            for variant in variants
+        }
 
     def _trial(self, variant: Variant, seed: int, extra: tuple[str, ...]) -> Trial:
         return Trial(self.name, seed, variant.name, (*variant.flags, *extra))
@@ -75,13 +90,23 @@ GROUPS = (
         "MovieLens 1M, the files of the NCF paper, their 99 negatives",
         ("popularity", "ease", "ials", "mf", "neumf", "ancf"),
         published=(
-            Published("NeuMF", (0.425, 0.701), f"without pre-training, 32 factors; {NCF_PAPER}"),
+            Published(
+                "NeuMF",
+                (0.425, 0.701),
+                f"without pre-training, 32 factors; {NCF_PAPER}",
+            ),
             Published("NeuMF, pre-trained", (0.445, 0.726), NCF_PAPER),
             Published("PureSVD", (0.4294, 0.6896), RENDLE),
             Published("iALS", (0.4383, 0.7111), RENDLE),
             Published("SLIM", (0.4468, 0.7162), RENDLE),
-            Published("MF, dot product", (0.4523, 0.7294), "192 factors; Rendle et al. 2020"),
-            Published("SASRec", (0.5905, 0.8245), "100 random negatives, another split; not checked again"),
+            Published(
+                "MF, dot product", (0.4523, 0.7294), "192 factors; Rendle et al. 2020"
+            ),
+            Published(
+                "SASRec",
+                (0.5905, 0.8245),
+                "100 random negatives, another split; not checked again",
+            ),
         ),
     ),
     Group(
@@ -90,12 +115,30 @@ GROUPS = (
         ("popularity", "ease", "ials", "ancf"),
         published=(
             Published("SASRec", (0.1259, 0.2392), "BCE, 1 negative; gSASRec-pytorch"),
-            Published("gSASRec", (0.1726, 0.3003), "gBCE, 256 negatives; gSASRec-pytorch"),
-            Published("eSASRec", (0.1772, 0.3133), f"{OWN_SPLIT}; RecTools transformer_benchmark"),
-            Published("FuXi-alpha", (0.1813, 0.3164), f"{OWN_SPLIT}; RecTools transformer_benchmark"),
-            Published("HSTU", (0.1720, 0.3097), f"{OWN_SPLIT}; generative-recommenders"),
-            Published("HSTU-large", (0.1893, 0.3294), f"{OWN_SPLIT}; generative-recommenders"),
-            Published("HSTU-large, stable", (0.2164, 0.3642), f"{OWN_SPLIT}, ties in time sorted stably; RecTools"),
+            Published(
+                "gSASRec", (0.1726, 0.3003), "gBCE, 256 negatives; gSASRec-pytorch"
+            ),
+            Published(
+                "eSASRec",
+                (0.1772, 0.3133),
+                f"{OWN_SPLIT}; RecTools transformer_benchmark",
+            ),
+            Published(
+                "FuXi-alpha",
+                (0.1813, 0.3164),
+                f"{OWN_SPLIT}; RecTools transformer_benchmark",
+            ),
+            Published(
+                "HSTU", (0.1720, 0.3097), f"{OWN_SPLIT}; generative-recommenders"
+            ),
+            Published(
+                "HSTU-large", (0.1893, 0.3294), f"{OWN_SPLIT}; generative-recommenders"
+            ),
+            Published(
+                "HSTU-large, stable",
+                (0.2164, 0.3642),
+                f"{OWN_SPLIT}, ties in time sorted stably; RecTools",
+            ),
         ),
     ),
     Group(
@@ -105,7 +148,9 @@ GROUPS = (
         published=(
             Published("SASRec", (0.0318, 0.0605), "table of the S3-Rec repository"),
             Published("S3-Rec", (0.0327, 0.0647), "table of the S3-Rec repository"),
-            Published("TIGER", (0.0384, 0.0648), "Rajput et al. 2023; not checked again"),
+            Published(
+                "TIGER", (0.0384, 0.0648), "Rajput et al. 2023; not checked again"
+            ),
         ),
     ),
     Group(
@@ -125,7 +170,12 @@ GROUPS = (
         "Corner store (simulated, a new shop for every seed), full ranking",
         ("popularity", "most_bought", "ease", "ancf"),
     ),
-    Group("globo", "Globo news clicks, dwell time, held-out events", ("engagement",), ("auc",)),
+    Group(
+        "globo",
+        "Globo news clicks, dwell time, held-out events",
+        ("engagement",),
+        ("auc",),
+    ),
 )
 
 # Windows need causal attention; without it an example is one event, and the whole catalogue for each is too much.
@@ -136,7 +186,12 @@ VARIANTS = (
     FULL,
     Variant("mf-alone", "MF path alone", ("--network.no-mlp-path",), "the MLP path"),
     Variant("mlp-alone", "MLP path alone", ("--network.no-mf-path",), "the MF path"),
-    Variant("no-history", "no history", ("--network.history", "none", *BY_EVENT), "attention over the history"),
+    Variant(
+        "no-history",
+        "no history",
+        ("--network.history", "none", *BY_EVENT),
+        "attention over the history",
+    ),
     Variant(
         "candidate",
         "candidate attention",
@@ -150,7 +205,13 @@ VARIANTS = (
         SAMPLED,
         "the softmax over the whole catalogue",
     ),
-    Variant("no-time", "no temporal encoding", ("--network.temporal",), "the temporal encoding", "clock"),
+    Variant(
+        "no-time",
+        "no temporal encoding",
+        ("--network.temporal",),
+        "the temporal encoding",
+        "clock",
+    ),
     Variant(
         "no-repeats",
         "no memory of what was had",
@@ -165,12 +226,29 @@ VARIANTS = (
         "what tends to follow weighing by itself",
         "followers",
     ),
-    Variant("no-popularity", "no popularity", ("--network.no-popularity",), "popularity weighing by itself"),
-    Variant("no-hierarchy", "no hierarchy", ("--network.no-hierarchy",), "the hierarchy", "features"),
+    Variant(
+        "no-popularity",
+        "no popularity",
+        ("--network.no-popularity",),
+        "popularity weighing by itself",
+    ),
+    Variant(
+        "no-hierarchy",
+        "no hierarchy",
+        ("--network.no-hierarchy",),
+        "the hierarchy",
+        "features",
+    ),
 )
 STUDIES = (
     Study("gsasrec-ml-1m-ancf-short", "MovieLens 1M, the split of SASRec and gSASRec"),
     Study("s3rec-beauty-ancf", "Amazon Beauty 5-core", ("features", "followers")),
-    Study("completejourney-ancf", "The Complete Journey", ("clock", "features", "repeats")),
-    Study("corner-store-ancf", "Corner store (simulated)", ("clock", "features", "repeats", "few events")),
+    Study(
+        "completejourney-ancf", "The Complete Journey", ("clock", "features", "repeats")
+    ),
+    Study(
+        "corner-store-ancf",
+        "Corner store (simulated)",
+        ("clock", "features", "repeats", "few events"),
+    ),
 )

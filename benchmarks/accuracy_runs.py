@@ -57,9 +57,21 @@ def make(trial: Trial, place: Place, machine: str) -> Result:
     asked, resumed = digest(trial, preset), _prepare(run, digest(trial, preset))
     words = [*place.filled_in(preset.train), "--seed", str(trial.seed), *trial.extra]
     with place.of(trial, ".log").open("a", encoding="utf-8") as log:
-        seconds, mebibytes = _train([f"@{preset.path}", *words, "--run", str(run), "--resume"], log)
+        seconds, mebibytes = _train(
+            [f"@{preset.path}", *words, "--run", str(run), "--resume"], log
+        )
         per_user = place.of(trial, ".parquet")
-        found = _evaluate(["--run", str(run), *preset.evaluate, "--json", "--per-user", str(per_user)], log)
+        found = _evaluate(
+            [
+                "--run",
+                str(run),
+                *preset.evaluate,
+                "--json",
+                "--per-user",
+                str(per_user),
+            ],
+            log,
+        )
     best = None if "--data" in preset.train else _best_possible(run, found["keep_seen"])
     figures = found["metrics"], found["intervals"], found["audit"]
     result = Result(asked, *figures, seconds, mebibytes, resumed, machine, best)
@@ -71,7 +83,9 @@ def make(trial: Trial, place: Place, machine: str) -> Result:
 def _prepare(run: Path, asked: str) -> bool:
     """Removes a run that was asked for something else; whether one is there to go on with."""
     note = run / "asked-for"
-    if run.exists() and not (note.exists() and note.read_text(encoding="utf-8") == asked):
+    if run.exists() and not (
+        note.exists() and note.read_text(encoding="utf-8") == asked
+    ):
         shutil.rmtree(run)
     with replacing(note) as file:
         file.write(asked.encode())
@@ -81,7 +95,9 @@ def _prepare(run: Path, asked: str) -> bool:
 def _train(words: list[str], log: TextIO) -> tuple[float, float]:
     """Runs train.py; its seconds, and its peak resident memory in MiB."""
     begin = time.perf_counter()
-    with subprocess.Popen(_command("train.py", words, log), cwd=ROOT, stdout=log, stderr=log) as child:
+    with subprocess.Popen(
+        _command("train.py", words, log), cwd=ROOT, stdout=log, stderr=log
+    ) as child:
         try:
             _, status, usage = os.wait4(child.pid, 0)
         except KeyboardInterrupt:  # the run saves itself; the next call goes on with it
@@ -90,12 +106,19 @@ def _train(words: list[str], log: TextIO) -> tuple[float, float]:
             raise
         child.returncode = os.waitstatus_to_exitcode(status)
     _check(child.returncode, log)
-    return time.perf_counter() - begin, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return time.perf_counter() - begin, usage.ru_maxrss / (
+        2**20 if sys.platform == "darwin" else 2**10
+    )
 
 
 def _evaluate(words: list[str], log: TextIO) -> dict[str, Any]:
     """Runs evaluate.py; the object that it prints."""
-    done = subprocess.run(_command("evaluate.py", words, log), cwd=ROOT, stdout=subprocess.PIPE, stderr=log)
+    done = subprocess.run(
+        _command("evaluate.py", words, log),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=log,
+    )
     _check(done.returncode, log)
     return json.loads(done.stdout)
 
@@ -108,7 +131,9 @@ def _command(script: str, words: list[str], log: TextIO) -> list[str]:
 def _check(code: int, log: TextIO) -> None:
     """Raises UserError with the last line of the log where a child failed."""
     if code:
-        lines = Path(log.name).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (
+            Path(log.name).read_text(encoding="utf-8", errors="replace").splitlines()
+        )
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         raise UserError(f"ended with code {code}: {last}")
 
@@ -121,13 +146,26 @@ def _best_possible(run: Path, keep_seen: bool) -> dict[str, float] | None:
 
 def describe_machine() -> str:
     """Processor, cores, accelerators and versions."""
-    code = (
-        "import jax; d = jax.local_devices(); print(f'{len(d)} x {d[0].device_kind}' if d[0].platform != 'cpu' else '')"
+    code = "import jax; d = jax.local_devices(); print(f'{len(d)} x {d[0].device_kind}' if d[0].platform != 'cpu' else '')"
+    devices = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    cores = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count()
     )
-    devices = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = [f"{name} {version(name)}" for name in ("jax", "flax", "optax", "numpy")]
     python = f"Python {sys.version.split()[0]}"
     return ", ".join(
-        filter(None, (processor(), f"{cores} core{'' if cores == 1 else 's'}", devices, python, *versions))
+        filter(
+            None,
+            (
+                processor(),
+                f"{cores} core{'' if cores == 1 else 's'}",
+                devices,
+                python,
+                *versions,
+            ),
+        )
     )

@@ -40,7 +40,11 @@ class Picture(NamedTuple):
 
 def ancf_at(length: int) -> Task:
     """A part of an epoch with 16 rows of so many events; the step's time is drawn."""
-    options: dict[str, Any] = {"length": length, "network__history_length": length, "loop__batch_size": 16}
+    options: dict[str, Any] = {
+        "length": length,
+        "network__history_length": length,
+        "loop__batch_size": 16,
+    }
     return ours("ancf_epoch_of", chunks=1, **options)
 
 
@@ -55,7 +59,9 @@ def pictures(quick: bool) -> list[Picture]:
             "rows of each of the two tables (32 dims)",
             "seconds a step",
             (
-                Curve("row-sparse", rows, lambda size: mf_step(size, "sparse", steps=200)),
+                Curve(
+                    "row-sparse", rows, lambda size: mf_step(size, "sparse", steps=200)
+                ),
                 Curve("dense", dense, lambda size: mf_step(size, "dense")),
             ),
         ),
@@ -64,7 +70,13 @@ def pictures(quick: bool) -> list[Picture]:
             "One training epoch of neumf",
             "training events",
             "seconds an epoch",
-            (Curve("neumf", (10**4, 10**5, 10**6, 4 * 10**6)[:few], lambda n: ours("neumf_epoch_of", events=n)),),
+            (
+                Curve(
+                    "neumf",
+                    (10**4, 10**5, 10**6, 4 * 10**6)[:few],
+                    lambda n: ours("neumf_epoch_of", events=n),
+                ),
+            ),
         ),
         Picture(
             "growth-items",
@@ -72,8 +84,16 @@ def pictures(quick: bool) -> list[Picture]:
             "items in the catalogue",
             "seconds",
             (
-                Curve("neumf", (10**3, 10**4, 10**5)[:few], lambda n: ours("neumf_top_of", items=n)),
-                Curve("mf", (10**3, 10**4, 10**5, 10**6)[:few], lambda n: ours("mf_top_n", users=512, items=n)),
+                Curve(
+                    "neumf",
+                    (10**3, 10**4, 10**5)[:few],
+                    lambda n: ours("neumf_top_of", items=n),
+                ),
+                Curve(
+                    "mf",
+                    (10**3, 10**4, 10**5, 10**6)[:few],
+                    lambda n: ours("mf_top_n", users=512, items=n),
+                ),
             ),
         ),
         Picture(
@@ -91,24 +111,43 @@ def measured(curve: Curve, repeats: int, errors: TextIO) -> list[tuple[int, floa
     found = []
     for size in curve.sizes:
         [worker] = alternate([curve.task(size)], repeats, "", errors)
-        print(curve.label, f"{size:,}", worker.refused or f"{worker.median(curve.figure):.4g} s", flush=True)
+        print(
+            curve.label,
+            f"{size:,}",
+            worker.refused or f"{worker.median(curve.figure):.4g} s",
+            flush=True,
+        )
         if worker.replies:
             found.append((size, worker.median(curve.figure)))
     return found
 
 
-def draw(picture: Picture, lines: dict[str, list[tuple[int, float]]], path: Path) -> None:
+def draw(
+    picture: Picture, lines: dict[str, list[tuple[int, float]]], path: Path
+) -> None:
     """Both axes logarithmic, every line labelled at its end."""
     figure, axes = plt.subplots(figsize=(6.4, 4.0), dpi=150, layout="constrained")
     for (label, points), colour in zip(lines.items(), COLOURS, strict=False):
         if points:
-            axes.loglog(*zip(*points, strict=True), marker="o", color=colour, label=label)
-            axes.annotate(label, points[-1], xytext=(6, 4), textcoords="offset points", color=colour)
+            axes.loglog(
+                *zip(*points, strict=True), marker="o", color=colour, label=label
+            )
+            axes.annotate(
+                label,
+                points[-1],
+                xytext=(6, 4),
+                textcoords="offset points",
+                color=colour,
+            )
     sizes = sorted({size for points in lines.values() for size, _ in points})
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(plain := FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(plain if axes.get_ylim()[1] < 10 * axes.get_ylim()[0] else NullFormatter())
+    axes.yaxis.set_major_formatter(
+        plain := FuncFormatter(lambda value, _: f"{value:g}")
+    )
+    axes.yaxis.set_minor_formatter(
+        plain if axes.get_ylim()[1] < 10 * axes.get_ylim()[0] else NullFormatter()
+    )
     axes.set_title(picture.title, fontsize=10)
     axes.set(xlabel=picture.x, ylabel=picture.y)
     axes.margins(x=0.12, y=0.15)
@@ -119,13 +158,22 @@ def draw(picture: Picture, lines: dict[str, list[tuple[int, float]]], path: Path
     plt.close(figure)
 
 
-def draw_all(plots: Path, out: Path, quick: bool, only: Sequence[str], errors: TextIO) -> None:
+def draw_all(
+    plots: Path, out: Path, quick: bool, only: Sequence[str], errors: TextIO
+) -> None:
     """Measures and draws every picture whose name begins with one of `only`, and writes the points to growth.csv."""
     plots.mkdir(parents=True, exist_ok=True)
     with open(out / "growth.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(("picture", "curve", "size", "seconds"))
         for picture in (p for p in pictures(quick) if p.name.startswith(tuple(only))):
-            lines = {curve.label: measured(curve, 1 if quick else 3, errors) for curve in picture.curves}
-            table.writerows((picture.name, label, *point) for label, points in lines.items() for point in points)
+            lines = {
+                curve.label: measured(curve, 1 if quick else 3, errors)
+                for curve in picture.curves
+            }
+            table.writerows(
+                (picture.name, label, *point)
+                for label, points in lines.items()
+                for point in points
+            )
             draw(picture, lines, plots / f"{picture.name}.png")

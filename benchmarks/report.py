@@ -26,17 +26,46 @@ class Row(NamedTuple):
     note: str
 
 
-def row_of(name: str, work: str, ours: Worker, peer: Worker | None, figures: Sequence[str]) -> Row:
+def row_of(
+    name: str, work: str, ours: Worker, peer: Worker | None, figures: Sequence[str]
+) -> Row:
     """Both sides of one comparison."""
     note = [f"our {figure} {shown(figure, ours)}" for figure in figures if ours.replies]
     note += [side.refused for side in (peer, ours) if side and side.refused]
     mine = ours.median() if ours.replies else None
     theirs = peer.median() if peer and peer.replies else None
     if peer is None or mine is None or theirs is None:
-        return Row(name, work, peer.task.name if peer else "", theirs, mine, None, None, None, "; ".join(note))
-    note += [f"peer's {figure} {shown(figure, peer)}" for figure in figures if figure in peer.replies[0]]
-    each = [p["seconds"] / o["seconds"] for p, o in zip(peer.replies, ours.replies, strict=False)]
-    return Row(name, work, peer.task.name, theirs, mine, theirs / mine, min(each), max(each), "; ".join(note))
+        return Row(
+            name,
+            work,
+            peer.task.name if peer else "",
+            theirs,
+            mine,
+            None,
+            None,
+            None,
+            "; ".join(note),
+        )
+    note += [
+        f"peer's {figure} {shown(figure, peer)}"
+        for figure in figures
+        if figure in peer.replies[0]
+    ]
+    each = [
+        p["seconds"] / o["seconds"]
+        for p, o in zip(peer.replies, ours.replies, strict=False)
+    ]
+    return Row(
+        name,
+        work,
+        peer.task.name,
+        theirs,
+        mine,
+        theirs / mine,
+        min(each),
+        max(each),
+        "; ".join(note),
+    )
 
 
 def seconds(value: float | None) -> str:
@@ -52,18 +81,40 @@ def seconds(value: float | None) -> str:
 def shown(figure: str, worker: Worker) -> str:
     """A further figure: a time where its name does not end in its unit."""
     value = worker.median(figure)
-    return f"{value:.4g}" if figure.endswith(("steps", "MiB", "minutes")) else seconds(value)
+    return (
+        f"{value:.4g}"
+        if figure.endswith(("steps", "MiB", "minutes"))
+        else seconds(value)
+    )
 
 
 def cells(row: Row) -> list[str]:
     """The row as people read it."""
-    ratio = "-" if row.ratio is None else f"{row.ratio:.2f} ({row.least:.2f}-{row.most:.2f})"
-    return [row.work, row.peer or "-", seconds(row.peer_seconds), seconds(row.our_seconds), ratio, row.note]
+    ratio = (
+        "-"
+        if row.ratio is None
+        else f"{row.ratio:.2f} ({row.least:.2f}-{row.most:.2f})"
+    )
+    return [
+        row.work,
+        row.peer or "-",
+        seconds(row.peer_seconds),
+        seconds(row.our_seconds),
+        ratio,
+        row.note,
+    ]
 
 
 def markdown(rows: Iterable[Row], environment: str) -> str:
     """The table with the line on the environment above."""
-    heads = ["work", "peer", "seconds peer", "seconds ours", "ratio peer / ours (rounds)", "note"]
+    heads = [
+        "work",
+        "peer",
+        "seconds peer",
+        "seconds ours",
+        "ratio peer / ours (rounds)",
+        "note",
+    ]
     lines = [environment, "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     return "\n".join(lines + [f"| {' | '.join(cells(row))} |" for row in rows]) + "\n"
 
@@ -81,14 +132,29 @@ def processor() -> str:
     """What the system calls its processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.split(":")[1].strip()
+            for line in lines
+            if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         return platform.processor()
 
 
-def environment_line(load: float, ours: dict[str, str], peers: dict[str, str], data: Iterable[str]) -> str:
+def environment_line(
+    load: float, ours: dict[str, str], peers: dict[str, str], data: Iterable[str]
+) -> str:
     """Processor, cores, load before the run, versions on both sides, and data, in one line."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    mine, theirs = (", ".join(f"{name} {version}" for name, version in side.items()) for side in (ours, peers))
-    sides = f"ours: Python {platform.python_version()}, {mine}; peers: {theirs or 'none'}"
+    cores = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count()
+    )
+    mine, theirs = (
+        ", ".join(f"{name} {version}" for name, version in side.items())
+        for side in (ours, peers)
+    )
+    sides = (
+        f"ours: Python {platform.python_version()}, {mine}; peers: {theirs or 'none'}"
+    )
     return f"{processor()}, {cores} cores, load {load:.1f} before; {sides}; {'; '.join(data)}"

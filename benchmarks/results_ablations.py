@@ -9,7 +9,17 @@ from typing import NamedTuple
 from ancf_jax.data.storage import replacing
 from benchmarks.accuracy_presets import Place, Trial
 from benchmarks.accuracy_rows import FULL, LABELS, Study, Variant
-from benchmarks.results_figures import MAIN, Difference, Machines, Run, cost, difference, figure, finished_runs, table
+from benchmarks.results_figures import (
+    MAIN,
+    Difference,
+    Machines,
+    Run,
+    cost,
+    difference,
+    figure,
+    finished_runs,
+    table,
+)
 from benchmarks.results_plots import Panel, Point, draw
 
 INTRODUCTION = f"""\
@@ -36,14 +46,23 @@ class Line(NamedTuple):
 def compared(found: dict[Variant, list[Run]], place: Place) -> list[Line]:
     """Every variant beside the full model."""
     full = found.get(FULL, [])
-    others = {variant: runs for variant, runs in found.items() if full and variant != FULL}
-    differences = {variant: difference(runs, full, place) for variant, runs in others.items()}
-    return [Line(variant, runs, differences.get(variant)) for variant, runs in found.items()]
+    others = {
+        variant: runs for variant, runs in found.items() if full and variant != FULL
+    }
+    differences = {
+        variant: difference(runs, full, place) for variant, runs in others.items()
+    }
+    return [
+        Line(variant, runs, differences.get(variant)) for variant, runs in found.items()
+    ]
 
 
 def sentence(variant: Variant, found: Difference) -> str:
     """What the difference says about the part, by the sign of its interval."""
-    part, size = variant.part[0].upper() + variant.part[1:], f"{LABELS[MAIN]} changes by {found}"
+    part, size = (
+        variant.part[0].upper() + variant.part[1:],
+        f"{LABELS[MAIN]} changes by {found}",
+    )
     if found.high < 0:
         return f"{part} helps: without it {size}."
     if found.low > 0:
@@ -59,10 +78,21 @@ def study_text(study: Study, lines: list[Line], machines: Machines) -> str:
         flags = f"`{' '.join(variant.flags)}`" if variant.flags else ""
         about = [str(len(runs)), *cost(results), machines.of(results), flags]
         rows.append([variant.label, figure(results, MAIN), str(found or ""), *about])
-    heads = ["variant", LABELS[MAIN], "minus full (95 %)", "seeds", "time", "memory", "machine", "flags"]
+    heads = [
+        "variant",
+        LABELS[MAIN],
+        "minus full (95 %)",
+        "seeds",
+        "time",
+        "memory",
+        "machine",
+        "flags",
+    ]
     said = [f"- {sentence(variant, found)}" for variant, _, found in lines if found]
     preset = f"[{study.name}](../presets/{study.name}.flags)"
-    return "\n".join([f"## {study.heading}\n", f"Preset: {preset}\n", table(heads, rows), *said, ""])
+    return "\n".join(
+        [f"## {study.heading}\n", f"Preset: {preset}\n", table(heads, rows), *said, ""]
+    )
 
 
 def ablations_text(sections: dict[Study, list[Line]]) -> str:
@@ -70,20 +100,38 @@ def ablations_text(sections: dict[Study, list[Line]]) -> str:
     machines = Machines()
     texts = [study_text(study, lines, machines) for study, lines in sections.items()]
     picture = "![Differences to the full model](ablations.png)\n"
-    return "\n".join(["# Ablations of ancf\n", INTRODUCTION, machines.text(), picture, *texts])
+    return "\n".join(
+        ["# Ablations of ancf\n", INTRODUCTION, machines.text(), picture, *texts]
+    )
 
 
 def ablations_panel(study: Study, lines: Sequence[Line]) -> Panel:
     """The paired difference of every variant to the full model."""
     known = [(line.variant.label, line.difference) for line in lines if line.difference]
-    points = [Point(label, found.mean, (found.low, found.high)) for label, found in known]
-    return Panel(study.heading, f"{LABELS[MAIN]} minus that of the full model", points, zero=True)
+    points = [
+        Point(label, found.mean, (found.low, found.high)) for label, found in known
+    ]
+    return Panel(
+        study.heading, f"{LABELS[MAIN]} minus that of the full model", points, zero=True
+    )
 
 
-def write_ablations(rows: dict[Study, dict[Variant, list[Trial]]], place: Place, docs: Path) -> None:
+def write_ablations(
+    rows: dict[Study, dict[Variant, list[Trial]]], place: Place, docs: Path
+) -> None:
     """Writes ablations.md and ablations.png from all that is finished."""
-    found = {study: compared(finished_runs(each, place), place) for study, each in rows.items()}
-    found = {study: lines for study, lines in found.items() if any(line.variant != FULL for line in lines)}
-    draw([ablations_panel(study, lines) for study, lines in found.items()], docs / "ablations.png")
+    found = {
+        study: compared(finished_runs(each, place), place)
+        for study, each in rows.items()
+    }
+    found = {
+        study: lines
+        for study, lines in found.items()
+        if any(line.variant != FULL for line in lines)
+    }
+    draw(
+        [ablations_panel(study, lines) for study, lines in found.items()],
+        docs / "ablations.png",
+    )
     with replacing(docs / "ablations.md") as file:
         file.write(ablations_text(found).encode())

@@ -35,10 +35,18 @@ class Difference(NamedTuple):
         return f"{self.mean:+.4f} ({self.low:+.4f} to {self.high:+.4f})"
 
 
-def finished_runs(rows: Mapping[Key, Iterable[Trial]], place: Place) -> dict[Key, list[Run]]:
+def finished_runs(
+    rows: Mapping[Key, Iterable[Trial]], place: Place
+) -> dict[Key, list[Run]]:
     """The finished runs of every row that has any."""
-    found = {row: [(trial, finished(trial, place)) for trial in trials] for row, trials in rows.items()}
-    known = {row: [Run(trial, result) for trial, result in each if result] for row, each in found.items()}
+    found = {
+        row: [(trial, finished(trial, place)) for trial in trials]
+        for row, trials in rows.items()
+    }
+    known = {
+        row: [Run(trial, result) for trial, result in each if result]
+        for row, each in found.items()
+    }
     return {row: runs for row, runs in known.items() if runs}
 
 
@@ -50,7 +58,9 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def figure(results: Sequence[Result], metric: str) -> str:
     """Mean, standard deviation and the first seed's interval; empty where there is no such figure."""
-    values = [value for result in results if (value := result.metrics.get(metric)) is not None]
+    values = [
+        value for result in results if (value := result.metrics.get(metric)) is not None
+    ]
     if not values:
         return ""
     low, high = results[0].intervals.get(metric, (None, None))
@@ -61,9 +71,15 @@ def figure(results: Sequence[Result], metric: str) -> str:
 
 def cost(results: Sequence[Result]) -> list[str]:
     """Time and peak memory."""
-    seconds, more = statistics.mean(result.seconds for result in results), any(r.resumed for r in results)
+    seconds, more = (
+        statistics.mean(result.seconds for result in results),
+        any(r.resumed for r in results),
+    )
     gibibytes = max(result.mebibytes for result in results) / 1024
-    return [f"{'more than ' if more else ''}{duration(seconds)}", f"{gibibytes:.1f} GiB"]
+    return [
+        f"{'more than ' if more else ''}{duration(seconds)}",
+        f"{gibibytes:.1f} GiB",
+    ]
 
 
 def duration(seconds: float) -> str:
@@ -76,21 +92,38 @@ def duration(seconds: float) -> str:
 def gap_shares(runs: Sequence[Run], floor: Sequence[Run]) -> list[float]:
     """By seed, how much of the way from popularity to the best possible ranking is gone."""
     low = {run.trial.seed: run.result.metrics[MAIN] for run in floor}
-    ends = [(run.result.metrics[MAIN], low.get(run.trial.seed), run.result.best_possible) for run in runs]
-    known = [(own, below, best[MAIN]) for own, below, best in ends if own is not None and below is not None and best]
+    ends = [
+        (run.result.metrics[MAIN], low.get(run.trial.seed), run.result.best_possible)
+        for run in runs
+    ]
+    known = [
+        (own, below, best[MAIN])
+        for own, below, best in ends
+        if own is not None and below is not None and best
+    ]
     return [(own - below) / (best - below) for own, below, best in known]
 
 
-def difference(ours: Sequence[Run], others: Sequence[Run], place: Place, metric: str = MAIN) -> Difference | None:
+def difference(
+    ours: Sequence[Run], others: Sequence[Run], place: Place, metric: str = MAIN
+) -> Difference | None:
     """Ours minus theirs by user, averaged over our seeds; each with their same seed on the same data, else their first.
 
     None where no two were made from the same data.
     """
     pairs = []
     for run in ours:
-        same = [other for other in others if other.result.audit["data_sha256"] == run.result.audit["data_sha256"]]
+        same = [
+            other
+            for other in others
+            if other.result.audit["data_sha256"] == run.result.audit["data_sha256"]
+        ]
         same.sort(key=lambda other: other.trial.seed != run.trial.seed)
-        pairs += [tuple(per_user(one.trial, place, metric) for one in (run, same[0]))] if same else []
+        pairs += (
+            [tuple(per_user(one.trial, place, metric) for one in (run, same[0]))]
+            if same
+            else []
+        )
     return paired(pairs) if pairs else None
 
 
@@ -101,9 +134,13 @@ def per_user(trial: Trial, place: Place, metric: str) -> pd.Series:
 
 def paired(pairs: Iterable[tuple[pd.Series, pd.Series]]) -> Difference:
     """The difference of two figures by user, averaged over pairs, for the users that both sides of a pair have."""
-    each = [(one - other).dropna() for one, other in pairs]  # aligned by user; NaN where a side lacks one
+    each = [
+        (one - other).dropna() for one, other in pairs
+    ]  # aligned by user; NaN where a side lacks one
     by_user = {MAIN: pd.concat(each, axis=1).mean(axis=1).to_numpy()}
-    return Difference(mean(by_user)[MAIN], *bootstrap(by_user, seed=0)[MAIN], len(by_user[MAIN]))
+    return Difference(
+        mean(by_user)[MAIN], *bootstrap(by_user, seed=0)[MAIN], len(by_user[MAIN])
+    )
 
 
 class Machines:
@@ -120,4 +157,8 @@ class Machines:
 
     def text(self) -> str:
         """The list of them."""
-        return "Machines:\n\n" + "\n".join(f"{n}. {name}" for n, name in enumerate(self.known, 1)) + "\n"
+        return (
+            "Machines:\n\n"
+            + "\n".join(f"{n}. {name}" for n, name in enumerate(self.known, 1))
+            + "\n"
+        )

@@ -54,8 +54,17 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
             axes.plot(interval, (height, height), color=COLOUR, linewidth=2)
         edge, inside = (COLOUR, COLOUR) if interval else (GREY, "white")
         axes.plot(value, height, marker="o", color=edge, markerfacecolor=inside)
-        axes.annotate(f"{value:.4f}", (value, height), (0, 5), textcoords="offset points", ha="center", fontsize=6)
-    axes.set_yticks(range(len(panel.points)), [point.label for point in panel.points], fontsize=8)
+        axes.annotate(
+            f"{value:.4f}",
+            (value, height),
+            (0, 5),
+            textcoords="offset points",
+            ha="center",
+            fontsize=6,
+        )
+    axes.set_yticks(
+        range(len(panel.points)), [point.label for point in panel.points], fontsize=8
+    )
     for label, point in zip(axes.get_yticklabels(), panel.points, strict=True):
         label.set_color(INK if point.interval else GREY)
     axes.set_ylim(len(panel.points) - 0.4, -0.8)

@@ -22,7 +22,12 @@ class Comparison:
 
 def ours(function: str, name: str = "ours", **options: Any) -> Task:
     """A task of workloads.py; two underscores in an option's name stand for a dot."""
-    return Task(name, "workloads", function, {key.replace("__", "."): value for key, value in options.items()})
+    return Task(
+        name,
+        "workloads",
+        function,
+        {key.replace("__", "."): value for key, value in options.items()},
+    )
 
 
 def peer(name: str, place: str, **options: Any) -> Task:
@@ -34,15 +39,24 @@ def peer(name: str, place: str, **options: Any) -> Task:
 def neumf(files: str) -> list[Comparison]:
     """Training and ranking with NeuMF."""
     data = f"{files}/neumf.npz"
-    forms = {"eager": "PyTorch", "compiled": "PyTorch, compiled", "sparse": "PyTorch, sparse gradients"}
+    forms = {
+        "eager": "PyTorch",
+        "compiled": "PyTorch, compiled",
+        "sparse": "PyTorch, sparse gradients",
+    }
     epochs = [
         Comparison(
             f"neumf-epoch-{batch}",
             f"NeuMF epoch, 4 negatives, 32 + 32 dims, MLP 64-32-16, {batch:,} positives ({5 * batch:,} pairs) a batch",
-            ours("neumf_epoch", data=data, loop__batch_size=batch, optim__weight_decay=0),
+            ours(
+                "neumf_epoch", data=data, loop__batch_size=batch, optim__weight_decay=0
+            ),
             (
                 peer("RecBole", "recbole_neumf.epoch", data=data, batch=batch),
-                *(peer(name, "torch_neumf.epoch", data=data, form=form, batch=batch) for form, name in forms.items()),
+                *(
+                    peer(name, "torch_neumf.epoch", data=data, form=form, batch=batch)
+                    for form, name in forms.items()
+                ),
             ),
         )
         for batch in (2048, 410)
@@ -55,8 +69,18 @@ def neumf(files: str) -> list[Comparison]:
             ours("neumf_ranking", data=data),
             (
                 peer("RecBole", "recbole_neumf.ranking", data=data),
-                peer("RecBole, 18 users a batch", "recbole_neumf.ranking", data=data, eval_batch_size=65536),
-                peer("PyTorch, 16 users a block", "torch_neumf.ranking", data=data, block=16),
+                peer(
+                    "RecBole, 18 users a batch",
+                    "recbole_neumf.ranking",
+                    data=data,
+                    eval_batch_size=65536,
+                ),
+                peer(
+                    "PyTorch, 16 users a block",
+                    "torch_neumf.ranking",
+                    data=data,
+                    block=16,
+                ),
             ),
         ),
     ]
@@ -64,7 +88,10 @@ def neumf(files: str) -> list[Comparison]:
 
 def ancf(files: str, quick: bool) -> list[Comparison]:
     """Training of `ancf` over histories of 200 beside SASRec of the same width, layers and heads."""
-    data, shape = f"{files}/ancf.npz", {"length": 200, "width": 64, "heads": 4, "layers": 2, "dropout": 0.1}
+    data, shape = (
+        f"{files}/ancf.npz",
+        {"length": 200, "width": 64, "heads": 4, "layers": 2, "dropout": 0.1},
+    )
     found = []
     for batch in (32, 128):
         steps = 2 if quick else 960 // batch
@@ -84,7 +111,15 @@ def ancf(files: str, quick: bool) -> list[Comparison]:
                 f"scored against all items; {batch} rows of 200 a batch (ours packed, a peer's one user each)",
                 part,
                 tuple(
-                    peer(name, "torch_sasrec.epoch", data=data, batch=batch, steps=steps, form=form, **shape)
+                    peer(
+                        name,
+                        "torch_sasrec.epoch",
+                        data=data,
+                        batch=batch,
+                        steps=steps,
+                        form=form,
+                        **shape,
+                    )
                     for form, name in forms.items()
                 ),
                 ("step", "steps"),
@@ -97,15 +132,28 @@ def ancf(files: str, quick: bool) -> list[Comparison]:
 def mf_step(rows: int, tables: str, optimizer: str = "adam", steps: int = 40) -> Task:
     """A step of `mf` over tables of so many rows."""
     settings = {"loop__tables": tables, "optim__optimizer": optimizer}
-    return ours("mf_step", f"ours, {tables}, {optimizer}, {rows:,} rows", rows=rows, steps=steps, **settings)
+    return ours(
+        "mf_step",
+        f"ours, {tables}, {optimizer}, {rows:,} rows",
+        rows=rows,
+        steps=steps,
+        **settings,
+    )
 
 
 def tables(quick: bool) -> list[Comparison]:
     """Row-sparse against dense steps, and what ten million rows cost against ten thousand."""
-    text = "step of mf, 32 dims, 8,192 rows touched, two tables of {:,} rows, row-sparse"
+    text = (
+        "step of mf, 32 dims, 8,192 rows touched, two tables of {:,} rows, row-sparse"
+    )
     sizes = (10_000, 100_000) if quick else (10_000, 100_000, 1_000_000)
     found = [
-        Comparison(f"table-{rows}", text.format(rows), mf_step(rows, "sparse"), (mf_step(rows, "dense"),))
+        Comparison(
+            f"table-{rows}",
+            text.format(rows),
+            mf_step(rows, "sparse"),
+            (mf_step(rows, "dense"),),
+        )
         for rows in sizes
     ]
     largest = 100_000 if quick else 10_000_000
@@ -144,8 +192,20 @@ def one_user(quick: bool) -> list[Comparison]:
             f"one user's top 10 over {items:,} items, mf of 64 dims, {calls} calls, p50",
             ours("one_user", items=items, calls=calls),
             (
-                ours("product", "NumPy matrix-vector product", items=items, calls=calls, by="numpy"),
-                ours("product", "JAX matrix-vector product", items=items, calls=calls, by="jax"),
+                ours(
+                    "product",
+                    "NumPy matrix-vector product",
+                    items=items,
+                    calls=calls,
+                    by="numpy",
+                ),
+                ours(
+                    "product",
+                    "JAX matrix-vector product",
+                    items=items,
+                    calls=calls,
+                    by="jax",
+                ),
             ),
             ("p99",),
             repeats=3,

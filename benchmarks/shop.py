@@ -15,7 +15,9 @@ from ancf_jax.data.interactions import TEST, TRAIN, Interactions
 USERS, ITEMS = 6_040, 3_706  # MovieLens 1M as the NCF paper has it
 
 
-def dataset_of(user: np.ndarray, item: np.ndarray, part: np.ndarray, users: int, items: int) -> Dataset:
+def dataset_of(
+    user: np.ndarray, item: np.ndarray, part: np.ndarray, users: int, items: int
+) -> Dataset:
     """A dataset without times, from rows sorted by user and then by order."""
     first = np.searchsorted(user, user, side="left")
     names = np.arange(items).astype(str) if items <= 1_000_000 else np.arange(items)
@@ -30,7 +32,9 @@ def dataset_of(user: np.ndarray, item: np.ndarray, part: np.ndarray, users: int,
         names=names,
         kind=np.zeros(len(user), np.int8),
     )
-    return Dataset(events, part.astype(np.int8), {}, None, np.ones(len(user), np.float32))
+    return Dataset(
+        events, part.astype(np.int8), {}, None, np.ones(len(user), np.float32)
+    )
 
 
 def synthetic(events: int, users: int, items: int, seed: int = 0) -> dict[str, Any]:
@@ -39,7 +43,13 @@ def synthetic(events: int, users: int, items: int, seed: int = 0) -> dict[str, A
     activity = rng.lognormal(0.0, 1.0, users)
     user = np.sort(rng.choice(users, events, p=activity / activity.sum()))
     item = (items * rng.random(events) ** 2).astype(np.int32)
-    return {"user": user, "item": item, "test": rng.integers(0, items, users), "users": users, "items": items}
+    return {
+        "user": user,
+        "item": item,
+        "test": rng.integers(0, items, users),
+        "users": users,
+        "items": items,
+    }
 
 
 def real(folder: Path, events: int | None) -> dict[str, Any]:
@@ -52,7 +62,11 @@ def real(folder: Path, events: int | None) -> dict[str, Any]:
     tested = dataset.part == TEST
     test[source.user[tested]] = source.item[tested]
     sizes = {"users": len(source.users), "items": len(source.items)}
-    return {"user": source.user[train], "item": source.item[train], "test": test} | sizes
+    return {
+        "user": source.user[train],
+        "item": source.item[train],
+        "test": test,
+    } | sizes
 
 
 def latest(shop: dict[str, Any], length: int) -> dict[str, Any]:
@@ -72,7 +86,11 @@ def write_all(folder: Path, source: Path, quick: bool) -> dict[str, str]:
         ("ancf", "gsasrec-ml-1m", None, 3_416),
     ):
         there = (source / data_set).is_dir()
-        shop = real(source / data_set, events) if there else synthetic(events or 980_000, USERS, items)
+        shop = (
+            real(source / data_set, events)
+            if there
+            else synthetic(events or 980_000, USERS, items)
+        )
         shop = latest(shop, 200) if name == "ancf" else shop
         np.savez(folder / f"{name}.npz", **shop)
         sizes = f"{len(shop['user']):,} events, {shop['users']:,} users, {shop['items']:,} items"

@@ -30,35 +30,76 @@ from benchmarks.turns import Worker, alternate  # noqa: E402
 
 def arguments() -> argparse.Namespace:
     """The flags."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", default=[""], metavar="NAME", help="rows whose name begins so")
-    parser.add_argument("--quick", action="store_true", help="little data, one round: only to see that all works")
-    parser.add_argument("--repeats", type=int, help="rounds of every row instead of its own number")
-    parser.add_argument("--peer-python", default=sys.executable, metavar="PATH", help="interpreter of the peers")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[""],
+        metavar="NAME",
+        help="rows whose name begins so",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="little data, one round: only to see that all works",
+    )
+    parser.add_argument(
+        "--repeats", type=int, help="rounds of every row instead of its own number"
+    )
+    parser.add_argument(
+        "--peer-python",
+        default=sys.executable,
+        metavar="PATH",
+        help="interpreter of the peers",
+    )
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", metavar="FOLDER",
                         help="holds ncf-ml-1m and gsasrec-ml-1m; made events of the same sizes where it does not")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "out", metavar="FOLDER")
-    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="measure growth curves and draw them there")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "benchmarks" / "out", metavar="FOLDER"
+    )
+    parser.add_argument(
+        "--plots",
+        type=Path,
+        metavar="FOLDER",
+        help="measure growth curves and draw them there",
+    )
     return parser.parse_args()
 
 
-def compare(comparison: Comparison, flags: argparse.Namespace, errors: TextIO) -> tuple[list[Row], list[Worker]]:
+def compare(
+    comparison: Comparison, flags: argparse.Namespace, errors: TextIO
+) -> tuple[list[Row], list[Worker]]:
     """The rows of one comparison, and the workers, which know their versions."""
     repeats = flags.repeats or (1 if flags.quick else comparison.repeats)
-    workers = alternate((comparison.ours, *comparison.peers), repeats, flags.peer_python, errors)
+    workers = alternate(
+        (comparison.ours, *comparison.peers), repeats, flags.peer_python, errors
+    )
     peers = workers[1:] or [None]
-    return [row_of(comparison.name, comparison.text, workers[0], peer, comparison.figures) for peer in peers], workers
+    return [
+        row_of(comparison.name, comparison.text, workers[0], peer, comparison.figures)
+        for peer in peers
+    ], workers
 
 
-def run_all(files: str, data: Iterable[str], flags: argparse.Namespace, errors: TextIO) -> None:
+def run_all(
+    files: str, data: Iterable[str], flags: argparse.Namespace, errors: TextIO
+) -> None:
     """Prints each row as soon as it is there, and writes the table anew after each."""
     rows, ours, peers, load = [], {}, {}, os.getloadavg()[0]
-    for comparison in (c for c in all_rows(files, flags.quick) if c.name.startswith(tuple(flags.only))):
+    for comparison in (
+        c for c in all_rows(files, flags.quick) if c.name.startswith(tuple(flags.only))
+    ):
         found, workers = compare(comparison, flags, errors)
         rows += found
         for worker in workers:
             (peers if worker.task.peer else ours).update(worker.versions)
-        print(*(" | ".join((row.name, *report.cells(row))) for row in found), sep="\n", flush=True)
+        print(
+            *(" | ".join((row.name, *report.cells(row))) for row in found),
+            sep="\n",
+            flush=True,
+        )
         report.write(rows, report.environment_line(load, ours, peers, data), flags.out)
     print(report.environment_line(load, ours, peers, data))
 
@@ -67,7 +108,10 @@ def main() -> None:
     """Runs what the flags ask for."""
     flags = arguments()
     flags.out.mkdir(parents=True, exist_ok=True)
-    with open(flags.out / "workers.log", "w", encoding="utf-8") as errors, tempfile.TemporaryDirectory() as files:
+    with (
+        open(flags.out / "workers.log", "w", encoding="utf-8") as errors,
+        tempfile.TemporaryDirectory() as files,
+    ):
         if flags.plots:
             draw_all(flags.plots, flags.out, flags.quick, flags.only, errors)
         else:

@@ -30,7 +30,16 @@ class Task:
         """The command line of its worker."""
         words = [f"{name}={value}" for name, value in self.options.items()]
         python = peer_python if self.peer else sys.executable
-        return [python, "-W", "ignore", "-m", "benchmarks.worker", f"benchmarks.{self.module}", self.function, *words]
+        return [
+            python,
+            "-W",
+            "ignore",
+            "-m",
+            "benchmarks.worker",
+            f"benchmarks.{self.module}",
+            self.function,
+            *words,
+        ]
 
 
 @dataclass
@@ -47,7 +56,11 @@ class Worker:
         """The next answer; `refused` where there is none."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        reply = json.loads(line) if line else {"refused": f"worker ended with code {self.process.wait()}"}
+        reply = (
+            json.loads(line)
+            if line
+            else {"refused": f"worker ended with code {self.process.wait()}"}
+        )
         self.refused = reply.get("refused", "")
         return reply
 
@@ -73,9 +86,14 @@ class Worker:
 @contextmanager
 def started(task: Task, peer_python: str, errors: TextIO) -> Iterator[Worker]:
     """A worker that has warmed up; it ends when its pipe is closed."""
-    command, environment = task.command(peer_python), os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    command, environment = (
+        task.command(peer_python),
+        os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+    )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
-    with subprocess.Popen(command, text=True, cwd=ROOT, env=environment, **pipes) as process:
+    with subprocess.Popen(
+        command, text=True, cwd=ROOT, env=environment, **pipes
+    ) as process:
         worker = Worker(task, process)
         worker.wait_until_ready()
         try:
@@ -84,10 +102,14 @@ def started(task: Task, peer_python: str, errors: TextIO) -> Iterator[Worker]:
             process.kill()
 
 
-def alternate(tasks: Sequence[Task], repeats: int, peer_python: str, errors: TextIO) -> list[Worker]:
+def alternate(
+    tasks: Sequence[Task], repeats: int, peer_python: str, errors: TextIO
+) -> list[Worker]:
     """All tasks in one run, `repeats` rounds in which each does one repetition in turn."""
     with ExitStack() as stack:
-        workers = [stack.enter_context(started(task, peer_python, errors)) for task in tasks]
+        workers = [
+            stack.enter_context(started(task, peer_python, errors)) for task in tasks
+        ]
         for _ in range(repeats):
             for worker in workers:
                 worker.turn()

@@ -39,7 +39,11 @@ def answers() -> Answer:
     return lambda reply: print(json.dumps(reply), file=pipe, flush=True)
 
 
-def serve(prepare: Callable[[dict[str, str]], Callable[[], Any]], options: dict[str, str], answer: Answer) -> None:
+def serve(
+    prepare: Callable[[dict[str, str]], Callable[[], Any]],
+    options: dict[str, str],
+    answer: Answer,
+) -> None:
     """Prepares and warms up, then one repetition per line of stdin; work may return a dict of figures."""
     work = prepare(options)
     work()
@@ -47,14 +51,21 @@ def serve(prepare: Callable[[dict[str, str]], Callable[[], Any]], options: dict[
     for _ in sys.stdin:
         begin = perf_counter()
         found = work()
-        answer({"seconds": perf_counter() - begin} | (found if isinstance(found, dict) else {}))
+        answer(
+            {"seconds": perf_counter() - begin}
+            | (found if isinstance(found, dict) else {})
+        )
 
 
 def main(module: str, function: str, *options: str) -> None:
     """Answers every failure with its reason, so that the other rows go on."""
     answer = answers()
     try:
-        serve(getattr(import_module(module), function), dict(word.split("=", 1) for word in options), answer)
+        serve(
+            getattr(import_module(module), function),
+            dict(word.split("=", 1) for word in options),
+            answer,
+        )
     except ModuleNotFoundError as problem:
         answer({"refused": f"peer not installed: {problem.name}"})
     except Exception as problem:

@@ -30,7 +30,12 @@ TRAINING = (TRAIN,)
 
 def make_trainer(config: Config, dataset: Dataset) -> Trainer:
     """The trainer of a run with these settings."""
-    return trainer(config, build_model(config, dataset), data.event_log(dataset, TRAINING), data.catalogue(dataset))
+    return trainer(
+        config,
+        build_model(config, dataset),
+        data.event_log(dataset, TRAINING),
+        data.catalogue(dataset),
+    )
 
 
 def epochs(made: Trainer, chunks: int | None = None) -> Work:
@@ -45,14 +50,22 @@ def epochs(made: Trainer, chunks: int | None = None) -> Work:
         jax.block_until_ready(state)
         number += 1
         taken = perf_counter() - begin
-        return {"seconds": taken * made.steps_per_epoch / done, "step": taken / done, "steps": made.steps_per_epoch}
+        return {
+            "seconds": taken * made.steps_per_epoch / done,
+            "step": taken / done,
+            "steps": made.steps_per_epoch,
+        }
 
     return work
 
 
 def settings(model: str, options: Options) -> Config:
     """Defaults of a model, with those options that are settings (their names hold a dot)."""
-    changes = {name: int(value) if value.isdigit() else value for name, value in options.items() if "." in name}
+    changes = {
+        name: int(value) if value.isdigit() else value
+        for name, value in options.items()
+        if "." in name
+    }
     return override(default_config(model), changes)
 
 
@@ -64,7 +77,9 @@ def neumf_epoch(options: Options) -> Work:
 def neumf_epoch_of(options: Options) -> Work:
     """An epoch of `neumf` over a number of synthetic events."""
     shop = synthetic(int(options["events"]), 6_040, 3_706)
-    dataset = dataset_of(shop["user"], shop["item"], np.full(len(shop["user"]), TRAIN), 6_040, 3_706)
+    dataset = dataset_of(
+        shop["user"], shop["item"], np.full(len(shop["user"]), TRAIN), 6_040, 3_706
+    )
     return epochs(make_trainer(settings("neumf", options), dataset))
 
 
@@ -78,14 +93,19 @@ def ancf_epoch_of(options: Options) -> Work:
     """A part of an epoch of `ancf` over users with exactly `length` synthetic events, so that no row holds padding."""
     users, length = 320, int(options["length"])
     dataset = shop_of_size(users, 3_416, length)
-    return epochs(make_trainer(settings("ancf", options), dataset), int(options["chunks"]))
+    return epochs(
+        make_trainer(settings("ancf", options), dataset), int(options["chunks"])
+    )
 
 
 def mf_step(options: Options) -> Work:
     """A step of `mf`: 2,048 positives with 2 negatives each touch 8,192 rows of two tables of `rows` rows."""
     rows, steps = int(options["rows"]), int(options["steps"])
     rng = np.random.default_rng(0)
-    user, item = np.sort(rng.integers(0, rows, 2048 * steps)), rng.integers(0, rows, 2048 * steps)
+    user, item = (
+        np.sort(rng.integers(0, rows, 2048 * steps)),
+        rng.integers(0, rows, 2048 * steps),
+    )
     made = make_trainer(
         settings("mf", {"objective.negatives": "2"} | options),
         dataset_of(user, item, np.full(len(user), TRAIN), rows, rows),
@@ -100,14 +120,18 @@ def drawn_ranker(model: str, dataset: Dataset, size: int) -> Ranker:
     config = override(default_config(model), changes)
     built = build_model(config, dataset)
     ranker = make_ranker(dataset, built, {}, TRAINING)
-    return ranker.with_variables(jax.jit(built.init)(jax.random.PRNGKey(0), ranker.catalogue))
+    return ranker.with_variables(
+        jax.jit(built.init)(jax.random.PRNGKey(0), ranker.catalogue)
+    )
 
 
 def neumf_ranking(options: Options) -> Work:
     """The place of every user's held-out item among all items, and the metrics of them."""
     dataset = read(options["data"])[1]
     ranker, held = drawn_ranker("neumf", dataset, 32), data.heldout(dataset, TEST)
-    return lambda: {"users": len(ranking_metrics(ranker.ranks(held, keep_seen=False)[0])["ndcg@10"])}
+    return lambda: {
+        "users": len(ranking_metrics(ranker.ranks(held, keep_seen=False)[0])["ndcg@10"])
+    }
 
 
 def shop_of_size(users: int, items: int, per_user: int = 20) -> Dataset:
@@ -136,13 +160,18 @@ def top_n_of(ranker: Ranker, user: np.ndarray) -> Work:
 def mf_top_n(options: Options) -> Work:
     """Top 10 of all users with `mf` of 64 dimensions."""
     users, items = int(options["users"]), int(options["items"])
-    return top_n_of(drawn_ranker("mf", shop_of_size(users, items), 64), np.arange(users, dtype=np.int32))
+    return top_n_of(
+        drawn_ranker("mf", shop_of_size(users, items), 64),
+        np.arange(users, dtype=np.int32),
+    )
 
 
 def one_user(options: Options) -> Work:
     """Requests for one user's top 10, each timed alone, to a recommender that is loaded and warm."""
     dataset = shop_of_size(1_000, int(options["items"]))
-    recommender = Recommender(default_config("mf"), dataset, drawn_ranker("mf", dataset, 64))
+    recommender = Recommender(
+        default_config("mf"), dataset, drawn_ranker("mf", dataset, 64)
+    )
 
     def work() -> dict[str, float]:
         taken = []
@@ -150,7 +179,10 @@ def one_user(options: Options) -> Work:
             begin = perf_counter()
             recommender.recommend([str(call * 7 % 1_000)], n=10)
             taken.append(perf_counter() - begin)
-        return {"seconds": float(np.median(taken)), "p99": float(np.quantile(taken, 0.99))}
+        return {
+            "seconds": float(np.median(taken)),
+            "p99": float(np.quantile(taken, 0.99)),
+        }
 
     return work
 
@@ -160,7 +192,10 @@ def product(options: Options) -> Work:
     table = np.random.default_rng(0).random((int(options["items"]), 64), np.float32)
     vector = table[0].copy()
     times, table_there = jax.jit(jnp.matmul), jnp.asarray(table)
-    by_numpy, by_jax = (lambda: table @ vector), (lambda: times(table_there, vector).block_until_ready())
+    by_numpy, by_jax = (
+        (lambda: table @ vector),
+        (lambda: times(table_there, vector).block_until_ready()),
+    )
     best = {"numpy": by_numpy, "jax": by_jax}[options["by"]]
 
     def work() -> dict[str, float]:
@@ -169,7 +204,10 @@ def product(options: Options) -> Work:
             begin = perf_counter()
             best()
             taken.append(perf_counter() - begin)
-        return {"seconds": float(np.median(taken)), "p99": float(np.quantile(taken, 0.99))}
+        return {
+            "seconds": float(np.median(taken)),
+            "p99": float(np.quantile(taken, 0.99)),
+        }
 
     return work
 
@@ -178,10 +216,14 @@ def rank_memory(options: Options) -> Work:
     """Top 10 of the first `asked` of many users, how far resident memory rose above what lay there before, and the
     time for all users at this pace."""
     users, asked = int(options["users"]), int(options["asked"])
-    ranker = drawn_ranker("mf", shop_of_size(users, int(options["items"]), per_user=5), 64)
+    ranker = drawn_ranker(
+        "mf", shop_of_size(users, int(options["items"]), per_user=5), 64
+    )
     jax.block_until_ready((ranker.variables, ranker.item_side))
     work = top_n_of(ranker, np.arange(asked, dtype=np.int32))
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak counts from here
+    Path("/proc/self/clear_refs").write_text(
+        "5", encoding="ascii"
+    )  # the peak counts from here
     before = status_mib("VmRSS")
 
     def measured() -> dict[str, float]:
@@ -189,7 +231,11 @@ def rank_memory(options: Options) -> Work:
         work()
         minutes = (perf_counter() - begin) / asked * users / 60
         growth = status_mib("VmHWM") - before
-        return {"growth in MiB": growth, "memory before in MiB": before, "all users in minutes": minutes}
+        return {
+            "growth in MiB": growth,
+            "memory before in MiB": before,
+            "all users in minutes": minutes,
+        }
 
     return measured
 

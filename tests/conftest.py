@@ -47,24 +47,38 @@ def planted_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     folder = tmp_path_factory.mktemp("a planted shop")
     rng = np.random.default_rng(0)
-    rows = ["user_id,item_id,timestamp,rating,clicked,dwell_seconds,hover_seconds,event"]
+    rows = [
+        "user_id,item_id,timestamp,rating,clicked,dwell_seconds,hover_seconds,event"
+    ]
     for user in range(13):
         item = int(rng.integers(0, 22))
         for event in range(5 + 7 * user % 11):
             item = (item + 2) % 22 if rng.random() < 0.9 else (item + 1) % 22
             likes = item % 2 == user % 2
             rating = 4 + rng.integers(0, 2) if likes else 1 + rng.integers(0, 2)
-            dwell, hover = rng.lognormal(3.0 if likes else 1.0, 0.3), rng.lognormal(1.0 if likes else 0.0, 0.3)
+            dwell, hover = (
+                rng.lognormal(3.0 if likes else 1.0, 0.3),
+                rng.lognormal(1.0 if likes else 0.0, 0.3),
+            )
             kind = ("view", "click", "purchase")[rng.integers(0, 3)]
             time = 1_700_000_000 + 86_400 * event + 3_600 * int(rng.integers(0, 12))
-            rows.append(f"u{user:02d},p{item:02d},{time},{rating},{int(likes)},{dwell:.2f},{hover:.2f},{kind}")
+            rows.append(
+                f"u{user:02d},p{item:02d},{time},{rating},{int(likes)},{dwell:.2f},{hover:.2f},{kind}"
+            )
     (folder / "interactions.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     categories = ["even" if item % 2 == 0 else "odd" for item in range(23)]
     categories[5], categories[7] = "odd|even", ""
-    products = [f"p{item:02d},product {item},{'abc'[item % 3]},{name}" for item, name in enumerate(categories)]
-    (folder / "items.csv").write_text("\n".join(["item_id,name,department,category", *products]), encoding="utf-8")
+    products = [
+        f"p{item:02d},product {item},{'abc'[item % 3]},{name}"
+        for item, name in enumerate(categories)
+    ]
+    (folder / "items.csv").write_text(
+        "\n".join(["item_id,name,department,category", *products]), encoding="utf-8"
+    )
     shoppers = [f"u{user:02d},{'old' if user < 5 else ''}" for user in range(13)]
-    (folder / "users.csv").write_text("\n".join(["user_id,segment", *shoppers]), encoding="utf-8")
+    (folder / "users.csv").write_text(
+        "\n".join(["user_id,segment", *shoppers]), encoding="utf-8"
+    )
     return folder
 
 
@@ -90,7 +104,9 @@ def _small(model: str, data: Path, **changes: Any) -> Config:
     config = override(default_config(model), small)
     if config.objective.negatives:
         config = override(config, {"objective.negatives": 7})
-    return override(config, {name.replace("__", "."): value for name, value in changes.items()})
+    return override(
+        config, {name.replace("__", "."): value for name, value in changes.items()}
+    )
 
 
 @pytest.fixture(scope="session")

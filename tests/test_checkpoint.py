@@ -34,7 +34,12 @@ def _state(epoch: int, rows: int = 7) -> TrainState:
         "half": jnp.full((3,), epoch + 0.5, jnp.bfloat16),
         "flags": jnp.array([True, False]),
     }
-    return TrainState(jnp.int32(11 * epoch), params, {}, ({"mu": jnp.full((13,), 1.0 / (epoch + 3))}, ()))
+    return TrainState(
+        jnp.int32(11 * epoch),
+        params,
+        {},
+        ({"mu": jnp.full((13,), 1.0 / (epoch + 3))}, ()),
+    )
 
 
 def _bits(tree) -> list[bytes]:
@@ -47,9 +52,13 @@ class _Shop:
     def __init__(self, path: Path):
         self.path, self.said = path, []
 
-    def train(self, *, resume: bool = False, **changes) -> AbstractContextManager[RunFolder]:
+    def train(
+        self, *, resume: bool = False, **changes
+    ) -> AbstractContextManager[RunFolder]:
         names = {name.replace("__", "."): value for name, value in changes.items()}
-        return RunFolder.create(self.path, override(Config(), names), resume=resume, say=self.said.append)
+        return RunFolder.create(
+            self.path, override(Config(), names), resume=resume, say=self.said.append
+        )
 
     def refuse(self, message: str, **options) -> None:
         with pytest.raises(UserError, match=message), self.train(**options):
@@ -59,7 +68,10 @@ class _Shop:
         return open_run(self.path, self.said.append)
 
     def data_file(self, epoch: int) -> Path:
-        return max((self.path / "checkpoints" / str(epoch) / "state" / "d").iterdir(), key=lambda p: p.stat().st_size)
+        return max(
+            (self.path / "checkpoints" / str(epoch) / "state" / "d").iterdir(),
+            key=lambda p: p.stat().st_size,
+        )
 
 
 @pytest.fixture
@@ -69,7 +81,9 @@ def shop(tmp_path) -> _Shop:
 
 def _save(run: RunFolder, epoch: int, score: float = 0.0, **options) -> bool:
     run.append_metrics({"epoch": epoch, "loss": 1.0 / (epoch + 1)})
-    return run.save(epoch, _state(epoch), {"ndcg@10": score}, score, {"waited": epoch}, **options)
+    return run.save(
+        epoch, _state(epoch), {"ndcg@10": score}, score, {"waited": epoch}, **options
+    )
 
 
 def _flip(path: Path, at: int) -> None:
@@ -83,13 +97,29 @@ TEMPLATE = jax.eval_shape(partial(_state, 0))
 
 def test_the_state_comes_back_bit_for_bit_with_types_and_structure(shop):
     with shop.train() as run:
-        run.save(3, _state(3), {"loss": np.float32(0.5), "auc": None}, 0.25, {"waited": 2, "best": -math.inf})
+        run.save(
+            3,
+            _state(3),
+            {"loss": np.float32(0.5), "auc": None},
+            0.25,
+            {"waited": 2, "best": -math.inf},
+        )
         found = run.restore_latest(TEMPLATE)
     assert _bits(found.state) == _bits(_state(3))
     assert jax.tree.structure(found.state) == jax.tree.structure(TEMPLATE)
-    assert jax.tree.map(lambda x: x.dtype, found.state) == jax.tree.map(lambda x: x.dtype, TEMPLATE)
-    assert found[1:] == (3, {"loss": 0.5, "auc": None}, 0.25, {"waited": 2, "best": -math.inf})
-    assert all(isinstance(leaf, jax.Array) and not leaf.committed for leaf in jax.tree.leaves(found.state))
+    assert jax.tree.map(lambda x: x.dtype, found.state) == jax.tree.map(
+        lambda x: x.dtype, TEMPLATE
+    )
+    assert found[1:] == (
+        3,
+        {"loss": 0.5, "auc": None},
+        0.25,
+        {"waited": 2, "best": -math.inf},
+    )
+    assert all(
+        isinstance(leaf, jax.Array) and not leaf.committed
+        for leaf in jax.tree.leaves(found.state)
+    )
 
 
 def test_a_part_of_the_state_is_read_alone(shop):
@@ -105,7 +135,9 @@ def test_what_was_saved_does_not_move_when_the_state_is_donated(shop):
     with shop.train() as run:
         run.save(1, state, {}, 0.0, {})
         step(state)
-        assert state["table"].is_deleted()  # a live view of the table would have kept it
+        assert state[
+            "table"
+        ].is_deleted()  # a live view of the table would have kept it
         found = run.restore_latest({"table": jax.ShapeDtypeStruct((7, 5), jnp.float32)})
     np.testing.assert_array_equal(found.state["table"], np.arange(35.0).reshape(7, 5))
 
@@ -113,10 +145,18 @@ def test_what_was_saved_does_not_move_when_the_state_is_donated(shop):
 def test_a_state_spread_over_devices_comes_back_on_one(shop):
     devices = jax.devices()
     assert len(devices) > 1
-    mesh = jax.make_mesh((len(devices),), ("device",), axis_types=(jax.sharding.AxisType.Auto,))
-    specs = {"rows": jax.sharding.PartitionSpec("device"), "same": jax.sharding.PartitionSpec()}
+    mesh = jax.make_mesh(
+        (len(devices),), ("device",), axis_types=(jax.sharding.AxisType.Auto,)
+    )
+    specs = {
+        "rows": jax.sharding.PartitionSpec("device"),
+        "same": jax.sharding.PartitionSpec(),
+    }
     table = jnp.arange(len(devices) * 5.0).reshape(-1, 5)
-    state = {name: jax.device_put(table, jax.sharding.NamedSharding(mesh, spec)) for name, spec in specs.items()}
+    state = {
+        name: jax.device_put(table, jax.sharding.NamedSharding(mesh, spec))
+        for name, spec in specs.items()
+    }
     with shop.train() as run:
         run.save(1, state, {}, 0.0, {})
         found = run.restore_latest(state).state
@@ -135,7 +175,11 @@ def test_the_latest_two_and_the_best_two_are_kept(shop):
     with shop.train(resume=True) as run:
         _save(run, 8, 0.8)
         assert run.epochs() == [4, 7, 8]
-        assert {path.name for path in (shop.path / "checkpoints").iterdir()} == {"4", "7", "8"}
+        assert {path.name for path in (shop.path / "checkpoints").iterdir()} == {
+            "4",
+            "7",
+            "8",
+        }
 
 
 def test_an_epoch_that_is_there_stands(shop):
@@ -180,7 +224,10 @@ def test_data_that_reads_well_but_is_not_what_was_saved_is_named_by_leaf(shop):
         target.write_bytes(path.read_bytes())
     found = shop.view().restore_best(TEMPLATE)
     assert found.epoch == 3
-    assert re.fullmatch(r"checkpoint 4 is damaged \(leaf \S+: not what its digest says\); using 3", shop.said[-1])
+    assert re.fullmatch(
+        r"checkpoint 4 is damaged \(leaf \S+: not what its digest says\); using 3",
+        shop.said[-1],
+    )
 
 
 def test_a_record_that_was_altered_is_found(shop):
@@ -190,7 +237,10 @@ def test_a_record_that_was_altered_is_found(shop):
     record = shop.path / "checkpoints/1/info/metadata"
     record.write_text(record.read_text().replace('"score": 0.25', '"score": 0.75'))
     assert shop.view().restore_best(TEMPLATE).epoch == 2
-    assert re.search(r"checkpoint 1 is damaged \(file \S.*: not what its digest says\); using 2", shop.said[0])
+    assert re.search(
+        r"checkpoint 1 is damaged \(file \S.*: not what its digest says\); using 2",
+        shop.said[0],
+    )
 
 
 @pytest.mark.parametrize("file", ["state/manifest.ocdbt", "info/metadata", "data"])
@@ -224,7 +274,9 @@ def test_a_run_never_starts_from_zero_because_all_is_damaged(shop):
     for epoch in (1, 2):
         os.truncate(shop.data_file(epoch), 10)
     with shop.train(resume=True) as run:
-        with pytest.raises(UserError, match=r"cannot be restored.*checkpoint 2 is.*checkpoint 1 is"):
+        with pytest.raises(
+            UserError, match=r"cannot be restored.*checkpoint 2 is.*checkpoint 1 is"
+        ):
             run.restore_latest(TEMPLATE)
         assert run.epochs() == [1, 2]
     with pytest.raises(UserError, match="cannot be restored"):
@@ -236,10 +288,14 @@ def test_a_forged_shape_is_refused_before_memory_is_taken(shop):
     with shop.train() as run:
         _save(run, 1)
     base = {"driver": "file", "path": f"{shop.path}/checkpoints/1/state/"}
-    store = ts.KvStore.open({"driver": "ocdbt", "base": base, "path": "params.table/"}).result()
+    store = ts.KvStore.open(
+        {"driver": "ocdbt", "base": base, "path": "params.table/"}
+    ).result()
     header = json.loads(store[".zarray"])
     store[".zarray"] = json.dumps(header | {"shape": [7 * 10**9, 5 * 10**9]}).encode()
-    with pytest.raises(UserError, match=r"leaf params\.table: shape \(7000000000, 5000000000\)"):
+    with pytest.raises(
+        UserError, match=r"leaf params\.table: shape \(7000000000, 5000000000\)"
+    ):
         shop.view().restore_best(TEMPLATE)
 
 
@@ -247,10 +303,15 @@ def test_a_model_of_another_shape_or_type_is_refused(shop):
     with shop.train() as run:
         _save(run, 1)
     view, params = shop.view(), TEMPLATE.params
-    with pytest.raises(UserError, match=r"leaf params\.table of checkpoint 1 is float32\[7, 5\].*float32\[11, 5\]"):
+    with pytest.raises(
+        UserError,
+        match=r"leaf params\.table of checkpoint 1 is float32\[7, 5\].*float32\[11, 5\]",
+    ):
         view.restore_best(jax.eval_shape(partial(_state, 0, 11)))
     with pytest.raises(UserError, match=r"params\.half .*bfloat16\[3\].*float32\[3\]"):
-        view.restore_best({"params": params | {"half": jax.ShapeDtypeStruct((3,), jnp.float32)}})
+        view.restore_best(
+            {"params": params | {"half": jax.ShapeDtypeStruct((3,), jnp.float32)}}
+        )
     with pytest.raises(UserError, match=r"leaf params\.new of checkpoint 1 is missing"):
         view.restore_best({"params": {"new": params["half"]}})
 
@@ -297,7 +358,9 @@ def _child(shop: _Shop, argument: str) -> subprocess.Popen:
     command = [sys.executable, "-c", _CHILD, str(shop.path), argument]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdin=pipe, stdout=pipe, text=True
+    )
 
 
 def test_a_kill_during_a_write_leaves_the_step_before_it_and_its_leftovers_go(shop):
@@ -331,14 +394,19 @@ def test_a_kill_during_a_deletion_leaves_no_half_of_a_checkpoint(shop, monkeypat
     assert shop.view().epochs() == [2, 3]
     with shop.train(resume=True) as run:
         assert run.restore_latest(TEMPLATE, strict=True).epoch == 3
-        assert {path.name for path in (shop.path / "checkpoints").iterdir()} == {"2", "3"}
+        assert {path.name for path in (shop.path / "checkpoints").iterdir()} == {
+            "2",
+            "3",
+        }
 
 
 def test_a_second_process_is_refused_until_the_first_is_killed(shop):
     with _child(shop, "wait") as child:
         assert child.stdout.readline() == "ready\n"
         shop.refuse(f"process {child.pid} trains in", resume=True)
-        found = shop.view().restore_best({"w": jax.ShapeDtypeStruct((7, 5), jnp.float32)})
+        found = shop.view().restore_best(
+            {"w": jax.ShapeDtypeStruct((7, 5), jnp.float32)}
+        )
         assert found.epoch == 2
         child.kill()
     with shop.train(resume=True):
@@ -364,8 +432,15 @@ def test_resume_takes_over_the_length_of_the_run_and_refuses_another_model(shop)
         _save(run, 1)
     message = r"network\.hidden \(32, 16\) -> \(8,\), network\.heads 4 -> 2; keep them"
     shop.refuse(message, resume=True, network__heads=2, network__hidden=(8,), epochs=3)
-    free = {"epochs": 41, "loop__patience": 3, "loop__checkpoint_every": 2, "loop__spread": "shard_map"}
-    with shop.train(resume=True, loop__validation_users=7, run="elsewhere", **free) as run:
+    free = {
+        "epochs": 41,
+        "loop__patience": 3,
+        "loop__checkpoint_every": 2,
+        "loop__spread": "shard_map",
+    }
+    with shop.train(
+        resume=True, loop__validation_users=7, run="elsewhere", **free
+    ) as run:
         assert run.restore_latest(TEMPLATE).epoch == 1
         assert run.config.epochs == 41
     assert shop.view().config == run.config
@@ -376,11 +451,20 @@ def test_a_setting_that_the_older_run_did_not_have_is_at_its_models_default(shop
     with RunFolder.create(shop.path, started, resume=False, say=print):
         pass
     file = shop.path / "config.json"
-    saved = {k: v for k, v in json.loads(file.read_text()).items() if k not in ("objective.loss", "keep_seen")}
+    saved = {
+        k: v
+        for k, v in json.loads(file.read_text()).items()
+        if k not in ("objective.loss", "keep_seen")
+    }
     file.write_text(json.dumps(saved))
     assert shop.view().config == started
-    changed = RunFolder.create(shop.path, override(started, {"objective.loss": "mse"}), resume=True, say=print)
-    with pytest.raises(UserError, match=r"objective\.loss log_loss -> mse; keep them"), changed:
+    changed = RunFolder.create(
+        shop.path, override(started, {"objective.loss": "mse"}), resume=True, say=print
+    )
+    with (
+        pytest.raises(UserError, match=r"objective\.loss log_loss -> mse; keep them"),
+        changed,
+    ):
         pass
     with RunFolder.create(shop.path, started, resume=True, say=print):
         assert json.loads(file.read_text())["objective.loss"] == "log_loss"
@@ -398,7 +482,9 @@ def test_settings_that_cannot_be_read_are_told(shop, text):
 
 def test_the_view_writes_nothing(shop):
     def listing():
-        return {str(p): p.stat().st_mtime_ns for p in [shop.path, *shop.path.rglob("*")]}
+        return {
+            str(p): p.stat().st_mtime_ns for p in [shop.path, *shop.path.rglob("*")]
+        }
 
     with shop.train() as run:
         _save(run, 1)
@@ -416,7 +502,9 @@ def test_a_view_of_a_run_without_checkpoints_says_so(shop):
         shop.view().restore_best(TEMPLATE)
 
 
-def test_rows_after_the_restored_epoch_are_cut_so_that_resumed_equals_straight(shop, tmp_path):
+def test_rows_after_the_restored_epoch_are_cut_so_that_resumed_equals_straight(
+    shop, tmp_path
+):
     straight = _Shop(tmp_path / "straight")
     with straight.train() as run:
         for epoch in range(1, 5):
@@ -433,20 +521,26 @@ def test_rows_after_the_restored_epoch_are_cut_so_that_resumed_equals_straight(s
         run.restore_latest(TEMPLATE)
         for epoch in range(3, 5):
             _save(run, epoch)
-    assert (shop.path / "metrics.jsonl").read_bytes() == (straight.path / "metrics.jsonl").read_bytes()
+    assert (shop.path / "metrics.jsonl").read_bytes() == (
+        straight.path / "metrics.jsonl"
+    ).read_bytes()
 
 
 def test_a_metric_that_is_not_finite_is_null_in_the_rows(shop):
     with shop.train() as run:
         run.append_metrics({"epoch": 1, "auc": math.nan, "loss": math.inf})
-    assert (shop.path / "metrics.jsonl").read_text() == '{"auc": null, "epoch": 1, "loss": null}\n'
+    assert (
+        shop.path / "metrics.jsonl"
+    ).read_text() == '{"auc": null, "epoch": 1, "loss": null}\n'
 
 
 @pytest.fixture
 def small_files():
     """A switch after which no file can grow beyond 4 kB, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda on: resource.setrlimit(resource.RLIMIT_FSIZE, (4096 if on else soft, hard))
+    yield lambda on: resource.setrlimit(
+        resource.RLIMIT_FSIZE, (4096 if on else soft, hard)
+    )
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
@@ -463,5 +557,8 @@ def test_a_full_disk_warns_keeps_the_old_and_goes_on(shop, small_files, caplog):
         assert run.save(2, big, {}, 0.0, {})
         assert run.epochs() == [1, 2]
     (warning,) = shop.said
-    assert re.fullmatch(r"WARNING: checkpoint 2 could not.*File too large; training goes on, kept are \[1\]", warning)
+    assert re.fullmatch(
+        r"WARNING: checkpoint 2 could not.*File too large; training goes on, kept are \[1\]",
+        warning,
+    )
     assert not caplog.records

@@ -26,7 +26,9 @@ def script(name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses look up the names of their annotations
+    sys.modules[name] = (
+        module  # where dataclasses look up the names of their annotations
+    )
     spec.loader.exec_module(module)
     return module
 
@@ -76,7 +78,16 @@ def run(planted_shop, tmp_path_factory) -> Path:
 
 
 def test_training_ends_with_a_table(planted_shop, tmp_path, capsys):
-    call("train", "--data", planted_shop, "--model", "popularity", "--run", tmp_path / "run", *TINY[4:])
+    call(
+        "train",
+        "--data",
+        planted_shop,
+        "--model",
+        "popularity",
+        "--run",
+        tmp_path / "run",
+        *TINY[4:],
+    )
     found = capsys.readouterr()
     assert "popularity" in found.out
     assert "ndcg@10" in found.out
@@ -88,13 +99,23 @@ def test_json_is_one_object_alone_on_standard_output(run, leave):
     assert code == 0, err
     found = json.loads(out)
     assert len(out.strip().splitlines()) == 1
-    assert {"model", "split", "protocol", "users", "metrics", "intervals", "audit"} <= set(found)
+    assert {
+        "model",
+        "split",
+        "protocol",
+        "users",
+        "metrics",
+        "intervals",
+        "audit",
+    } <= set(found)
     assert (found["model"], found["split"], found["protocol"]) == ("mf", "test", "full")
     assert {"hit_rate@10", "ndcg@10", "mrr@10", "auc"} <= set(found["metrics"])
     assert set(found["intervals"]) <= set(found["metrics"])
     low, high = found["intervals"]["ndcg@10"]
     assert low <= found["metrics"]["ndcg@10"] <= high
-    assert found["audit"]["events"] == sum(found["audit"][part] for part in ("train", "validation", "test"))
+    assert found["audit"]["events"] == sum(
+        found["audit"][part] for part in ("train", "validation", "test")
+    )
     assert found["users"] <= 13
 
 
@@ -109,13 +130,27 @@ def test_keep_seen_is_a_flag_that_may_be_undecided(run, leave):
 
 
 def test_the_splits_and_protocols_by_flag(run, leave):
-    code, out, err = leave("evaluate", "--run", run, "--json", "--split", "validation", "--protocol", "sampled")
+    code, out, err = leave(
+        "evaluate",
+        "--run",
+        run,
+        "--json",
+        "--split",
+        "validation",
+        "--protocol",
+        "sampled",
+    )
     assert code == 0, err
-    assert (json.loads(out)["split"], json.loads(out)["protocol"]) == ("validation", "sampled")
+    assert (json.loads(out)["split"], json.loads(out)["protocol"]) == (
+        "validation",
+        "sampled",
+    )
 
 
 def test_evaluation_without_json_is_a_table_and_a_file_per_user(run, leave, tmp_path):
-    code, out, err = leave("evaluate", "--run", run, "--keep-seen", "--per-user", tmp_path / "users.csv")
+    code, out, err = leave(
+        "evaluate", "--run", run, "--keep-seen", "--per-user", tmp_path / "users.csv"
+    )
     assert code == 0, err
     assert "ndcg@10" in out
     rows = pd.read_csv(tmp_path / "users.csv", dtype={"user_id": str})
@@ -124,7 +159,17 @@ def test_evaluation_without_json_is_a_table_and_a_file_per_user(run, leave, tmp_
 
 
 def test_lists_for_people_have_names(run, leave):
-    code, out, err = leave("recommend", "--run", run, "--users", "u03", "--top-n", 3, "--at", "2025-07-18T19:00")
+    code, out, err = leave(
+        "recommend",
+        "--run",
+        run,
+        "--users",
+        "u03",
+        "--top-n",
+        3,
+        "--at",
+        "2025-07-18T19:00",
+    )
     assert code == 0, err
     assert "u03, Friday 2025-07-18 19:00" in out
     assert out.count("product ") == 3
@@ -139,12 +184,29 @@ def test_an_unknown_user_gets_the_popular_items(run, leave):
 @pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
 def test_lists_for_programs(run, leave, tmp_path, ending):
     path = tmp_path / f"lists.{ending}"
-    code, out, err = leave("recommend", "--run", run, "--users", "all", "--top-n", 3, "--keep-seen", "--out", path)
+    code, out, err = leave(
+        "recommend",
+        "--run",
+        run,
+        "--users",
+        "all",
+        "--top-n",
+        3,
+        "--keep-seen",
+        "--out",
+        path,
+    )
     assert code == 0, err
     assert out == ""
-    read = {"parquet": pd.read_parquet, "csv": pd.read_csv, "jsonl": lambda path: pd.read_json(path, lines=True)}
+    read = {
+        "parquet": pd.read_parquet,
+        "csv": pd.read_csv,
+        "jsonl": lambda path: pd.read_json(path, lines=True),
+    }
     rows = read[ending](path)
-    assert rows["user_id"].tolist() == [f"u{n:02d}" for n in range(13) for _ in range(3)]
+    assert rows["user_id"].tolist() == [
+        f"u{n:02d}" for n in range(13) for _ in range(3)
+    ]
     assert not list(tmp_path.glob(".*"))
 
 
@@ -163,7 +225,9 @@ with cli.Screen() as screen:
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
-def test_killed_scoring_goes_on_to_the_same_bytes(run, leave, tmp_path, monkeypatch, ending):
+def test_killed_scoring_goes_on_to_the_same_bytes(
+    run, leave, tmp_path, monkeypatch, ending
+):
     """Five parts; kill -9 within the third, then the same command, and one that asks for something else."""
     monkeypatch.setattr(script("recommend"), "USERS_PER_PART", 3)
     straight, path = tmp_path / f"straight.{ending}", tmp_path / f"lists.{ending}"
@@ -179,7 +243,9 @@ def test_killed_scoring_goes_on_to_the_same_bytes(run, leave, tmp_path, monkeypa
     made, write = [], script("recommend").write_in_parts
 
     def counted(path, digest, parts, make, say):
-        return write(path, digest, parts, lambda number: made.append(number) or make(number), say)
+        return write(
+            path, digest, parts, lambda number: made.append(number) or make(number), say
+        )
 
     monkeypatch.setattr(script("recommend"), "write_in_parts", counted)
     code, _, err = leave("recommend", *asked, path)
@@ -187,7 +253,9 @@ def test_killed_scoring_goes_on_to_the_same_bytes(run, leave, tmp_path, monkeypa
     assert code == 0, err
     assert "2 of 5 parts are there already" in err
     assert path.read_bytes() == straight.read_bytes()
-    code, _, err = leave("recommend", *asked, tmp_path / f"other.{ending}", "--top-n", 2)
+    code, _, err = leave(
+        "recommend", *asked, tmp_path / f"other.{ending}", "--top-n", 2
+    )
     assert code == 0, err
     assert "parts of another call; starting anew" in err
     assert not folder.exists()
@@ -209,7 +277,9 @@ def test_shards_make_up_the_whole(run, leave, tmp_path):
     whole = pd.read_csv(tmp_path / "lists.csv")
     shares = [pd.read_csv(tmp_path / f"lists-{n}-of-3.csv") for n in (1, 2, 3)]
     assert [share["user_id"].nunique() for share in shares] == [4, 4, 5]
-    pd.testing.assert_frame_equal(pd.concat(shares, ignore_index=True), whole, rtol=1e-5)
+    pd.testing.assert_frame_equal(
+        pd.concat(shares, ignore_index=True), whole, rtol=1e-5
+    )
 
 
 def no_traceback(err: str) -> bool:
@@ -235,7 +305,9 @@ def no_traceback(err: str) -> bool:
         ("recommend", ["--run", "nowhere", "--shard", "half"], '--shard is "half"'),
     ],
 )
-def test_what_is_wrong_is_said_with_exit_code_2(leave, tmp_path, monkeypatch, name, argv, words):
+def test_what_is_wrong_is_said_with_exit_code_2(
+    leave, tmp_path, monkeypatch, name, argv, words
+):
     monkeypatch.chdir(tmp_path)
     code, out, err = leave(name, *argv)
     assert code == 2
@@ -268,7 +340,9 @@ def test_a_damaged_run_is_said(run, leave, tmp_path):
 
 
 def test_a_run_is_not_overwritten_and_says_how_to_go_on(run, planted_shop, leave):
-    code, _, err = leave("train", "--data", planted_shop, "--model", "mf", "--run", run, *TINY)
+    code, _, err = leave(
+        "train", "--data", planted_shop, "--model", "mf", "--run", run, *TINY
+    )
     assert code == 2
     assert "--resume" in err
 
@@ -276,7 +350,14 @@ def test_a_run_is_not_overwritten_and_says_how_to_go_on(run, planted_shop, leave
 def test_presets_are_flags_in_a_file(tmp_path):
     preset = tmp_path / "my preset.txt"
     preset.write_text('--epochs 3  # as in the paper\n--data "a folder"\n')
-    assert cli.expand(["--seed", "1", f"@{preset}"]) == ["--seed", "1", "--epochs", "3", "--data", "a folder"]
+    assert cli.expand(["--seed", "1", f"@{preset}"]) == [
+        "--seed",
+        "1",
+        "--epochs",
+        "3",
+        "--data",
+        "a folder",
+    ]
     with pytest.raises(UserError, match="cannot be read"):
         cli.expand(["@" + str(tmp_path)])
 

@@ -34,11 +34,23 @@ from ancf_jax.types import Sizes
 USERS, ITEMS = 3, 7
 # user, item, part, value
 EVENTS = [
-    *[(0, 1, TRAIN, 5.0), (0, 2, TRAIN, 1.0), (0, 3, VALIDATION, 4.0), (0, 4, TEST, 3.0)],
-    *[(1, 1, TRAIN, 3.0), (1, 5, TRAIN, 2.0), (1, 1, VALIDATION, 5.0), (1, 5, TEST, 1.0)],
+    *[
+        (0, 1, TRAIN, 5.0),
+        (0, 2, TRAIN, 1.0),
+        (0, 3, VALIDATION, 4.0),
+        (0, 4, TEST, 3.0),
+    ],
+    *[
+        (1, 1, TRAIN, 3.0),
+        (1, 5, TRAIN, 2.0),
+        (1, 1, VALIDATION, 5.0),
+        (1, 5, TEST, 1.0),
+    ],
     *[(2, 6, TRAIN, 4.0), (2, 6, VALIDATION, 3.0), (2, 0, TEST, 5.0)],
 ]
-SCORES = np.array([[7, 6, 5, 4, 3, 2, 1], [1, 1, 1, 1, 1, 1, 1], [0, 9, 8, 0, 0, 0, 7]], np.float32)
+SCORES = np.array(
+    [[7, 6, 5, 4, 3, 2, 1], [1, 1, 1, 1, 1, 1, 1], [0, 9, 8, 0, 0, 0, 7]], np.float32
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,11 @@ class ByTable:
         return items
 
     def score(self, variables, users, items):
-        return users[:, items] if items.ndim == 1 else jnp.take_along_axis(users, items, axis=1)
+        return (
+            users[:, items]
+            if items.ndim == 1
+            else jnp.take_along_axis(users, items, axis=1)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -67,16 +83,27 @@ def shop() -> Dataset:
         kind=np.zeros(len(EVENTS), np.int8),
         given_negatives=np.array([[0, 1, 4, -1], [0, 2, 3, 4], [1, 3, 4, 2]], np.int32),
     )
-    return Dataset(interactions, part.astype(np.int8), {}, None, value.astype(np.float32))
+    return Dataset(
+        interactions, part.astype(np.int8), {}, None, value.astype(np.float32)
+    )
 
 
 @pytest.fixture(scope="module", params=["one device", "all devices"])
 def ranker(shop, request) -> Ranker:
     placement = everywhere() if request.param == "all devices" else None
-    assert (placement is None) == (request.param == "one device"), "the tests have several devices"
+    assert (placement is None) == (request.param == "one device"), (
+        "the tests have several devices"
+    )
     log = jax.tree.map(jnp.asarray, data.event_log(shop, data.known_parts(TEST)))
     catalogue = jax.tree.map(jnp.asarray, data.catalogue(shop))
-    return Ranker(ByTable(), {"table": jnp.asarray(SCORES)}, log, catalogue, block=2, placement=placement)
+    return Ranker(
+        ByTable(),
+        {"table": jnp.asarray(SCORES)},
+        log,
+        catalogue,
+        block=2,
+        placement=placement,
+    )
 
 
 def test_a_part_without_events_is_refused(shop, ranker):
@@ -92,7 +119,8 @@ def test_full_ranking_with_seen_items_left_out(shop, ranker):
     assert found.left_out == 1
     np.testing.assert_array_equal(found.user, [0, 1, 2])
     np.testing.assert_allclose(
-        found.per_user["ndcg@5"], [1 / np.log2(3), np.nan, np.mean(1 / np.log2([4, 5, 6, np.inf]))]
+        found.per_user["ndcg@5"],
+        [1 / np.log2(3), np.nan, np.mean(1 / np.log2([4, 5, 6, np.inf]))],
     )
     assert found.metrics["hit_rate@5"] == pytest.approx((1 + 3 / 4) / 2)
     assert found.metrics["hit_rate@1"] == 0
@@ -104,7 +132,11 @@ def test_full_ranking_with_seen_items_left_out(shop, ranker):
 def test_full_ranking_with_seen_items_kept(shop, ranker):
     found = evaluate(ranker, shop, TEST, keep_seen=True)
     assert found.left_out == 0
-    places = [[5], range(1, 8), range(4, 8)]  # b is tied with all, c's item 0 with 3, 4 and 5 below 1, 2 and 6
+    places = [
+        [5],
+        range(1, 8),
+        range(4, 8),
+    ]  # b is tied with all, c's item 0 with 3, 4 and 5 below 1, 2 and 6
     expected = [np.mean([1 / p if p <= 5 else 0 for p in among]) for among in places]
     np.testing.assert_allclose(found.per_user["mrr@5"], expected)
 
@@ -124,14 +156,21 @@ def test_given_negatives_rank_against_the_items_of_the_files(shop, ranker):
 def test_the_sampled_protocol_is_an_expectation(shop, ranker):
     """a: against one of the unseen 0, 5, 6 the item 4 wins in two of three draws."""
     found = evaluate(ranker, shop, TEST, protocol="sampled", negatives=1)
-    np.testing.assert_allclose(found.per_user["hit_rate@1"], [2 / 3, np.nan, (0 + 0 + 3 * 0.5) / 5])
+    np.testing.assert_allclose(
+        found.per_user["hit_rate@1"], [2 / 3, np.nan, (0 + 0 + 3 * 0.5) / 5]
+    )
 
 
 def test_given_negatives_that_cannot_be_used_are_explained(shop, ranker):
-    without = dataclasses.replace(shop, interactions=dataclasses.replace(shop.interactions, given_negatives=None))
+    without = dataclasses.replace(
+        shop, interactions=dataclasses.replace(shop.interactions, given_negatives=None)
+    )
     with pytest.raises(UserError, match="no given negatives"):
         given_ranks(ranker, without, data.heldout(shop, TEST))
-    two = data.heldout(dataclasses.replace(shop, part=np.where(shop.part == TRAIN, TEST, shop.part)), TEST)
+    two = data.heldout(
+        dataclasses.replace(shop, part=np.where(shop.part == TRAIN, TEST, shop.part)),
+        TEST,
+    )
     with pytest.raises(UserError, match="exactly one"):
         given_ranks(ranker, shop, two)
 
@@ -149,11 +188,18 @@ def test_values_make_hits_of_what_is_liked_alone(shop, ranker):
 
 
 def test_engagement_is_judged_by_auc_and_log_loss(shop, ranker):
-    figures = value_figures(np.array([0.9, 0.2, 0.6]), np.array([1.0, 0.0, 0.5]), "log_loss", 0.5)
+    figures = value_figures(
+        np.array([0.9, 0.2, 0.6]), np.array([1.0, 0.0, 0.5]), "log_loss", 0.5
+    )
     assert figures["auc"] == 1.0
     expected = -np.mean([np.log(0.9), np.log(0.8), (np.log(0.6) + np.log(0.4)) / 2])
     assert figures["log_loss"] == pytest.approx(expected)
-    assert value_figures(np.array([0.9, 0.2]), np.array([1.0, 1.0]), "log_loss", 0.5)["auc"] is None  # one class
+    assert (
+        value_figures(np.array([0.9, 0.2]), np.array([1.0, 1.0]), "log_loss", 0.5)[
+            "auc"
+        ]
+        is None
+    )  # one class
 
 
 def test_means_of_items_and_users(shop):
@@ -173,9 +219,15 @@ def test_the_truth_is_the_best_there_is(shop):
     chance[0, [1, 4]] = 0.4, 0.3  # 1 was had before
     chance[1, 5] = 0.5
     chance[2, 0] = 0.2
-    simulated = dataclasses.replace(shop, truth=Truth(validation=1 - chance, test=chance))
-    np.testing.assert_allclose(truth_metrics(simulated, TEST, True)["mrr@5"], [1 / 2, 1, 1])
-    np.testing.assert_allclose(truth_metrics(simulated, TEST, False)["mrr@5"], [1, np.nan, 1])
+    simulated = dataclasses.replace(
+        shop, truth=Truth(validation=1 - chance, test=chance)
+    )
+    np.testing.assert_allclose(
+        truth_metrics(simulated, TEST, True)["mrr@5"], [1 / 2, 1, 1]
+    )
+    np.testing.assert_allclose(
+        truth_metrics(simulated, TEST, False)["mrr@5"], [1, np.nan, 1]
+    )
 
 
 def test_models_that_predict_values_are_known_by_their_loss():
@@ -188,4 +240,6 @@ def test_models_that_predict_values_are_known_by_their_loss():
     ):
         config = default_config(name)
         model = build(config, sizes, clock=False)
-        assert (value_loss_of(config, model), predictions(model, 0.3)) == pytest.approx(expected)
+        assert (value_loss_of(config, model), predictions(model, 0.3)) == pytest.approx(
+            expected
+        )

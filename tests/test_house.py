@@ -33,10 +33,19 @@ LAYERS = (
     {"runs", "evaluation"},
     {"recommender", "report"},
     {"training"},
-    {"__init__"},  # the facade: imports from everywhere, and nothing within imports from it
+    {
+        "__init__"
+    },  # the facade: imports from everywhere, and nothing within imports from it
 )
 LAYER_OF = {name: height for height, layer in enumerate(LAYERS) for name in layer}
-DEVICE_CALLS = {"pmap", "shard_map", "devices", "local_devices", "device_count", "local_device_count"}
+DEVICE_CALLS = {
+    "pmap",
+    "shard_map",
+    "devices",
+    "local_devices",
+    "device_count",
+    "local_device_count",
+}
 LONGEST_FUNCTION = 60
 LARGEST_LIBRARY = 4_000  # lines of code: neither blank, nor comment, nor docstring
 
@@ -84,9 +93,16 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
 
 def undocumented(tree: ast.Module) -> list[str]:
     """Public functions, classes and methods without a docstring; what stands within a function is private."""
-    missing, waiting = [] if ast.get_docstring(tree) or not tree.body else ["the module"], list(tree.body)
+    missing, waiting = (
+        [] if ast.get_docstring(tree) or not tree.body else ["the module"],
+        list(tree.body),
+    )
     for node in waiting:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_") and node.name != "setup":
+        if (
+            isinstance(node, ast.FunctionDef | ast.ClassDef)
+            and not node.name.startswith("_")
+            and node.name != "setup"
+        ):
             missing += [] if ast.get_docstring(node) else [node.name]
             waiting += node.body if isinstance(node, ast.ClassDef) else []
     return missing
@@ -94,12 +110,31 @@ def undocumented(tree: ast.Module) -> list[str]:
 
 def code_lines(source: str) -> int:
     """Lines that hold code: no blank lines, comments, docstrings or texts that describe a field."""
-    plain = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    plain = {
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    }
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    code = {line for t in tokens if t.type not in plain for line in range(t.start[0], t.end[0] + 1)}
-    texts = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)]
+    code = {
+        line
+        for t in tokens
+        if t.type not in plain
+        for line in range(t.start[0], t.end[0] + 1)
+    }
+    texts = [
+        n
+        for n in ast.walk(ast.parse(source))
+        if isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)
+    ]
     described = [t for t in texts if isinstance(t.value.value, str)]
-    return len(code - {line for t in described for line in range(t.lineno, (t.end_lineno or 0) + 1)})
+    return len(
+        code
+        - {line for t in described for line in range(t.lineno, (t.end_lineno or 0) + 1)}
+    )
 
 
 def test_every_file_of_the_library_has_a_layer():
@@ -107,10 +142,23 @@ def test_every_file_of_the_library_has_a_layer():
 
 
 def test_imports_run_one_way():
-    assert [found for module, path in MODULES.items() for found in broken_imports(module, parsed(path))] == []
-    graph = {module: set(imports_of(parsed(path))) - {module} for module, path in MODULES.items()}
-    order = list(graphlib.TopologicalSorter(graph).static_order())  # CycleError where two import each other
-    assert order.index("ancf_jax.errors") < order.index("ancf_jax.config") < order.index("ancf_jax.training.fit")
+    assert [
+        found
+        for module, path in MODULES.items()
+        for found in broken_imports(module, parsed(path))
+    ] == []
+    graph = {
+        module: set(imports_of(parsed(path))) - {module}
+        for module, path in MODULES.items()
+    }
+    order = list(
+        graphlib.TopologicalSorter(graph).static_order()
+    )  # CycleError where two import each other
+    assert (
+        order.index("ancf_jax.errors")
+        < order.index("ancf_jax.config")
+        < order.index("ancf_jax.training.fit")
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,19 +175,32 @@ def test_an_import_that_runs_the_other_way_is_found(module, source):
     assert len(broken_imports(module, ast.parse(source))) == 1
 
 
-@pytest.mark.parametrize("path", [path for path in LIBRARY + SCRIPTS if path.name != "parallel.py"], ids=name_of)
+@pytest.mark.parametrize(
+    "path",
+    [path for path in LIBRARY + SCRIPTS if path.name != "parallel.py"],
+    ids=name_of,
+)
 def test_only_parallel_knows_devices(path):
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Attribute) and node.attr in DEVICE_CALLS:
-            assert not ast.unparse(node).startswith("jax."), f"{ast.unparse(node)} in line {node.lineno}"
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "jax":
+            assert not ast.unparse(node).startswith("jax."), (
+                f"{ast.unparse(node)} in line {node.lineno}"
+            )
+        if (
+            isinstance(node, ast.ImportFrom)
+            and (node.module or "").split(".")[0] == "jax"
+        ):
             assert not DEVICE_CALLS & {alias.name for alias in node.names}
 
 
 @pytest.mark.parametrize("path", LIBRARY + SCRIPTS, ids=name_of)
 def test_functions_are_short_and_public_names_documented(path):
     tree = parsed(path)
-    long = [f"{f.name}, line {f.lineno}" for f in functions(tree) if f.end_lineno - f.lineno >= LONGEST_FUNCTION]
+    long = [
+        f"{f.name}, line {f.lineno}"
+        for f in functions(tree)
+        if f.end_lineno - f.lineno >= LONGEST_FUNCTION
+    ]
     assert long == []
     assert undocumented(tree) == []
 
@@ -158,12 +219,25 @@ def test_the_library_is_small():
 def test_no_file_names_a_path_of_one_machine():
     folders = ["ancf_jax", "tests", "benchmarks", "docs", ".ci"]
     texts = [
-        path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in ("", ".py", ".md", ".toml")
+        path
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in ("", ".py", ".md", ".toml")
     ]
-    texts = [path for path in texts + list(ROOT.glob("*.*")) if path.is_file() and "badinput" not in path.parts]
-    assert {ROOT / "README.md", ROOT / ".ci" / "run", Path(__file__).resolve()} <= set(texts)
+    texts = [
+        path
+        for path in texts + list(ROOT.glob("*.*"))
+        if path.is_file() and "badinput" not in path.parts
+    ]
+    assert {ROOT / "README.md", ROOT / ".ci" / "run", Path(__file__).resolve()} <= set(
+        texts
+    )
     pattern = re.compile(r"(?<![\w.])/(?:work|home|root|tmp|mnt|Users)/[\w.-]+")
-    found = [(path.name, hit) for path in texts for hit in pattern.findall(path.read_text("utf-8", errors="replace"))]
+    found = [
+        (path.name, hit)
+        for path in texts
+        for hit in pattern.findall(path.read_text("utf-8", errors="replace"))
+    ]
     assert found == []
 
 
@@ -171,7 +245,9 @@ def run_python(code: str) -> str:
     """What a fresh interpreter prints for `code`."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-W", "error", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=environment
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -207,7 +283,11 @@ def test_the_python_of_the_readme_runs():
 
 def commands() -> list[str]:
     lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
-    return [line for line in lines if line.startswith("python ") and "-m" not in line.split()]
+    return [
+        line
+        for line in lines
+        if line.startswith("python ") and "-m" not in line.split()
+    ]
 
 
 @pytest.mark.parametrize("command", commands())
@@ -215,9 +295,19 @@ def test_the_commands_of_the_readme_are_understood(command):
     script, *words = shlex.split(command, comments=True)[1:]
     module = import_module(Path(script).stem)
     default = (
-        module.Command(default_config(cli.flag_value(words, "--model") or "ancf")) if script == "train.py" else None
+        module.Command(default_config(cli.flag_value(words, "--model") or "ancf"))
+        if script == "train.py"
+        else None
     )
-    assert cli.parse(module.Command, default, [word for word in words if not word.startswith("@")], "") is not None
+    assert (
+        cli.parse(
+            module.Command,
+            default,
+            [word for word in words if not word.startswith("@")],
+            "",
+        )
+        is not None
+    )
 
 
 def test_the_check_runs_the_test_command_of_the_readme():
@@ -226,13 +316,17 @@ def test_the_check_runs_the_test_command_of_the_readme():
     (command,) = re.findall(r"^python -m pytest.*$", README, re.MULTILINE)
     text = check.read_text(encoding="utf-8")
     assert "README.md" in text
-    assert command not in re.sub(r"'\^.*?'", "", text), "the command stands in README alone"
+    assert command not in re.sub(r"'\^.*?'", "", text), (
+        "the command stands in README alone"
+    )
 
 
 def test_the_list_for_accelerator_hosts_agrees_with_the_package():
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     listed = {line for line in lines if line and not line.startswith("#")}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
     extras = project["optional-dependencies"]
     needed = {name for name in project["dependencies"] if not name.startswith("jax>")}
     assert listed == needed | {*extras["cuda"], *extras["search"], *extras["test"]}

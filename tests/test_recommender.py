@@ -48,21 +48,33 @@ def lists(recommender) -> pd.DataFrame:
 
 
 def test_lists_come_in_the_order_asked(lists):
-    assert lists.columns.tolist() == ["user_id", "rank", "item_id", "name", "score", "source"]
+    assert lists.columns.tolist() == [
+        "user_id",
+        "rank",
+        "item_id",
+        "name",
+        "score",
+        "source",
+    ]
     assert lists["user_id"].tolist() == [user for user in ASKED for _ in range(4)]
     assert lists["rank"].tolist() == [1, 2, 3, 4] * 5
     first, last = (
-        lists.iloc[rows].drop(columns="user_id").reset_index(drop=True) for rows in (range(4), range(16, 20))
+        lists.iloc[rows].drop(columns="user_id").reset_index(drop=True)
+        for rows in (range(4), range(16, 20))
     )
     pd.testing.assert_frame_equal(first, last)
 
 
 def test_items_are_known_unseen_and_named(lists, events):
-    for user, rows in lists[:16].query("source == 'model'").groupby("user_id"):  # the last is asked for twice
+    for user, rows in (
+        lists[:16].query("source == 'model'").groupby("user_id")
+    ):  # the last is asked for twice
         had = set(events.loc[events["user_id"] == user, "item_id"])
         assert not had & set(rows["item_id"])
         assert rows["item_id"].is_unique
-    assert (lists["name"] == "product " + lists["item_id"].str[1:].astype(int).astype(str)).all()
+    assert (
+        lists["name"] == "product " + lists["item_id"].str[1:].astype(int).astype(str)
+    ).all()
 
 
 def test_scores_are_probabilities_and_fall(lists):
@@ -77,7 +89,10 @@ def test_an_unknown_user_gets_the_popular_items_and_no_score(recommender, lists)
     assert rows["score"].isna().all()
     source = recommender.dataset.interactions
     count = np.bincount(source.item[recommender.dataset.part == 0], minlength=23)
-    assert rows["item_id"].tolist() == source.items[np.argsort(-count, kind="stable")[:4]].tolist()
+    assert (
+        rows["item_id"].tolist()
+        == source.items[np.argsort(-count, kind="stable")[:4]].tolist()
+    )
     assert set(lists[lists["user_id"] != "nobody"]["source"]) == {"model"}
 
 
@@ -86,10 +101,16 @@ def test_all_users_in_blocks(recommender):
     assert users == [f"u{n:02d}" for n in range(13)]
     many = users * 3
     done: list[tuple[int, int]] = []
-    blocks = list(recommender.recommend_blocks(many, 3, None, None, lambda *progress: done.append(progress)))
+    blocks = list(
+        recommender.recommend_blocks(
+            many, 3, None, None, lambda *progress: done.append(progress)
+        )
+    )
     assert len(blocks) == -(-39 // USERS_PER_BLOCK)
     whole = pd.concat(blocks, ignore_index=True)
-    alone = pd.concat([recommender.recommend([user], 3) for user in users], ignore_index=True)
+    alone = pd.concat(
+        [recommender.recommend([user], 3) for user in users], ignore_index=True
+    )
     pd.testing.assert_frame_equal(whole.iloc[: len(alone)], alone, rtol=1e-5)
     assert done[-1] == (39, 39)
 
@@ -97,7 +118,9 @@ def test_all_users_in_blocks(recommender):
 def test_what_was_had_may_be_kept(recommender, events):
     """With everything allowed, u06, who has had nearly all even products, gets a full list; without, a short one."""
     had = set(events.loc[events["user_id"] == "u06", "item_id"])
-    whole, unseen = (recommender.recommend(["u06"], 99, keep_seen=keep) for keep in (True, False))
+    whole, unseen = (
+        recommender.recommend(["u06"], 99, keep_seen=keep) for keep in (True, False)
+    )
     assert len(whole) == 23
     assert set(unseen["item_id"]) == set(whole["item_id"]) - had
     assert unseen["rank"].tolist() == list(range(1, len(unseen) + 1))
@@ -105,10 +128,20 @@ def test_what_was_had_may_be_kept(recommender, events):
 
 def test_the_lists_are_those_of_the_saved_model(recommender):
     """The dot product and biases of `mf`, from the parameters alone."""
-    p = {name: np.asarray(leaf) for name, leaf in recommender.ranker.variables["params"].items()}
-    score = p["user_table"][3] @ p["item_table"].T + p["user_bias"][3] + p["item_bias"][:, 0] + p["bias"]
+    p = {
+        name: np.asarray(leaf)
+        for name, leaf in recommender.ranker.variables["params"].items()
+    }
+    score = (
+        p["user_table"][3] @ p["item_table"].T
+        + p["user_bias"][3]
+        + p["item_bias"][:, 0]
+        + p["bias"]
+    )
     found = recommender.recommend(["u03"], 23, keep_seen=True)
-    np.testing.assert_allclose(found["score"], np.sort(1 / (1 + np.exp(-score)))[::-1], rtol=1e-4)
+    np.testing.assert_allclose(
+        found["score"], np.sort(1 / (1 + np.exp(-score)))[::-1], rtol=1e-4
+    )
 
 
 def test_a_warm_recommender_compiles_nothing_more(recommender, caplog):
@@ -130,10 +163,16 @@ def test_compiled_programs_lie_in_the_run_folder(recommender, tmp_path):
     run = Path(recommender.config.run)
     code = "import sys; from ancf_jax import load_recommender as load; load(sys.argv[1], print).recommend(['u01'])"
     unset = {"JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS"}
-    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in unset
+    }
     sizes = []
     for _ in range(2):
-        done = subprocess.run([sys.executable, "-W", "error", "-c", code, run], env=environment, check=True)
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code, run],
+            env=environment,
+            check=True,
+        )
         assert done.returncode == 0
         sizes.append(len(list((run / "compiled").glob("*-cache"))))
     assert sizes[0] == sizes[1] > 0
@@ -145,9 +184,15 @@ def test_a_length_below_one_is_refused(recommender):
 
 
 def test_a_moment_needs_a_clock(tiny, tmp_path):
-    (tmp_path / "order.csv").write_text("user_id,item_id\n" + "a,x\na,y\na,z\nb,y\nb,x\nb,z\n")
+    (tmp_path / "order.csv").write_text(
+        "user_id,item_id\n" + "a,x\na,y\na,z\nb,y\nb,x\nb,z\n"
+    )
     config = tiny("popularity", run=str(tmp_path / "run"), table__user_features=())
-    fit(dataclasses.replace(config, data=str(tmp_path / "order.csv")), resume=False, view=Quiet())
+    fit(
+        dataclasses.replace(config, data=str(tmp_path / "order.csv")),
+        resume=False,
+        view=Quiet(),
+    )
     without = load_recommender(tmp_path / "run", print)
     with pytest.raises(UserError, match="--at needs data with times"):
         without.recommend(["a"], minute=5)
@@ -157,7 +202,10 @@ def test_a_moment_needs_a_clock(tiny, tmp_path):
 
 def test_the_moment_is_the_newest_event_unless_given(recommender, events):
     assert recommender.latest == events["timestamp"].max() // 60
-    assert recommender.moment_text(minute_of("2025-07-18T19:00")) == "Friday 2025-07-18 19:00"
+    assert (
+        recommender.moment_text(minute_of("2025-07-18T19:00"))
+        == "Friday 2025-07-18 19:00"
+    )
 
 
 @pytest.mark.parametrize(
@@ -174,7 +222,9 @@ def test_moments(text, minute):
     assert minute_of(text) == minute
 
 
-@pytest.mark.parametrize("text", ["yesterday", "19:00", "2025-13-01", "1969-12-31T23:59", ""])
+@pytest.mark.parametrize(
+    "text", ["yesterday", "19:00", "2025-13-01", "1969-12-31T23:59", ""]
+)
 def test_what_is_no_moment_is_explained(text):
     with pytest.raises(UserError, match="--at"):
         minute_of(text)

@@ -11,8 +11,22 @@ import pandas as pd
 from ancf_jax.config import CORNER_STORE, Config, SplitConfig
 from ancf_jax.data import corner_store, readers, splits
 from ancf_jax.data.corner_store import Truth
-from ancf_jax.data.engagement import Scales, compress_dwell, engagement_score, fit_scales, mean_dwell, previous
-from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Feature, Interactions
+from ancf_jax.data.engagement import (
+    Scales,
+    compress_dwell,
+    engagement_score,
+    fit_scales,
+    mean_dwell,
+    previous,
+)
+from ancf_jax.data.interactions import (
+    TEST,
+    TRAIN,
+    UNUSED,
+    VALIDATION,
+    Feature,
+    Interactions,
+)
 from ancf_jax.data.storage import read_tree, write_tree
 from ancf_jax.data.tendencies import count_followers, count_repeats
 from ancf_jax.errors import UserError
@@ -28,9 +42,13 @@ class Dataset:
     interactions: Interactions
     part: np.ndarray  # int8 [N] TRAIN / VALIDATION / TEST / UNUSED
     audit: dict[str, Any]  # figures on the split, see `splits.audit`
-    scales: Scales | None  # seconds that count as full engagement, fitted on training events; None without traces
+    scales: (
+        Scales | None
+    )  # seconds that count as full engagement, fitted on training events; None without traces
     value: np.ndarray  # float32 [N], the label: rating, engagement score, or 1
-    truth: Truth | None = None  # true purchase probabilities, where the simulated shop tests purchases
+    truth: Truth | None = (
+        None  # true purchase probabilities, where the simulated shop tests purchases
+    )
 
 
 def resolve(config: Config) -> Config:
@@ -48,18 +66,39 @@ def build(config: Config) -> Dataset:
     """Reads or simulates the events, selects, labels, splits and audits them; UserError where they do not do."""
     config = resolve(config)
     simulated, engagement = config.data == CORNER_STORE, config.model == "engagement"
-    source, truth = corner_store.simulate(config.seed) if simulated else (readers.read(config), None)
+    source, truth = (
+        corner_store.simulate(config.seed)
+        if simulated
+        else (readers.read(config), None)
+    )
     interactions = _labelled(splits.select(source, config.split), config)
     split = splits.resolve_kind(interactions, config.split, engagement)
     part = splits.assign(interactions, split, config.seed)
-    seconds = [None if x is None else x[part == TRAIN] for x in (interactions.hover, interactions.dwell)]
+    seconds = [
+        None if x is None else x[part == TRAIN]
+        for x in (interactions.hover, interactions.dwell)
+    ]
     scales = fit_scales(*seconds) if _traces(interactions) else None
-    value, audit = _value(interactions, scales if engagement else None), splits.audit(interactions, part, split.kind)
-    return Dataset(interactions, part, audit, scales, value, _truth_of(truth, source, interactions, split))
+    value, audit = (
+        _value(interactions, scales if engagement else None),
+        splits.audit(interactions, part, split.kind),
+    )
+    return Dataset(
+        interactions,
+        part,
+        audit,
+        scales,
+        value,
+        _truth_of(truth, source, interactions, split),
+    )
 
 
 def _traces(interactions: Interactions) -> list[np.ndarray]:
-    return [x for x in (interactions.hover, interactions.dwell, interactions.clicked) if x is not None]
+    return [
+        x
+        for x in (interactions.hover, interactions.dwell, interactions.clicked)
+        if x is not None
+    ]
 
 
 def _labelled(interactions: Interactions, config: Config) -> Interactions:
@@ -68,25 +107,45 @@ def _labelled(interactions: Interactions, config: Config) -> Interactions:
         if not (traces := _traces(interactions)):
             names = f'"{config.table.hover}", "{config.table.dwell}" and "{config.table.clicked}"'
             remedy = "map one with --table.hover, --table.dwell or --table.clicked, or use --table.dwell-gap-cap"
-            raise UserError(f"the engagement model needs one of the columns {names}, but the data has none; {remedy}")
-        interactions = splits.keep_events(interactions, ~np.all(np.isnan(traces), axis=0), "no_trace")
+            raise UserError(
+                f"the engagement model needs one of the columns {names}, but the data has none; {remedy}"
+            )
+        interactions = splits.keep_events(
+            interactions, ~np.all(np.isnan(traces), axis=0), "no_trace"
+        )
     elif config.objective.loss == "mse" and interactions.rating is not None:
-        interactions = splits.keep_events(interactions, ~np.isnan(interactions.rating), "no_rating")
+        interactions = splits.keep_events(
+            interactions, ~np.isnan(interactions.rating), "no_rating"
+        )
     if not len(interactions.user):
-        raise UserError(f"no event carries a label for --model {config.model}: {interactions.left_out} left out")
+        raise UserError(
+            f"no event carries a label for --model {config.model}: {interactions.left_out} left out"
+        )
     return splits.drop_idle_users(interactions)
 
 
 def _value(interactions: Interactions, scales: Scales | None) -> np.ndarray:
     if scales is not None:
-        return engagement_score(interactions.hover, interactions.dwell, interactions.clicked, scales)
-    rating = np.ones(len(interactions.user)) if interactions.rating is None else interactions.rating
+        return engagement_score(
+            interactions.hover, interactions.dwell, interactions.clicked, scales
+        )
+    rating = (
+        np.ones(len(interactions.user))
+        if interactions.rating is None
+        else interactions.rating
+    )
     return np.nan_to_num(rating, nan=1.0).astype(np.float32)
 
 
-def _truth_of(truth: Truth | None, source: Interactions, kept: Interactions, split: SplitConfig) -> Truth | None:
+def _truth_of(
+    truth: Truth | None, source: Interactions, kept: Interactions, split: SplitConfig
+) -> Truth | None:
     """The rows of the remaining users, where the split holds out exactly the purchases the truth speaks of."""
-    speaks = split.kind == "leave_one_out" and split.events == ("purchase",) and split.duplicates == "keep"
+    speaks = (
+        split.kind == "leave_one_out"
+        and split.events == ("purchase",)
+        and split.duplicates == "keep"
+    )
     if truth is None or not speaks or split.min_item_events > 1:
         return None
     return Truth(*(chance[np.isin(source.users, kept.users)] for chance in truth))
@@ -98,7 +157,9 @@ def known_parts(part: int) -> tuple[int, ...]:
 
 
 def _minutes(interactions: Interactions) -> np.ndarray:
-    return (interactions.time // 60 if interactions.clock else interactions.time).astype(np.int32)
+    return (
+        interactions.time // 60 if interactions.clock else interactions.time
+    ).astype(np.int32)
 
 
 def _offsets(rows: np.ndarray, count: int) -> np.ndarray:
@@ -108,55 +169,113 @@ def _offsets(rows: np.ndarray, count: int) -> np.ndarray:
 
 def event_log(dataset: Dataset, parts: tuple[int, ...]) -> EventLog:
     """The events of `parts` alone, as NumPy columns; nothing of any other event is in it."""
-    source, keep, users = dataset.interactions, np.isin(dataset.part, parts), len(dataset.interactions.users)
+    source, keep, users = (
+        dataset.interactions,
+        np.isin(dataset.part, parts),
+        len(dataset.interactions.users),
+    )
     user, kind = source.user[keep], source.kind[keep].astype(np.int32)
     dwell = np.full(len(user), np.nan, np.float32)
     if source.dwell is not None and dataset.scales is not None:
         dwell = compress_dwell(source.dwell[keep], dataset.scales.dwell)
     means = mean_dwell(user, dwell)
-    pairs = np.sort(splits.pair_ids(source)[keep])  # np.unique hashes, ten times slower here
-    seen_user, seen_item = np.divmod(pairs[np.diff(pairs, prepend=-1) > 0], len(source.items))
-    events = user, source.item[keep], _minutes(source)[keep], dataset.value[keep], kind, means
+    pairs = np.sort(
+        splits.pair_ids(source)[keep]
+    )  # np.unique hashes, ten times slower here
+    seen_user, seen_item = np.divmod(
+        pairs[np.diff(pairs, prepend=-1) > 0], len(source.items)
+    )
+    events = (
+        user,
+        source.item[keep],
+        _minutes(source)[keep],
+        dataset.value[keep],
+        kind,
+        means,
+    )
     prior = previous(user, kind, -1), previous(user, means, 0)
     seen = seen_item.astype(np.int32), _offsets(seen_user, users)
-    return EventLog(*events, *prior, _offsets(user, users), *seen, number=np.arange(users, dtype=np.int32))
+    return EventLog(
+        *events,
+        *prior,
+        _offsets(user, users),
+        *seen,
+        number=np.arange(users, dtype=np.int32),
+    )
 
 
-def heldout(dataset: Dataset, part: int, limit: int | None = None, seed: int = 0) -> Heldout:
+def heldout(
+    dataset: Dataset, part: int, limit: int | None = None, seed: int = 0
+) -> Heldout:
     """One query per user of `part`, sorted by user; with `limit`, at most so many users, drawn by `seed`."""
     source, event = dataset.interactions, np.flatnonzero(dataset.part == part)
-    drawn = np.random.default_rng(seed).permutation(np.unique(source.user[event]))[:limit]
+    drawn = np.random.default_rng(seed).permutation(np.unique(source.user[event]))[
+        :limit
+    ]
     event = event[np.isin(source.user[event], drawn)]
     event = event[~pd.Series(splits.pair_ids(source)[event]).duplicated().to_numpy()]
     user, place = np.unique(source.user[event], return_index=True)
     start = np.append(place, len(event)).astype(np.int32)
-    return Heldout(user, _minutes(source)[event[place]], source.item[event], dataset.value[event], start)
+    return Heldout(
+        user,
+        _minutes(source)[event[place]],
+        source.item[event],
+        dataset.value[event],
+        start,
+    )
 
 
 def heldout_events(dataset: Dataset, part: int) -> Heldout:
     """Every event of `part` as a query of its own, at the moment of the event, repeats included."""
     source, event = dataset.interactions, np.flatnonzero(dataset.part == part)
-    columns = source.user[event], _minutes(source)[event], source.item[event], dataset.value[event]
+    columns = (
+        source.user[event],
+        _minutes(source)[event],
+        source.item[event],
+        dataset.value[event],
+    )
     return Heldout(*columns, np.arange(len(event) + 1, dtype=np.int32))
 
 
 def catalogue(dataset: Dataset, followers: int = 0) -> Catalogue:
     """Features of items and users, and what training events tell of every item, so many `followers` among it."""
     source, train = dataset.interactions, dataset.part == TRAIN
-    item, again = source.item[train], pd.Series(splits.pair_ids(source)[train]).duplicated().to_numpy()
-    features: Any = [{n: f.ids for n, f in side.items()} for side in (source.item_features, source.user_features)]
-    had, levels = np.bincount(item, minlength=len(source.items)).astype(np.float32), features[0].values()
-    similar = count_repeats([*(ids[:, 0] for ids in levels), np.arange(len(had))], item, again)
-    after = count_followers(source.user[train], item, len(had), followers) if followers else ()
-    return Catalogue(*features, had, had.sum(), np.float32(again.sum()), similar, *after)  # pyrefly: ignore
+    item, again = (
+        source.item[train],
+        pd.Series(splits.pair_ids(source)[train]).duplicated().to_numpy(),
+    )
+    features: Any = [
+        {n: f.ids for n, f in side.items()}
+        for side in (source.item_features, source.user_features)
+    ]
+    had, levels = (
+        np.bincount(item, minlength=len(source.items)).astype(np.float32),
+        features[0].values(),
+    )
+    similar = count_repeats(
+        [*(ids[:, 0] for ids in levels), np.arange(len(had))], item, again
+    )
+    after = (
+        count_followers(source.user[train], item, len(had), followers)
+        if followers
+        else ()
+    )
+    return Catalogue(
+        *features, had, had.sum(), np.float32(again.sum()), similar, *after
+    )  # pyrefly: ignore
 
 
 def sizes(dataset: Dataset) -> Sizes:
     """The numbers that fix the shapes of a model's parameters."""
     source = dataset.interactions
     sides = (source.item_features, source.user_features)
-    of_items, of_users = (tuple((name, len(feature.values)) for name, feature in side.items()) for side in sides)
-    return Sizes(len(source.users), len(source.items), len(source.kinds), of_items, of_users)
+    of_items, of_users = (
+        tuple((name, len(feature.values)) for name, feature in side.items())
+        for side in sides
+    )
+    return Sizes(
+        len(source.users), len(source.items), len(source.kinds), of_items, of_users
+    )
 
 
 def save(dataset: Dataset, folder: Path) -> None:
@@ -169,7 +288,9 @@ def load(folder: Path) -> Dataset:
     tree = read_tree(folder / _FILE)
     events = tree["interactions"]
     for side in ("item_features", "user_features"):
-        events[side] = {name: Feature(**feature) for name, feature in events[side].items()}
+        events[side] = {
+            name: Feature(**feature) for name, feature in events[side].items()
+        }
     tree["interactions"] = Interactions(**events | {"kinds": tuple(events["kinds"])})
     tree["scales"] = tree["scales"] and Scales(**tree["scales"])
     tree["truth"] = tree["truth"] and Truth(*tree["truth"])

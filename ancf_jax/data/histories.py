@@ -9,7 +9,9 @@ import numpy as np
 from ancf_jax.types import Array, Batch, EventLog, Query
 
 
-def tokens_before(log: EventLog, user: Array, end: Array, length: int) -> tuple[Array, Array, Array]:
+def tokens_before(
+    log: EventLog, user: Array, end: Array, length: int
+) -> tuple[Array, Array, Array]:
     """Items, minutes and segment [B, L] of the `length` events that precede log offset `end` [B].
 
     The slot before a user's first event holds -1 in segment 0: "nothing yet". Slots before that are padding.
@@ -19,7 +21,11 @@ def tokens_before(log: EventLog, user: Array, end: Array, length: int) -> tuple[
     known = slot >= first
     place = jnp.clip(slot, 0, log.item.shape[0] - 1)
     segment = jnp.where(slot >= first - 1, 0, -1)
-    return jnp.where(known, log.item[place], -1), jnp.where(known, log.minute[place], 0), segment
+    return (
+        jnp.where(known, log.item[place], -1),
+        jnp.where(known, log.minute[place], 0),
+        segment,
+    )
 
 
 def batch_of_events(log: EventLog, event: Array, length: int) -> Batch:
@@ -32,8 +38,16 @@ def _batch(log: EventLog, event: Array, *history: Array) -> Batch:
     """The batch of events of any shape, -1 for padding, with the tokens, minutes and segments of their history."""
     place = jnp.maximum(event, 0)
     user = log.user[place]
-    query = Query(log.number[user], log.minute[place], log.prior_kind[place], log.prior_dwell[place], *history)
-    return Batch(query, user, log.item[place], log.value[place], (event >= 0).astype(jnp.float32))
+    query = Query(
+        log.number[user],
+        log.minute[place],
+        log.prior_kind[place],
+        log.prior_dwell[place],
+        *history,
+    )
+    return Batch(
+        query, user, log.item[place], log.value[place], (event >= 0).astype(jnp.float32)
+    )
 
 
 def batch_of_windows(log: EventLog, target: Array) -> Batch:
@@ -45,9 +59,20 @@ def batch_of_windows(log: EventLog, target: Array) -> Batch:
     place = jnp.maximum(target, 0)
     user, before = log.user[place], jnp.maximum(place - 1, 0)
     known = place > log.start[user]
-    token, token_minute = jnp.where(known, log.item[before], -1), jnp.where(known, log.minute[before], 0)
-    begins = (jnp.diff(target, axis=1, prepend=-2) != 1) | (jnp.diff(user, axis=1, prepend=-1) != 0)
-    return _batch(log, target, token, token_minute, jnp.where(target >= 0, jnp.cumsum(begins, axis=1), -1))
+    token, token_minute = (
+        jnp.where(known, log.item[before], -1),
+        jnp.where(known, log.minute[before], 0),
+    )
+    begins = (jnp.diff(target, axis=1, prepend=-2) != 1) | (
+        jnp.diff(user, axis=1, prepend=-1) != 0
+    )
+    return _batch(
+        log,
+        target,
+        token,
+        token_minute,
+        jnp.where(target >= 0, jnp.cumsum(begins, axis=1), -1),
+    )
 
 
 def query_after_log(log: EventLog, user: Array, minute: Array, length: int) -> Query:
@@ -79,15 +104,21 @@ def pack_windows(start: np.ndarray, length: int) -> np.ndarray:
     row, column = _best_fit(size, length)
     rows = np.full((int(row.max(initial=-1)) + 1, length), -1, np.int32)
     within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
-    rows[np.repeat(row, size), np.repeat(column, size) + within] = np.repeat(end - size, size) + within
+    rows[np.repeat(row, size), np.repeat(column, size) + within] = (
+        np.repeat(end - size, size) + within
+    )
     return rows
 
 
 def _best_fit(size: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
     """Row and column [W] of each piece in rows of `capacity`, by best fit decreasing."""
     row, column = np.zeros((2, len(size)), np.int64)
-    with_room: list[list[int]] = [[] for _ in range(capacity)]  # row numbers by the room they have
-    with_room.append(list(range(len(size)))[::-1])  # the empty ones, a row for every piece
+    with_room: list[list[int]] = [
+        [] for _ in range(capacity)
+    ]  # row numbers by the room they have
+    with_room.append(
+        list(range(len(size)))[::-1]
+    )  # the empty ones, a row for every piece
     rooms = 1 << capacity  # bit r: some row has room r
     for piece in np.argsort(-size, kind="stable").tolist():
         need = int(size[piece])

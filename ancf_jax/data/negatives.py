@@ -26,19 +26,30 @@ def is_seen(log: EventLog, user: Array, item: Array, most: int) -> Array:
     One bit each where the log has them, else binary search in the user's sorted items.
     """
     if log.seen_bits.size:
-        return log.seen_bits[user[:, None], item // 8] >> (item % 8).astype(jnp.uint8) & 1 == 1
+        return (
+            log.seen_bits[user[:, None], item // 8] >> (item % 8).astype(jnp.uint8) & 1
+            == 1
+        )
     begin, end = log.seen_start[user][:, None], log.seen_start[user + 1][:, None]
 
     def leap(step, place):
         further = place + (1 << (most.bit_length() - 1 - step))
-        no_later = log.seen_item[jnp.minimum(further, log.seen_item.shape[0] - 1)] <= item
+        no_later = (
+            log.seen_item[jnp.minimum(further, log.seen_item.shape[0] - 1)] <= item
+        )
         return jnp.where((further < end) & no_later, further, place)
 
-    last = jax.lax.fori_loop(0, most.bit_length(), leap, jnp.broadcast_to(begin, item.shape))
-    return (begin < end) & (log.seen_item[jnp.minimum(last, log.seen_item.shape[0] - 1)] == item)
+    last = jax.lax.fori_loop(
+        0, most.bit_length(), leap, jnp.broadcast_to(begin, item.shape)
+    )
+    return (begin < end) & (
+        log.seen_item[jnp.minimum(last, log.seen_item.shape[0] - 1)] == item
+    )
 
 
-def first_unseen(log: EventLog, user: Array, drawn: Array, most: int) -> tuple[Array, Array]:
+def first_unseen(
+    log: EventLog, user: Array, drawn: Array, most: int
+) -> tuple[Array, Array]:
     """Of two draws [2, B, C], the first that user [B] has not in the log: items [B, C], weights [B, C].
 
     Where both are seen the weight is 0, so that no item of the user ever counts as a negative.

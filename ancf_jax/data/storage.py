@@ -28,7 +28,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise UserError(f'"{path}" cannot be written ({error.strerror}); make room, or choose another place') from error
+        raise UserError(
+            f'"{path}" cannot be written ({error.strerror}); make room, or choose another place'
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
@@ -46,7 +48,12 @@ def write_tree(path: Path, tree: dict[str, Any]) -> None:
 
     text = json.dumps(tree, default=plain)
     with replacing(path) as file:
-        np.savez(file, allow_pickle=False, tree=np.frombuffer(text.encode(), np.uint8), **columns)
+        np.savez(
+            file,
+            allow_pickle=False,
+            tree=np.frombuffer(text.encode(), np.uint8),
+            **columns,
+        )
 
 
 def read_tree(path: Path) -> dict[str, Any]:
@@ -57,8 +64,17 @@ def read_tree(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as columns:
             text = columns["tree"].tobytes()
-            return json.loads(text, object_hook=lambda x: columns[x["column"]] if x.keys() == {"column"} else x)
+            return json.loads(
+                text,
+                object_hook=lambda x: (
+                    columns[x["column"]] if x.keys() == {"column"} else x
+                ),
+            )
     except FileNotFoundError as error:
-        raise UserError(f"there is no file {path}; give the folder of a run that train.py made") from error
+        raise UserError(
+            f"there is no file {path}; give the folder of a run that train.py made"
+        ) from error
     except Exception as error:  # which one a damaged archive raises depends on the byte
-        raise UserError(f"{path} is damaged ({error}); train again into a new --run") from error
+        raise UserError(
+            f"{path} is damaged ({error}); train again into a new --run"
+        ) from error

@@ -39,23 +39,33 @@ class Table:
 
     path: Path
     names: Sequence[str]  # all columns of the file, trimmed, in order
-    columns: dict[str, Texts]  # the wanted ones; a nested column of Parquet stays as it is
+    columns: dict[
+        str, Texts
+    ]  # the wanted ones; a nested column of Parquet stays as it is
     rows: int  # how many there are
-    locate: Callable[[int], str]  # row number -> "line 7" (CSV) or "row 7" (Parquet), counted from 1
+    locate: Callable[
+        [int], str
+    ]  # row number -> "line 7" (CSV) or "row 7" (Parquet), counted from 1
     drop_broken: bool  # whether broken rows are left out and counted, or refused
-    decimal_comma: bool = False  # whether `3,5` is a number, as in files separated by `;`
+    decimal_comma: bool = (
+        False  # whether `3,5` is a number, as in files separated by `;`
+    )
     left_out: Counter[str] = field(default_factory=Counter)  # broken rows by column
     keep: np.ndarray = field(init=False)  # bool [rows]
 
     def __post_init__(self) -> None:
         self.keep = np.ones(self.rows, bool)
         if not self.rows:
-            raise UserError(f"{self.path} holds no rows that can be read; pass a file with at least one event")
+            raise UserError(
+                f"{self.path} holds no rows that can be read; pass a file with at least one event"
+            )
 
     def refuse(self, broken: np.ndarray, column: str, expected: str) -> None:
         """Raises UserError at the first of the `broken` rows (bool [rows]), or leaves them out."""
         if self.drop_broken:
-            self.left_out[f"broken rows ({self.path.name}: {column})"] += int((broken & self.keep).sum())
+            self.left_out[f"broken rows ({self.path.name}: {column})"] += int(
+                (broken & self.keep).sum()
+            )
             self.keep &= ~broken
         elif broken.any():
             row = int(np.argmax(broken))
@@ -68,25 +78,39 @@ class Table:
         times = self.names.count(name)
         if times == 1:
             return name
-        problem = f'the column "{name}" {times} times' if times else f'no column "{name}"{nearest(name, self.names)}'
+        problem = (
+            f'the column "{name}" {times} times'
+            if times
+            else f'no column "{name}"{nearest(name, self.names)}'
+        )
         found = ", ".join(self.names)[:300]
-        raise UserError(f"{self.path} has {problem}; it has {found}; name the right one with {flag}")
+        raise UserError(
+            f"{self.path} has {problem}; it has {found}; name the right one with {flag}"
+        )
 
     def texts(self, name: str) -> Texts:
         """A column as text [rows], as it stands; "" where there is nothing. Raises UserError for lists and the like."""
         column = self.columns[name]
         if not pa.types.is_large_string(column.type):
-            raise UserError(f'{self.path}, column "{name}" holds {column.type}, expected text or whole numbers')
+            raise UserError(
+                f'{self.path}, column "{name}" holds {column.type}, expected text or whole numbers'
+            )
         return column
 
     def ids(self, name: str, only_once: bool = False) -> Texts:
         """A column of ids as text [rows]; an empty or long one is broken, and if `only_once` one that stood before."""
         column = self.texts(name)
         blank = pc.equal(pc.utf8_trim_whitespace(column), "")
-        unfit = pc.or_(blank, pc.greater(pc.utf8_length(column), 256))  # an array of ids is as wide as the longest
+        unfit = pc.or_(
+            blank, pc.greater(pc.utf8_length(column), 256)
+        )  # an array of ids is as wide as the longest
         self.refuse(np.asarray(unfit), name, "a text of 1 to 256 characters")
         if only_once:
-            self.refuse(pd.Series(encode(column)[1]).duplicated().to_numpy(), name, "every id once")
+            self.refuse(
+                pd.Series(encode(column)[1]).duplicated().to_numpy(),
+                name,
+                "every id once",
+            )
         return column
 
     def kinds(self, name: str) -> Texts:
@@ -105,7 +129,11 @@ class Table:
     def flags(self, name: str) -> np.ndarray:
         """A column of yes and no (1/0, true/false, yes/no) as float32 [rows] of 1 and 0, NaN where there is nothing."""
         lower = pc.utf8_lower(pc.utf8_trim_whitespace(self.texts(name)))
-        code = np.asarray(pc.index_in(lower, value_set=pa.array([*_FLAGS, ""], pa.large_string())).fill_null(-1))
+        code = np.asarray(
+            pc.index_in(
+                lower, value_set=pa.array([*_FLAGS, ""], pa.large_string())
+            ).fill_null(-1)
+        )
         self.refuse(code < 0, name, "1, 0, true or false")
         return np.array([*_FLAGS.values(), np.nan, np.nan], np.float32)[code]
 
@@ -125,9 +153,15 @@ class Table:
         other = is_iso & (zoned != zoned[is_iso.argmax()])
         self.refuse(other, name, "an offset such as +02:00 in every time or in none")
         dates = pc.if_else(is_iso, column, None).to_pandas()
-        moments = pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce").to_numpy("datetime64[us]")
-        inside = (moments >= np.datetime64(0, "s")) & (moments < np.datetime64(int(_LAST_SECOND), "s"))  # never NaT
-        self.refuse(~inside, name, "a time from 1970 to 2286 as ISO 8601 (2017-01-28 19:06:53)")
+        moments = pd.to_datetime(
+            dates, format="ISO8601", utc=True, errors="coerce"
+        ).to_numpy("datetime64[us]")
+        inside = (moments >= np.datetime64(0, "s")) & (
+            moments < np.datetime64(int(_LAST_SECOND), "s")
+        )  # never NaT
+        self.refuse(
+            ~inside, name, "a time from 1970 to 2286 as ISO 8601 (2017-01-28 19:06:53)"
+        )
         return moments
 
     def _unix_times(self, name: str) -> np.ndarray:
@@ -136,17 +170,33 @@ class Table:
         if usable.any() and (values[usable] < _FIRST_CLOCK).all():
             self.refuse(~usable, name, "a place in the order, from 0 up")
             return (np.where(usable, values, 0) * 1e6).astype(np.int64)
-        unit = np.digitize(values, _FIRST_CLOCK * 1000.0 ** np.arange(4)) - 1  # seconds, milli-, micro-, nanoseconds
+        unit = (
+            np.digitize(values, _FIRST_CLOCK * 1000.0 ** np.arange(4)) - 1
+        )  # seconds, milli-, micro-, nanoseconds
         inside = usable & (unit >= 0) & (values < _LAST_SECOND * 1000.0**unit)
-        self.refuse(~inside, name, "a time from 1973 to 2286 in unix seconds or milliseconds, or ISO 8601")
+        self.refuse(
+            ~inside,
+            name,
+            "a time from 1973 to 2286 in unix seconds or milliseconds, or ISO 8601",
+        )
         first = unit[inside.argmax()] if inside.any() else 0
-        self.refuse(inside & (unit != first), name, "times in one unit, seconds or milliseconds, as above")
-        return (np.where(inside & (unit == first), values, 0) * 10.0 ** (6 - 3 * first)).astype("datetime64[us]")
+        self.refuse(
+            inside & (unit != first),
+            name,
+            "times in one unit, seconds or milliseconds, as above",
+        )
+        return (
+            np.where(inside & (unit == first), values, 0) * 10.0 ** (6 - 3 * first)
+        ).astype("datetime64[us]")
 
     def multi_valued(self, name: str) -> Feature:
         """A column of text with values separated by `|`, or of lists of text, as a feature with a row per row kept."""
         column = self.columns[name]
-        lists = column if pa.types.is_list(column.type) else pc.split_pattern(self.texts(name), "|")
+        lists = (
+            column
+            if pa.types.is_list(column.type)
+            else pc.split_pattern(self.texts(name), "|")
+        )
         return feature(lists.filter(pa.array(self.keep)))
 
     def _floats(self, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -159,15 +209,22 @@ class Table:
         if self.decimal_comma:
             column = pc.replace_substring(column, ",", ".")
         is_number = pc.match_substring_regex(column, _NUMBER)
-        values = pc.if_else(is_number, pc.utf8_ltrim(column, "+"), None).cast(pa.float64())
-        return np.asarray(values), np.asarray(pc.invert(pc.or_(is_number, pc.equal(column, ""))))
+        values = pc.if_else(is_number, pc.utf8_ltrim(column, "+"), None).cast(
+            pa.float64()
+        )
+        return np.asarray(values), np.asarray(
+            pc.invert(pc.or_(is_number, pc.equal(column, "")))
+        )
 
 
 def feature(lists: pa.ListArray) -> Feature:
     """The feature whose rows hold the texts of `lists`, trimmed; empty texts are no values."""
     flat = pc.utf8_trim_whitespace(pc.list_flatten(lists).fill_null(""))
     filled = pc.not_equal(flat, "")
-    row, (values, code) = np.asarray(pc.list_parent_indices(lists).filter(filled)), encode(flat.filter(filled))
+    row, (values, code) = (
+        np.asarray(pc.list_parent_indices(lists).filter(filled)),
+        encode(flat.filter(filled)),
+    )
     place = np.arange(len(row)) - np.searchsorted(row, row)  # in its list
     table = np.full((len(lists), place.max(initial=0) + 1), -1, np.int32)
     table[row, place] = code
@@ -176,7 +233,9 @@ def feature(lists: pa.ListArray) -> Feature:
 
 def encode(column: Texts | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """The distinct texts in order of first appearance, and int32 [rows] the place of each row's text."""
-    coded = (column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column).dictionary_encode()
+    coded = (
+        column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    ).dictionary_encode()
     return np.array(coded.dictionary.to_pylist(), str), np.asarray(coded.indices)
 
 
@@ -184,15 +243,21 @@ def read_text(path: Path) -> str:
     """The text of a file in UTF-8, UTF-16 with a BOM, or latin-1, its lines ended by LF; UserError where it is none."""
     data = path.read_bytes()
     try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        text = data.decode(
+            "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        )
     except UnicodeDecodeError:
-        text = data.decode("latin-1")  # shows NUL bytes where it was UTF-16 or no text at all
+        text = data.decode(
+            "latin-1"
+        )  # shows NUL bytes where it was UTF-16 or no text at all
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise UserError(f"{path} is empty; pass a file with at least one event")
     if "\x00" in text:
         line = text.count("\n", 0, text.index("\x00")) + 1
-        raise UserError(f"{path}, line {line}: a NUL byte, expected text; unpack the file or save it again as UTF-8")
+        raise UserError(
+            f"{path}, line {line}: a NUL byte, expected text; unpack the file or save it again as UTF-8"
+        )
     return text
 
 
@@ -203,41 +268,84 @@ def read_table(path: Path, wanted: Collection[str], drop_broken: bool) -> Table:
     return (_read_parquet if is_parquet else read_csv)(path, wanted, drop_broken)
 
 
-def read_csv(path: Path, wanted: Collection[str], drop: bool, names: Sequence[str] = (), delimiter: str = "") -> Table:
+def read_csv(
+    path: Path,
+    wanted: Collection[str],
+    drop: bool,
+    names: Sequence[str] = (),
+    delimiter: str = "",
+) -> Table:
     """As `read_table`, for text; one without header has `names`, a `delimiter` such as `::`, and no quotes."""
     text, quoted = read_text(path), not names
     if delimiter == "::":
-        text, delimiter = text.replace("::", "\x1f"), "\x1f"  # csv knows delimiters of one character only
-    delimiter = delimiter or max(DELIMITERS, key=text.lstrip("\n").partition("\n")[0].count)
+        text, delimiter = (
+            text.replace("::", "\x1f"),
+            "\x1f",
+        )  # csv knows delimiters of one character only
+    delimiter = delimiter or max(
+        DELIMITERS, key=text.lstrip("\n").partition("\n")[0].count
+    )
     rows = _rows(path, text, delimiter, quoted)
     if not names:
         names = [name.strip().strip('"') for name in next(rows)[1]]
     places = {name: at for at, name in enumerate(names) if name in wanted}
-    lines, parts, ragged = array("q"), {name: [pa.array([], pa.large_string())] for name in places}, Counter[str]()
-    while batch := list(islice(rows, 1_000)):  # the fewer lists at a time, the less memory and searching for cycles
-        wrong = [(line, len(fields)) for line, fields in batch if len(fields) != len(names)]
+    lines, parts, ragged = (
+        array("q"),
+        {name: [pa.array([], pa.large_string())] for name in places},
+        Counter[str](),
+    )
+    while batch := list(
+        islice(rows, 1_000)
+    ):  # the fewer lists at a time, the less memory and searching for cycles
+        wrong = [
+            (line, len(fields)) for line, fields in batch if len(fields) != len(names)
+        ]
         if wrong and not drop:
-            raise UserError(f"{path}, line {wrong[0][0]}: {wrong[0][1]} fields, expected {len(names)}; {_REMEDY}")
+            raise UserError(
+                f"{path}, line {wrong[0][0]}: {wrong[0][1]} fields, expected {len(names)}; {_REMEDY}"
+            )
         ragged[f"broken rows ({path.name}: number of fields)"] += len(wrong)
-        fitting = [row for row in batch if len(row[1]) == len(names)] if wrong else batch
+        fitting = (
+            [row for row in batch if len(row[1]) == len(names)] if wrong else batch
+        )
         lines.extend(line for line, _ in fitting)
         for name, at in places.items():
-            parts[name].append(pa.array([fields[at] for _, fields in fitting], pa.large_string()))
+            parts[name].append(
+                pa.array([fields[at] for _, fields in fitting], pa.large_string())
+            )
     columns = {name: pa.concat_arrays(part) for name, part in parts.items()}
-    return Table(path, names, columns, len(lines), lambda row: f"line {lines[row]}", drop, delimiter != ",", ragged)
+    return Table(
+        path,
+        names,
+        columns,
+        len(lines),
+        lambda row: f"line {lines[row]}",
+        drop,
+        delimiter != ",",
+        ragged,
+    )
 
 
-def _rows(path: Path, text: str, delimiter: str, quoted: bool) -> Iterator[tuple[int, list[str]]]:
+def _rows(
+    path: Path, text: str, delimiter: str, quoted: bool
+) -> Iterator[tuple[int, list[str]]]:
     """The line on which each row that is not blank begins, and its fields."""
     quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    reader, line = csv.reader(io.StringIO(text), delimiter=delimiter, quoting=quoting, strict=True), 1
+    reader, line = (
+        csv.reader(
+            io.StringIO(text), delimiter=delimiter, quoting=quoting, strict=True
+        ),
+        1,
+    )
     try:
         for fields in reader:
             if fields:
                 yield line, fields
             line = reader.line_num + 1
     except csv.Error:
-        raise UserError(f'{path}, line {line}: a quote (") that is not closed; close it or double it') from None
+        raise UserError(
+            f'{path}, line {line}: a quote (") that is not closed; close it or double it'
+        ) from None
 
 
 def _read_parquet(path: Path, wanted: Collection[str], drop_broken: bool) -> Table:
@@ -246,10 +354,22 @@ def _read_parquet(path: Path, wanted: Collection[str], drop_broken: bool) -> Tab
         names = file.schema_arrow.names
         data = file.read(columns=[name for name in names if name.strip() in wanted])
     except (pa.ArrowException, OSError, ValueError) as problem:
-        raise UserError(f"{path} is damaged or no Parquet file ({str(problem)[:120]!r}); write it again") from None
+        raise UserError(
+            f"{path} is damaged or no Parquet file ({str(problem)[:120]!r}); write it again"
+        ) from None
     found = zip(data.column_names, data.columns, strict=True)
-    columns = {name.strip(): _as_text(path, name, column).combine_chunks() for name, column in found}
-    return Table(path, [*map(str.strip, names)], columns, len(data), lambda row: f"row {row + 1}", drop_broken)
+    columns = {
+        name.strip(): _as_text(path, name, column).combine_chunks()
+        for name, column in found
+    }
+    return Table(
+        path,
+        [*map(str.strip, names)],
+        columns,
+        len(data),
+        lambda row: f"row {row + 1}",
+        drop_broken,
+    )
 
 
 def _as_text(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -266,4 +386,6 @@ def _as_text(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
             column = column.cast(pa.int64())
         return column.cast(pa.large_string()).fill_null("")
     except (pa.ArrowException, ValueError):
-        raise UserError(f'{path}, column "{name}" holds {kind}, expected text, numbers or times; convert it') from None
+        raise UserError(
+            f'{path}, column "{name}" holds {kind}, expected text, numbers or times; convert it'
+        ) from None

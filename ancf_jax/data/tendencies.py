@@ -12,10 +12,16 @@ import pandas as pd
 
 from ancf_jax.types import Array, Catalogue, Query
 
-REACH, FADE, DOUBT = 5, 0.7, 10.0  # events looked ahead, each less than the one before; events that nothing followed
+REACH, FADE, DOUBT = (
+    5,
+    0.7,
+    10.0,
+)  # events looked ahead, each less than the one before; events that nothing followed
 
 
-def count_repeats(levels: Iterable[np.ndarray], item: np.ndarray, again: np.ndarray) -> np.ndarray:
+def count_repeats(
+    levels: Iterable[np.ndarray], item: np.ndarray, again: np.ndarray
+) -> np.ndarray:
     """Of each item the events, and those that repeat one, of all items with the same value of a level: [I, levels, 2].
 
     Levels are int [I], -1 for items without a value, of which nothing is similar. Events [N] are of `item`, and `again`
@@ -23,24 +29,40 @@ def count_repeats(levels: Iterable[np.ndarray], item: np.ndarray, again: np.ndar
     """
     counts = []
     for code in (value + 1 for value in levels):
-        both = np.stack([np.bincount(code[item], x, code.max() + 1) for x in (None, again)], -1)
+        both = np.stack(
+            [np.bincount(code[item], x, code.max() + 1) for x in (None, again)], -1
+        )
         both[0] = 0
         counts.append(both[code])
     return np.stack(counts, 1).astype(np.float32)
 
 
-def count_followers(user: np.ndarray, item: np.ndarray, items: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+def count_followers(
+    user: np.ndarray, item: np.ndarray, items: int, most: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Of each item the `most` that followed it most, int32 [I, most] with I for none, and how often, float32 [I, most].
 
     times[a, b] = sum over d = 1 .. REACH of FADE^(d - 1) times how often b came d events after a, another item of the
     same user; events [N] are sorted by user and time.
     """
-    pairs = (pd.DataFrame({"item": item[:-d], "next": item[d:], "times": FADE ** (d - 1)}) for d in range(1, REACH + 1))
-    near = pd.concat(pair[user[:-d] == user[d:]] for d, pair in enumerate(pairs, 1)).query("item != next")
-    times = near.groupby(["item", "next"], as_index=False).sum().sort_values("times", ascending=False, kind="stable")
+    pairs = (
+        pd.DataFrame({"item": item[:-d], "next": item[d:], "times": FADE ** (d - 1)})
+        for d in range(1, REACH + 1)
+    )
+    near = pd.concat(
+        pair[user[:-d] == user[d:]] for d, pair in enumerate(pairs, 1)
+    ).query("item != next")
+    times = (
+        near.groupby(["item", "next"], as_index=False)
+        .sum()
+        .sort_values("times", ascending=False, kind="stable")
+    )
     best = times.groupby("item").head(most)
     at = best["item"], best.groupby("item").cumcount()
-    follower, often = np.full((items, most), items, np.int32), np.zeros((items, most), np.float32)
+    follower, often = (
+        np.full((items, most), items, np.int32),
+        np.zeros((items, most), np.float32),
+    )
     follower[at], often[at] = best["next"], best["times"]
     return follower, often
 
@@ -54,9 +76,14 @@ def lifts(catalogue: Catalogue, query: Query, same: Array) -> tuple[Array, Array
     """
     item, length, own = jnp.maximum(query.token, 0), query.token.shape[1], 0.0
     follower = jnp.asarray(catalogue.follower)[item]
-    token, segment = (jnp.pad(x, ((0, 0), (0, REACH)), constant_values=-2) for x in (query.token, query.segment))
+    token, segment = (
+        jnp.pad(x, ((0, 0), (0, REACH)), constant_values=-2)
+        for x in (query.token, query.segment)
+    )
     for d in range(1, REACH + 1):
-        later = jnp.where(segment[:, d : d + length] == query.segment, token[:, d : d + length], -1)
+        later = jnp.where(
+            segment[:, d : d + length] == query.segment, token[:, d : d + length], -1
+        )
         own += FADE ** (d - 1) * (follower == later[..., None])
     had, wanted = (jnp.asarray(catalogue.popularity)[x] for x in (item, follower))
     times = jnp.maximum(jnp.asarray(catalogue.times)[item] - same @ own, 0)

@@ -25,20 +25,30 @@ class Engagement(PairModule):
     dropout: float = 0.0
 
     def setup(self) -> None:
-        init = nn.initializers.normal(0.01)  # a shopper or product without events stays near nothing
+        init = nn.initializers.normal(
+            0.01
+        )  # a shopper or product without events stays near nothing
         self.user_table = self.param("user_table", init, (self.sizes.users, self.size))
-        self.product_table = self.param("product_table", init, (self.sizes.items, self.size))
-        self.interaction_table = self.param("interaction_table", init, (self.sizes.kinds, self.size))
+        self.product_table = self.param(
+            "product_table", init, (self.sizes.items, self.size)
+        )
+        self.interaction_table = self.param(
+            "interaction_table", init, (self.sizes.kinds, self.size)
+        )
         self.first_user = Dense(self.hidden[0])
         self.first_product = Dense(self.hidden[0], use_bias=False)
         self.tower = Tower(self.hidden, self.dropout)
         self.output = Dense(1)
 
-    def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
+    def encode_users(
+        self, catalogue: Catalogue, query: Query, train: bool = False
+    ) -> Any:
         """The first layer's sum over user, interaction and dwell: [B, hidden[0]]."""
         user = lookup(self.user_table, query.user)
         interaction = lookup(self.interaction_table, query.kind)
-        return self.first_user(jnp.concatenate([user, interaction, query.dwell[..., None]], -1))
+        return self.first_user(
+            jnp.concatenate([user, interaction, query.dwell[..., None]], -1)
+        )
 
     def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
         """The first layer's sum over the product: [..., C, hidden[0]]."""
@@ -48,6 +58,8 @@ class Engagement(PairModule):
         """The first layer, as the sum of both sides: [..., C, hidden[0]]."""
         return sum(pair_align(users, items))
 
-    def finish(self, pairs: Array, weight: Array | None = None, train: bool = False) -> Array:
+    def finish(
+        self, pairs: Array, weight: Array | None = None, train: bool = False
+    ) -> Array:
         """The hidden layers over the first one: [..., C]."""
         return self.output(self.tower(pairs, weight, train))[..., 0]

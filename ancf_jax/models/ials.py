@@ -34,27 +34,51 @@ class Ials:
 
     def shapes(self) -> Variables:
         """Shapes of the variables."""
-        item, gram = (jax.ShapeDtypeStruct((rows, self.size), jnp.float32) for rows in (self.sizes.items, self.size))
+        item, gram = (
+            jax.ShapeDtypeStruct((rows, self.size), jnp.float32)
+            for rows in (self.sizes.items, self.size)
+        )
         return variables_of(item=item, gram=gram)
 
-    def fit(self, log: EventLog, catalogue: Catalogue, seed: int, progress: Progress | None = None) -> Variables:
+    def fit(
+        self,
+        log: EventLog,
+        catalogue: Catalogue,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> Variables:
         """Item factors float32 [I, D] and their Gram matrix [D, D]."""
         seen = seen_matrix(log, self.sizes.items)
-        by_user, by_item = ((jnp.asarray(x.indices), jnp.asarray(x.indptr)) for x in (seen, seen.T.tocsr()))
-        items = jax.random.normal(jax.random.key(seed), (self.sizes.items, self.size)) * 0.1 / self.size**0.5
+        by_user, by_item = (
+            (jnp.asarray(x.indices), jnp.asarray(x.indptr))
+            for x in (seen, seen.T.tocsr())
+        )
+        items = (
+            jax.random.normal(jax.random.key(seed), (self.sizes.items, self.size))
+            * 0.1
+            / self.size**0.5
+        )
         for sweep in range(self.sweeps):
             users = _half_sweep(items, by_user, self.l2, self.unobserved)
-            items = jax.block_until_ready(_half_sweep(users, by_item, self.l2, self.unobserved))
+            items = jax.block_until_ready(
+                _half_sweep(users, by_item, self.l2, self.unobserved)
+            )
             if progress is not None:
                 progress("sweeps", sweep + 1, self.sweeps)
         return variables_of(item=items, gram=_gram(items))
 
-    def encode_users(self, variables: Variables, log: EventLog, catalogue: Catalogue, query: Query) -> jax.Array:
+    def encode_users(
+        self, variables: Variables, log: EventLog, catalogue: Catalogue, query: Query
+    ) -> jax.Array:
         """Factors of users [B], solved from their items in `log`: float32 [B, D]."""
         params, slices = variables["params"], (log.seen_item, log.seen_start)
-        return _solve(params["item"], params["gram"], slices, query.user, self.l2, self.unobserved)
+        return _solve(
+            params["item"], params["gram"], slices, query.user, self.l2, self.unobserved
+        )
 
-    def encode_items(self, variables: Variables, catalogue: Catalogue, items: Array) -> jax.Array:
+    def encode_items(
+        self, variables: Variables, catalogue: Catalogue, items: Array
+    ) -> jax.Array:
         """Factors of items: [C, D] or [B, C, D]."""
         return variables["params"]["item"][items]
 
@@ -64,14 +88,20 @@ class Ials:
 
 
 @jax.jit
-def _half_sweep(table: Array, slices: Slices, l2: float, unobserved: float) -> jax.Array:
+def _half_sweep(
+    table: Array, slices: Slices, l2: float, unobserved: float
+) -> jax.Array:
     """The factors of all rows of `slices`, given the factors `table` of what they have."""
-    rows = jnp.argsort(jnp.diff(slices[1]))  # rows alike in length share a block, which pads little
+    rows = jnp.argsort(
+        jnp.diff(slices[1])
+    )  # rows alike in length share a block, which pads little
     solved = _solve(table, _gram(table), slices, rows, l2, unobserved)
     return jnp.zeros_like(solved).at[rows].set(solved)
 
 
-def _solve(table: Array, gram: Array, slices: Slices, rows: Array, l2: float, unobserved: float) -> jax.Array:
+def _solve(
+    table: Array, gram: Array, slices: Slices, rows: Array, l2: float, unobserved: float
+) -> jax.Array:
     """w_r = (sum_{c of r} (h_c h_c^T + l2 I) + a (gram + l2 |table| I))^-1 sum_{c of r} h_c for rows [B]: [B, D]."""
     eye = jnp.eye(table.shape[1])
     empty = unobserved * (gram + l2 * len(table) * eye), jnp.zeros(table.shape[1])

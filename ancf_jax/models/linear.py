@@ -26,7 +26,9 @@ class Linear(PairModule):
         self.weights = self.param("weights", init, (2 * self.size, 1))
         self.bias = self.param("bias", nn.initializers.zeros, (1,))
 
-    def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
+    def encode_users(
+        self, catalogue: Catalogue, query: Query, train: bool = False
+    ) -> Any:
         """u @ weights[:D]: [B, 1]."""
         return lookup(self.user_table, query.user) @ self.weights[: self.size]
 

@@ -20,16 +20,22 @@ from scipy.special import expit
 from ancf_jax.types import Array, Catalogue, EventLog, Query, Sizes, Variables
 
 Progress = Callable[[str, int, int], None]
-Groups = tuple[Array, ...]  # candidates int32, each [C] shared by the batch or [..., C] of their own
+Groups = tuple[
+    Array, ...
+]  # candidates int32, each [C] shared by the batch or [..., C] of their own
 
 
 class Model(Protocol):
     """Scores of candidates for queries, from pure functions of variables and data."""
 
-    def encode_users(self, variables: Variables, log: EventLog, catalogue: Catalogue, query: Query) -> Any:
+    def encode_users(
+        self, variables: Variables, log: EventLog, catalogue: Catalogue, query: Query
+    ) -> Any:
         """The user side of queries [B]: a pytree with leaves [B, ...]."""
 
-    def encode_items(self, variables: Variables, catalogue: Catalogue, items: Array) -> Any:
+    def encode_items(
+        self, variables: Variables, catalogue: Catalogue, items: Array
+    ) -> Any:
         """The item side of items [C] or [B, C]: a pytree with leaves [C, ...] or [B, C, ...]."""
 
     def score(self, variables: Variables, users: Any, items: Any) -> Array:
@@ -39,7 +45,13 @@ class Model(Protocol):
 class Baseline(Model, Protocol):
     """A model without gradients, fitted as a whole."""
 
-    def fit(self, log: EventLog, catalogue: Catalogue, seed: int, progress: Progress | None = None) -> Variables:
+    def fit(
+        self,
+        log: EventLog,
+        catalogue: Catalogue,
+        seed: int,
+        progress: Progress | None = None,
+    ) -> Variables:
         """The variables, from the training events (NumPy columns)."""
 
     def shapes(self) -> Variables:
@@ -84,20 +96,32 @@ class NeuralModel:
         one = jnp.zeros(1, jnp.int32)
         row = jnp.full((1, self.history_length), -1, jnp.int32)
         query = Query(one, one, one, one.astype(jnp.float32), row, row, row + 1)
-        return dict(self.module.init(jnp.asarray(key), catalogue, query, (one[None],), method="forward"))
+        return dict(
+            self.module.init(
+                jnp.asarray(key), catalogue, query, (one[None],), method="forward"
+            )
+        )
 
-    def train(self, variables: Variables, key: Array, method: str, *inputs: Any) -> tuple[Any, Any]:
+    def train(
+        self, variables: Variables, key: Array, method: str, *inputs: Any
+    ) -> tuple[Any, Any]:
         """What the module's `forward` or `forward_window` makes of `inputs` in training, and the batch statistics."""
         rngs, mutable = {"dropout": jnp.asarray(key)}, ["batch_stats"]
-        found, changed = self.module.apply(variables, *inputs, train=True, method=method, rngs=rngs, mutable=mutable)
+        found, changed = self.module.apply(
+            variables, *inputs, train=True, method=method, rngs=rngs, mutable=mutable
+        )
         return found, changed.get("batch_stats", {})
 
-    def encode_users(self, variables: Variables, log: EventLog, catalogue: Catalogue, query: Query) -> Any:
+    def encode_users(
+        self, variables: Variables, log: EventLog, catalogue: Catalogue, query: Query
+    ) -> Any:
         """See `Model`; the history is in the query, so the log is not read."""
         del log
         return self.module.apply(variables, catalogue, query, method="encode_users")
 
-    def encode_items(self, variables: Variables, catalogue: Catalogue, items: Array) -> Any:
+    def encode_items(
+        self, variables: Variables, catalogue: Catalogue, items: Array
+    ) -> Any:
         """See `Model`."""
         return self.module.apply(variables, catalogue, items, method="encode_items")
 
@@ -117,26 +141,43 @@ class PairModule(nn.Module):
     sizes: Sizes
 
     def forward(
-        self, catalogue: Catalogue, query: Query, groups: Groups, weight: Array | None = None, train: bool = False
+        self,
+        catalogue: Catalogue,
+        query: Query,
+        groups: Groups,
+        weight: Array | None = None,
+        train: bool = False,
     ) -> Array:
         """Scores [..., C] of all groups of candidates side by side; `weight` [..., C] is 0 for padded pairs."""
         users = self.encode_users(catalogue, query, train)
-        pairs = [self.couple(users, self._candidates(catalogue, items)) for items in groups]
-        together = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-2), *pairs) if pairs[1:] else pairs[0]
+        pairs = [
+            self.couple(users, self._candidates(catalogue, items)) for items in groups
+        ]
+        together = (
+            jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-2), *pairs)
+            if pairs[1:]
+            else pairs[0]
+        )
         return self.finish(together, weight, train)
 
     def _candidates(self, catalogue: Catalogue, items: Array) -> Any:
         """The item side of `items`: chosen from that of the whole catalogue where they are more than it holds."""
         if items.ndim == 1 or items.size < self.sizes.items:
             return self.encode_items(catalogue, items)
-        everything = self.encode_items(catalogue, jnp.arange(self.sizes.items, dtype=jnp.int32))
-        return jax.tree.map(lambda side: jnp.take(side, items, axis=0, mode="clip"), everything)
+        everything = self.encode_items(
+            catalogue, jnp.arange(self.sizes.items, dtype=jnp.int32)
+        )
+        return jax.tree.map(
+            lambda side: jnp.take(side, items, axis=0, mode="clip"), everything
+        )
 
     def score(self, users: Any, items: Any) -> Array:
         """Scores [..., C] of encoded items for encoded users."""
         return self.finish(self.couple(users, items))
 
-    def encode_users(self, catalogue: Catalogue, query: Query, train: bool = False) -> Any:
+    def encode_users(
+        self, catalogue: Catalogue, query: Query, train: bool = False
+    ) -> Any:
         """The user side; see `Model`."""
         raise NotImplementedError
 
@@ -148,7 +189,9 @@ class PairModule(nn.Module):
         """What a pair's score is made of: a pytree of [..., C, K]."""
         raise NotImplementedError
 
-    def finish(self, pairs: Any, weight: Array | None = None, train: bool = False) -> Array:
+    def finish(
+        self, pairs: Any, weight: Array | None = None, train: bool = False
+    ) -> Array:
         """From pairs to scores [..., C]; by default the sum over K."""
         return pairs.sum(-1)
 

@@ -16,7 +16,9 @@ HIDDEN = -1e30
 GAPS = 20  # buckets of time gaps: the last begins at a year
 
 
-def attend(q_BxQxHxD: Array, k_BxLxHxD: Array, v_BxLxHxD: Array, bias: Array, mask: Array) -> tuple[Array, Array]:
+def attend(
+    q_BxQxHxD: Array, k_BxLxHxD: Array, v_BxLxHxD: Array, bias: Array, mask: Array
+) -> tuple[Array, Array]:
     """softmax(q k^T / sqrt(D) + bias + mask) v.
 
     Args:
@@ -30,7 +32,9 @@ def attend(q_BxQxHxD: Array, k_BxLxHxD: Array, v_BxLxHxD: Array, bias: Array, ma
     scale, rows = q_BxQxHxD.shape[-1] ** -0.5, q_BxQxHxD.shape[0]
     if jnp.ndim(bias) == 4 and bias.shape[0] == 1 < rows:
         bias = repeat(bias[0], rows)
-    logits = jnp.einsum("...qhd,...lhd->...hql", q_BxQxHxD * scale, k_BxLxHxD) + bias + mask
+    logits = (
+        jnp.einsum("...qhd,...lhd->...hql", q_BxQxHxD * scale, k_BxLxHxD) + bias + mask
+    )
     some = mask.max(-1, keepdims=True) > HIDDEN
     weights = jnp.where(some, jax.nn.softmax(logits, axis=-1), 0.0)
     return jnp.einsum("...hql,...lhd->...qhd", weights, v_BxLxHxD), weights
@@ -41,7 +45,9 @@ def split_heads(x: Array, heads: int) -> Array:
     return x.reshape(*x.shape[:-1], heads, -1)
 
 
-def attend_backwards(q: Array, k: Array, v: Array, bias: Array, mask: Array) -> tuple[Array, Array]:
+def attend_backwards(
+    q: Array, k: Array, v: Array, bias: Array, mask: Array
+) -> tuple[Array, Array]:
     """`attend` where no query looks beyond its own place, the queries [B, Q, H, D] being the last Q of L tokens.
 
     Blocks of queries meet the keys up to their end alone, which saves nearly half of the work of long histories.
@@ -51,10 +57,17 @@ def attend_backwards(q: Array, k: Array, v: Array, bias: Array, mask: Array) -> 
     for begin in range(0, queries, QUERY_BLOCK):
         rows = slice(begin, min(begin + QUERY_BLOCK, queries))
         end = length - queries + rows.stop
-        near = k[..., :end, :, :], v[..., :end, :, :], bias[..., rows, :end], mask[..., rows, :end]
+        near = (
+            k[..., :end, :, :],
+            v[..., :end, :, :],
+            bias[..., rows, :end],
+            mask[..., rows, :end],
+        )
         part = attend(q[..., rows, :, :], *near)
         mixed.append(part[0])
-        weights.append(jnp.pad(part[1], [(0, 0)] * (part[1].ndim - 1) + [(0, length - end)]))
+        weights.append(
+            jnp.pad(part[1], [(0, 0)] * (part[1].ndim - 1) + [(0, length - end)])
+        )
     return jnp.concatenate(mixed, -3), jnp.concatenate(weights, -2)
 
 
@@ -69,16 +82,22 @@ def causal_mask(segment: Array) -> Array:
     back = order[:, None] >= order[None, :]
 
     def one(segment: Array) -> Array:
-        return mask_of(back & (segment[:, None] == segment[None, :]) & (segment >= 0)[None, :])[None]
+        return mask_of(
+            back & (segment[:, None] == segment[None, :]) & (segment >= 0)[None, :]
+        )[None]
 
-    return jax.lax.map(one, segment)  # in a loop it is made once; else XLA makes it again wherever it is used
+    return jax.lax.map(
+        one, segment
+    )  # in a loop it is made once; else XLA makes it again wherever it is used
 
 
 def distance_bias(by_distance: Array) -> Array:
     """Bias [1, H, L, L] that depends on how far back a key lies: `by_distance` [H, L] at q - l."""
     length = by_distance.shape[-1]
     order = jnp.arange(length)
-    return by_distance[:, jnp.clip(order[:, None] - order[None, :], 0, length - 1)][None]
+    return by_distance[:, jnp.clip(order[:, None] - order[None, :], 0, length - 1)][
+        None
+    ]
 
 
 def gap_bucket(now: Array, then: Array) -> Array:
@@ -101,19 +120,28 @@ class CausalBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Array, mask: Array, gap: Array | None, train: bool) -> Array:
         size, length = x.shape[-1], x.shape[-2]
-        bias = distance_bias(self.param("distance_bias", nn.initializers.zeros, (self.heads, length)))
+        bias = distance_bias(
+            self.param("distance_bias", nn.initializers.zeros, (self.heads, length))
+        )
         if gap is not None:
             by_gap = self.param("gap_bias", nn.initializers.zeros, (GAPS, self.heads))
             bias = bias + jnp.moveaxis(by_gap[gap], -1, 1)
         y, rows = nn.LayerNorm()(x), slice(-1 if self.last else 0, None)
-        query, key, value = (Dense(size, use_bias=False, name=name) for name in ("query", "key", "value"))
-        q, k, v = (split_heads(x, self.heads) for x in (query(y[..., rows, :]), key(y), value(y)))
+        query, key, value = (
+            Dense(size, use_bias=False, name=name) for name in ("query", "key", "value")
+        )
+        q, k, v = (
+            split_heads(x, self.heads)
+            for x in (query(y[..., rows, :]), key(y), value(y))
+        )
         y, weights = attend_backwards(q, k, v, bias[..., rows, :], mask[..., rows, :])
         self.sow("intermediates", "weights", weights)
         y = Dense(size, use_bias=False, name="out")(y.reshape(*y.shape[:-2], size))
         x = x[..., rows, :] + nn.Dropout(self.dropout, deterministic=not train)(y)
         y = nn.gelu(Dense(2 * size, name="widen")(nn.LayerNorm()(x)))
-        y = Dense(size, name="narrow")(nn.Dropout(self.dropout, deterministic=not train)(y))
+        y = Dense(size, name="narrow")(
+            nn.Dropout(self.dropout, deterministic=not train)(y)
+        )
         return x + nn.Dropout(self.dropout, deterministic=not train)(y)
 
 
@@ -128,9 +156,13 @@ class CausalEncoder(nn.Module):
     dropout: float
 
     @nn.compact
-    def __call__(self, x: Array, mask: Array, gap: Array | None, train: bool, last: bool = False) -> Array:
+    def __call__(
+        self, x: Array, mask: Array, gap: Array | None, train: bool, last: bool = False
+    ) -> Array:
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         for layer in range(self.layers):
             only = last and layer == self.layers - 1
-            x = CausalBlock(self.heads, self.dropout, only, name=f"block_{layer}")(x, mask, gap, train)
+            x = CausalBlock(self.heads, self.dropout, only, name=f"block_{layer}")(
+                x, mask, gap, train
+            )
         return nn.LayerNorm()(x)

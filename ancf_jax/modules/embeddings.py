@@ -21,23 +21,42 @@ def lookup_parts(table: Array, ids: Array, cuts: tuple[int, ...]) -> list[Array]
 
     On CPUs XLA gathers and scatters parts of rows in less time than it takes to cut and join the rows.
     """
-    rows = (jnp.take(part, ids.ravel(), axis=0, mode="clip") for part in jnp.split(table, cuts, axis=1))
-    return [jnp.where((ids >= 0)[..., None], x.reshape(*ids.shape, x.shape[1]), 0) for x in rows]
+    rows = (
+        jnp.take(part, ids.ravel(), axis=0, mode="clip")
+        for part in jnp.split(table, cuts, axis=1)
+    )
+    return [
+        jnp.where((ids >= 0)[..., None], x.reshape(*ids.shape, x.shape[1]), 0)
+        for x in rows
+    ]
 
 
-def _lookup_back(cuts: tuple[int, ...], saved: tuple[Array, Array], above: list[Array]) -> tuple[Array, None]:
+def _lookup_back(
+    cuts: tuple[int, ...], saved: tuple[Array, Array], above: list[Array]
+) -> tuple[Array, None]:
     table, ids = saved
-    at = jnp.where(ids < 0, len(table), ids).ravel()  # without an id: beyond the table, so dropped
-    total = jnp.asarray(table) * 0  # by measurement faster than zeros that XLA knows for such
+    at = jnp.where(
+        ids < 0, len(table), ids
+    ).ravel()  # without an id: beyond the table, so dropped
+    total = (
+        jnp.asarray(table) * 0
+    )  # by measurement faster than zeros that XLA knows for such
     for begin, part in zip((0, *cuts), above, strict=True):
-        total = total.at[at, begin : begin + part.shape[-1]].add(part.reshape(len(at), part.shape[-1]), mode="drop")
+        total = total.at[at, begin : begin + part.shape[-1]].add(
+            part.reshape(len(at), part.shape[-1]), mode="drop"
+        )
     return total, None
 
 
-lookup_parts.defvjp(lambda table, ids, cuts: (lookup_parts(table, ids, cuts), (table, ids)), _lookup_back)
+lookup_parts.defvjp(
+    lambda table, ids, cuts: (lookup_parts(table, ids, cuts), (table, ids)),
+    _lookup_back,
+)
 
 
-def embedding_bag(table: Array, ids: Array, pooling: Literal["mean", "sum"] = "mean") -> Array:
+def embedding_bag(
+    table: Array, ids: Array, pooling: Literal["mean", "sum"] = "mean"
+) -> Array:
     """Sum or mean over the present ids [..., M] of their rows in `table` [V, D]: [..., D].
 
     An empty bag (all -1) is the zero vector.
@@ -49,13 +68,19 @@ def embedding_bag(table: Array, ids: Array, pooling: Literal["mean", "sum"] = "m
 
 def pair_dot(users: Array, items: Array) -> Array:
     """Dot products [..., C] of users [..., D] with items [C, D] or [..., C, D]."""
-    return users @ items.T if items.ndim == 2 else jnp.einsum("...d,...cd->...c", users, items)
+    return (
+        users @ items.T
+        if items.ndim == 2
+        else jnp.einsum("...d,...cd->...c", users, items)
+    )
 
 
 def pair_align(users: Array, items: Array) -> tuple[Array, Array]:
     """users [..., D] and items [C, D] or [..., C, D], given axes so that they broadcast to [..., C, D]."""
     if items.ndim == 2:
-        items = repeat(items, math.prod(users.shape[:-1])).reshape(*users.shape[:-1], *items.shape)
+        items = repeat(items, math.prod(users.shape[:-1])).reshape(
+            *users.shape[:-1], *items.shape
+        )
     return users[..., None, :], items
 
 

@@ -13,13 +13,19 @@ AXIS = "data"  # the axis over which a step is spread; statistics are shared alo
 MOMENTUM = 0.98
 
 
-def weighted_moments(x: Array, weight: Array, axis_name: str | None = None) -> tuple[Array, Array]:
+def weighted_moments(
+    x: Array, weight: Array, axis_name: str | None = None
+) -> tuple[Array, Array]:
     """Mean and variance [D] of x [..., D] over rows of weight [...], over all devices of `axis_name`.
 
     Rows of weight 0 count for nothing, so padded and unequal shards give the moments of the whole batch.
     """
     axes = tuple(range(x.ndim - 1))
-    sums = (weight.sum(), (x * weight[..., None]).sum(axes), (x**2 * weight[..., None]).sum(axes))
+    sums = (
+        weight.sum(),
+        (x * weight[..., None]).sum(axes),
+        (x**2 * weight[..., None]).sum(axes),
+    )
     if axis_name is not None:
         sums = jax.lax.psum(sums, axis_name)
     total = jnp.maximum(sums[0], 1e-9)
@@ -42,9 +48,15 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, shape)
         m, v = mean.value, variance.value
         if train:
-            m, v = weighted_moments(x, jnp.ones(x.shape[:-1]) if weight is None else weight, AXIS)
-            mean.value = MOMENTUM * mean.value + (1 - MOMENTUM) * jax.lax.stop_gradient(m)
-            variance.value = MOMENTUM * variance.value + (1 - MOMENTUM) * jax.lax.stop_gradient(v)
+            m, v = weighted_moments(
+                x, jnp.ones(x.shape[:-1]) if weight is None else weight, AXIS
+            )
+            mean.value = MOMENTUM * mean.value + (1 - MOMENTUM) * jax.lax.stop_gradient(
+                m
+            )
+            variance.value = MOMENTUM * variance.value + (
+                1 - MOMENTUM
+            ) * jax.lax.stop_gradient(v)
         gain = scale * jax.lax.rsqrt(v + 1e-5)
         shift = bias - m * gain
         expand = (1,) * (x.ndim - 1) + shape
@@ -63,7 +75,9 @@ def product(x: Array, kernel: Array) -> Array:
 def _product_back(saved: tuple[Array, Array], above: Array) -> tuple[Array, Array]:
     x, kernel = saved
     as_is = x.shape[1] <= above.shape[1]
-    return above @ kernel.T, x.T @ above if as_is else jax.lax.optimization_barrier(above.T @ x).T
+    return above @ kernel.T, x.T @ above if as_is else jax.lax.optimization_barrier(
+        above.T @ x
+    ).T
 
 
 product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _product_back)
@@ -79,7 +93,11 @@ class Dense(nn.Dense):
 
     def __call__(self, inputs: Array) -> Array:
         """[..., D] to [..., features]."""
-        return super().__call__(inputs.reshape(-1, inputs.shape[-1])).reshape(*inputs.shape[:-1], self.features)
+        return (
+            super()
+            .__call__(inputs.reshape(-1, inputs.shape[-1]))
+            .reshape(*inputs.shape[:-1], self.features)
+        )
 
 
 class Tower(nn.Module):
@@ -93,7 +111,9 @@ class Tower(nn.Module):
     normalise: bool = False
 
     @nn.compact
-    def __call__(self, first: Array, weight: Array | None = None, train: bool = False) -> Array:
+    def __call__(
+        self, first: Array, weight: Array | None = None, train: bool = False
+    ) -> Array:
         x = first
         for layer, width in enumerate(self.hidden):
             if layer:
@@ -103,5 +123,7 @@ class Tower(nn.Module):
             if self.normalise:
                 x = BatchNorm(name=f"norm_{layer}")(x, weight, train)
             # One mask for all candidates of a query: they are compared with each other on the same units.
-            x = nn.Dropout(self.dropout, broadcast_dims=(-2,), deterministic=not train)(x)
+            x = nn.Dropout(self.dropout, broadcast_dims=(-2,), deterministic=not train)(
+                x
+            )
         return x

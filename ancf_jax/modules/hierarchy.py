@@ -18,5 +18,7 @@ def level_attention(query: Array, levels: Array, present: Array) -> tuple[Array,
         [..., D] and the weights [..., G].
     """
     logits = jnp.einsum("...d,...gd->...g", query, levels) * query.shape[-1] ** -0.5
-    weights = jnp.where(present, jax.nn.softmax(jnp.where(present, logits, -1e30), axis=-1), 0.0)
+    weights = jnp.where(
+        present, jax.nn.softmax(jnp.where(present, logits, -1e30), axis=-1), 0.0
+    )
     return jnp.einsum("...g,...gd->...d", weights, levels), weights

@@ -20,7 +20,9 @@ def day_of_year_and_month(day: Array) -> tuple[Array, Array]:
     month = ((5 * march_day + 2) // 153 + 2) % 12
     leap = ((year % 4 == 0) & (year % 100 != 0)) | (year % 400 == 0)
     # Day 306 of a year that begins on 1 March is 1 January.
-    return jnp.where(march_day >= 306, march_day - 306, march_day + 59 + leap.astype(day.dtype)), month
+    return jnp.where(
+        march_day >= 306, march_day - 306, march_day + 59 + leap.astype(day.dtype)
+    ), month
 
 
 def calendar(minute: Array) -> dict[str, Array]:
@@ -30,7 +32,12 @@ def calendar(minute: Array) -> dict[str, Array]:
     """
     day = minute // DAY
     day_of_year, month = day_of_year_and_month(day)
-    return {"hour": minute // 60 % 24, "weekday": (day + 3) % 7, "day": day_of_year, "month": month}
+    return {
+        "hour": minute // 60 % 24,
+        "weekday": (day + 3) % 7,
+        "day": day_of_year,
+        "month": month,
+    }
 
 
 def sinusoid(position: Array, size: int) -> Array:
@@ -38,15 +45,25 @@ def sinusoid(position: Array, size: int) -> Array:
 
     Source: Vaswani et al. 2017, section 3.5.
     """
-    rate = 10_000.0 ** (-2.0 * jnp.arange((size + 1) // 2, dtype=jnp.float32) / size)  # of each k
-    angle = position[..., None].astype(jnp.float32) * rate.reshape((1,) * position.ndim + rate.shape)
-    return jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1).reshape((*position.shape, -1))[..., :size]
+    rate = 10_000.0 ** (
+        -2.0 * jnp.arange((size + 1) // 2, dtype=jnp.float32) / size
+    )  # of each k
+    angle = position[..., None].astype(jnp.float32) * rate.reshape(
+        (1,) * position.ndim + rate.shape
+    )
+    return jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1).reshape(
+        (*position.shape, -1)
+    )[..., :size]
 
 
-def temporal_encoding(minute: Array, granularities: Sequence[str], size: int, max_period: int = 365) -> Array:
+def temporal_encoding(
+    minute: Array, granularities: Sequence[str], size: int, max_period: int = 365
+) -> Array:
     """Sinusoids of the chosen granularities side by side: float32 [..., G * size].
 
     A position is taken modulo `max_period`, so the width never depends on the time span.
     """
     positions = calendar(minute)
-    return jnp.concatenate([sinusoid(positions[name] % max_period, size) for name in granularities], -1)
+    return jnp.concatenate(
+        [sinusoid(positions[name] % max_period, size) for name in granularities], -1
+    )

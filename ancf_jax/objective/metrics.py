@@ -14,9 +14,13 @@ from scipy.stats import rankdata
 class Ranks(NamedTuple):
     """Where the held-out positives of each query, distinct items, stand among its eligible candidates."""
 
-    start: np.ndarray  # int32 [Q + 1] the positives of query q are start[q] .. start[q + 1] - 1
+    start: (
+        np.ndarray
+    )  # int32 [Q + 1] the positives of query q are start[q] .. start[q + 1] - 1
     greater: np.ndarray  # int64 [E] candidates with a strictly greater score
-    equal: np.ndarray  # int64 [E] candidates with the same score, the positive itself left out
+    equal: (
+        np.ndarray
+    )  # int64 [E] candidates with the same score, the positive itself left out
     candidates: np.ndarray  # int64 [Q] eligible candidates, positives included
     score: np.ndarray  # float32 [E] the positive's own score
 
@@ -32,7 +36,9 @@ class _TieGroups(NamedTuple):
     above: np.ndarray  # [G] positives of the query above the group
 
 
-def ranking_metrics(ranks: Ranks, ks: Sequence[int] = (1, 5, 10, 20)) -> dict[str, np.ndarray]:
+def ranking_metrics(
+    ranks: Ranks, ks: Sequence[int] = (1, 5, 10, 20)
+) -> dict[str, np.ndarray]:
     """Expected metrics of every query over random orders of tied candidates.
 
     With P positives in the query and places counted from 1:
@@ -47,25 +53,42 @@ def ranking_metrics(ranks: Ranks, ks: Sequence[int] = (1, 5, 10, 20)) -> dict[st
     place = np.arange(1, max(ks) + 1)[:, None]
     discount = 1 / np.log2(place + 1)
     inside = (place > groups.greater) & (place <= groups.greater + groups.size)
-    expected = _per_query(groups, inside * (groups.positives / groups.size))  # positives at each place
+    expected = _per_query(
+        groups, inside * (groups.positives / groups.size)
+    )  # positives at each place
     # Only the topmost group of a query can hold its first positive, each of its places with the same chance.
-    greater, size, positives = (x[groups.first] for x in (groups.greater, groups.size, groups.positives))
+    greater, size, positives = (
+        x[groups.first] for x in (groups.greater, groups.size, groups.positives)
+    )
     left = size - (place - 1 - greater)  # places of the group from here on
-    missed = 1 - np.where((left <= size) & (left >= positives), positives / np.maximum(left, 1), 0.0)
+    missed = 1 - np.where(
+        (left <= size) & (left >= positives), positives / np.maximum(left, 1), 0.0
+    )
     hit = 1 - np.cumprod(missed, axis=0)  # chance of a positive here or before
     cumulated = {
         "hit_rate": hit,
         "recall": np.cumsum(expected, axis=0) / groups.count,
-        "ndcg": np.cumsum(expected * discount, axis=0) / np.cumsum(discount)[np.minimum(place, groups.count) - 1],
+        "ndcg": np.cumsum(expected * discount, axis=0)
+        / np.cumsum(discount)[np.minimum(place, groups.count) - 1],
         "mrr": np.cumsum(np.diff(hit, axis=0, prepend=0) / place, axis=0),
     }
-    found = {f"{name}@{k}": value[k - 1] for k in ks for name, value in cumulated.items()}
-    wrong = groups.positives * (groups.greater - groups.above + (groups.size - groups.positives) / 2)
+    found = {
+        f"{name}@{k}": value[k - 1] for k in ks for name, value in cumulated.items()
+    }
+    wrong = groups.positives * (
+        groups.greater - groups.above + (groups.size - groups.positives) / 2
+    )
     with np.errstate(invalid="ignore"):  # 0 / 0 where there are no other candidates
-        return _of_all(ranks, found | {"auc": 1 - _per_query(groups, wrong) / (groups.count * groups.others)})
+        return _of_all(
+            ranks,
+            found
+            | {"auc": 1 - _per_query(groups, wrong) / (groups.count * groups.others)},
+        )
 
 
-def sampled_metrics(ranks: Ranks, negatives: int, ks: Sequence[int] = (1, 5, 10, 20)) -> dict[str, np.ndarray]:
+def sampled_metrics(
+    ranks: Ranks, negatives: int, ks: Sequence[int] = (1, 5, 10, 20)
+) -> dict[str, np.ndarray]:
     """Expected `hit_rate@k`, `ndcg@k` and `mrr@k` of ranking each positive against random negatives.
 
     m = `negatives` of the N candidates that are not positives are drawn uniformly without replacement (all where
@@ -81,10 +104,26 @@ def sampled_metrics(ranks: Ranks, negatives: int, ks: Sequence[int] = (1, 5, 10,
     # Absent negatives count as items that rank last.
     total, draws = np.maximum(groups.others, negatives)[groups.query] + 1, negatives + 1
     place = np.arange(1, max(ks) + 1)
-    chance = _at_most(total, better, draws, len(place)) - _at_most(total, better + tied + 1, draws, len(place))
-    chance = _per_query(groups, groups.positives * chance * total / (draws * (tied + 1))) / groups.count
-    gains = {"hit_rate": np.ones(len(place)), "ndcg": 1 / np.log2(place + 1), "mrr": 1 / place}
-    return _of_all(ranks, {f"{name}@{k}": gain[:k] @ chance[:k] for name, gain in gains.items() for k in ks})
+    chance = _at_most(total, better, draws, len(place)) - _at_most(
+        total, better + tied + 1, draws, len(place)
+    )
+    chance = (
+        _per_query(groups, groups.positives * chance * total / (draws * (tied + 1)))
+        / groups.count
+    )
+    gains = {
+        "hit_rate": np.ones(len(place)),
+        "ndcg": 1 / np.log2(place + 1),
+        "mrr": 1 / place,
+    }
+    return _of_all(
+        ranks,
+        {
+            f"{name}@{k}": gain[:k] @ chance[:k]
+            for name, gain in gains.items()
+            for k in ks
+        },
+    )
 
 
 def coverage(top_ids: np.ndarray, items: int) -> float:
@@ -94,7 +133,9 @@ def coverage(top_ids: np.ndarray, items: int) -> float:
 
 def rmse(prediction: np.ndarray, target: np.ndarray) -> float:
     """Root of the mean squared error, sqrt(mean((prediction - target)^2)), of two arrays [N]."""
-    return float(np.sqrt(np.mean(np.square(np.subtract(prediction, target, dtype=np.float64)))))
+    return float(
+        np.sqrt(np.mean(np.square(np.subtract(prediction, target, dtype=np.float64))))
+    )
 
 
 def mae(prediction: np.ndarray, target: np.ndarray) -> float:
@@ -104,7 +145,10 @@ def mae(prediction: np.ndarray, target: np.ndarray) -> float:
 
 def log_loss(probability: np.ndarray, label: np.ndarray, eps: float = 1e-7) -> float:
     """Mean of -y ln p - (1 - y) ln(1 - p) in nats, p clipped to [eps, 1 - eps]; labels [N] in [0, 1]."""
-    p, y = np.clip(np.asarray(probability, np.float64), eps, 1 - eps), np.asarray(label, np.float64)
+    p, y = (
+        np.clip(np.asarray(probability, np.float64), eps, 1 - eps),
+        np.asarray(label, np.float64),
+    )
     return float(-np.mean(y * np.log(p) + (1 - y) * np.log1p(-p)))
 
 
@@ -115,7 +159,11 @@ def auc_binary(score: np.ndarray, label: np.ndarray) -> float | None:
     """
     positive, count = label > 0, np.count_nonzero(label > 0)
     pairs = count * (len(label) - count)
-    return float((rankdata(score)[positive].sum() - count * (count + 1) / 2) / pairs) if pairs else None
+    return (
+        float((rankdata(score)[positive].sum() - count * (count + 1) / 2) / pairs)
+        if pairs
+        else None
+    )
 
 
 def _tie_groups(ranks: Ranks) -> _TieGroups:
@@ -123,11 +171,15 @@ def _tie_groups(ranks: Ranks) -> _TieGroups:
     # Two positives of a query are tied exactly when as many candidates are greater than each.
     order = np.lexsort((ranks.greater, query))
     greater, equal = ranks.greater[order], ranks.equal[order]
-    at = np.flatnonzero((np.diff(query, prepend=-1) != 0) | (np.diff(greater, prepend=-1) != 0))
+    at = np.flatnonzero(
+        (np.diff(query, prepend=-1) != 0) | (np.diff(greater, prepend=-1) != 0)
+    )
     positives, above = np.diff(np.append(at, len(query))), at - ranks.start[query[at]]
     known, number, count = np.unique(query, return_inverse=True, return_counts=True)
     first, others = np.flatnonzero(above == 0), ranks.candidates[known] - count
-    return _TieGroups(number[at], first, count, others, greater[at], equal[at] + 1, positives, above)
+    return _TieGroups(
+        number[at], first, count, others, greater[at], equal[at] + 1, positives, above
+    )
 
 
 def _per_query(groups: _TieGroups, value: np.ndarray) -> np.ndarray:
@@ -142,18 +194,32 @@ def _of_all(ranks: Ranks, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     return dict(zip(found, figures, strict=True))
 
 
-def _at_most(total: np.ndarray, marked: np.ndarray, draws: int, depth: int) -> np.ndarray:
+def _at_most(
+    total: np.ndarray, marked: np.ndarray, draws: int, depth: int
+) -> np.ndarray:
     """P(X <= j) for j < depth, X the marked ones among `draws` of `total` without replacement; [depth, G].
 
     Sums logarithms of ratios term by term: differences of log-gamma lose 7 digits at a million items.
     """
-    log_chance, log_unmarked = np.full((depth, len(total)), -np.inf), np.zeros(len(total))
+    log_chance, log_unmarked = (
+        np.full((depth, len(total)), -np.inf),
+        np.zeros(len(total)),
+    )
     j = np.arange(1, depth)[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):  # log 0 = -inf is the chance of what cannot happen
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # log 0 = -inf is the chance of what cannot happen
         for i in range(draws + 1):
             if draws - i < depth:
                 log_chance[draws - i] = log_unmarked
-            log_unmarked = log_unmarked + np.log(np.maximum(total - marked - i, 0) / (total - i))
-        ratio = np.maximum(draws - j + 1, 0) / j * np.maximum(marked - j + 1, 0) / (total - draws + j)
+            log_unmarked = log_unmarked + np.log(
+                np.maximum(total - marked - i, 0) / (total - i)
+            )
+        ratio = (
+            np.maximum(draws - j + 1, 0)
+            / j
+            * np.maximum(marked - j + 1, 0)
+            / (total - draws + j)
+        )
         log_chance[1:] += np.cumsum(np.log(ratio), axis=0)
     return np.cumsum(np.exp(log_chance), axis=0)

@@ -13,8 +13,13 @@ def draw_curves(rows: list[dict[str, Any]], path: Path) -> None:
         return
     table = pd.DataFrame(rows, dtype=float).set_index("epoch").dropna(axis=1, how="all")
     losses = table.columns.intersection(["train_loss", "validation_loss"])
-    figure, panels = Figure(figsize=(10, 4), layout="constrained"), (losses, table.columns.difference(losses))
-    for axes, names, label in zip(figure.subplots(1, 2), panels, ("loss", "validation metric"), strict=True):
+    figure, panels = (
+        Figure(figsize=(10, 4), layout="constrained"),
+        (losses, table.columns.difference(losses)),
+    )
+    for axes, names, label in zip(
+        figure.subplots(1, 2), panels, ("loss", "validation metric"), strict=True
+    ):
         for name in names:
             axes.plot(table[name].dropna(), marker=".", label=name)
         axes.set(xlabel="epoch", ylabel=label)

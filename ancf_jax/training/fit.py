@@ -71,7 +71,11 @@ def fit(config: Config, resume: bool, view: View) -> Fitted:
     dataset = data.build(config)
     view.say(splits.describe(dataset.audit))
     model, known = build_model(config, dataset), data.known_parts(VALIDATION)
-    with RunFolder.create(config.run, config, resume=resume, say=view.say) if is_first() else nullcontext() as run:
+    with (
+        RunFolder.create(config.run, config, resume=resume, say=view.say)
+        if is_first()
+        else nullcontext() as run
+    ):
         if run:
             keep_compiled(run.path)
             run.data_digest = dataset.interactions.digest
@@ -80,10 +84,19 @@ def fit(config: Config, resume: bool, view: View) -> Fitted:
         log, catalogue = jax.device_get((ranker.log, ranker.catalogue))
         if isinstance(model, NeuralModel):
             made = trainer(config, model, log, catalogue)
-            progress = _Training(run, made, Validator(config, model, dataset, ranker), view).train()
+            progress = _Training(
+                run, made, Validator(config, model, dataset, ranker), view
+            ).train()
             return Fitted(config, dataset, progress.best, progress.epoch)
         if run:
-            run.save(0, model.fit(log, catalogue, config.seed, view.progress), {}, 0.0, {}, final=True)
+            run.save(
+                0,
+                model.fit(log, catalogue, config.seed, view.progress),
+                {},
+                0.0,
+                {},
+                final=True,
+            )
         return Fitted(config, dataset, math.nan, 0)
 
 
@@ -110,48 +123,95 @@ class _Training:
         with _signals(config.run) as check:
             while progress.epoch < config.epochs and not self._given_up(progress):
                 title, train_loss = f"epoch {progress.epoch + 1}/{config.epochs}", None
-                for reached, step in self.made.epoch(state, progress.epoch) if progress.epoch >= 0 else ():
+                for reached, step in (
+                    self.made.epoch(state, progress.epoch)
+                    if progress.epoch >= 0
+                    else ()
+                ):
                     state, train_loss = reached, step.loss
-                    self.view.progress(title, step.done, step.total, f"loss {train_loss:.4f}")
+                    self.view.progress(
+                        title, step.done, step.total, f"loss {train_loss:.4f}"
+                    )
                     check()
                 progress = self._record(state, train_loss, progress)
         if self._given_up(progress):
-            self.view.say(f"stopped after epoch {progress.epoch}: no better validation in {progress.since} epochs")
+            self.view.say(
+                f"stopped after epoch {progress.epoch}: no better validation in {progress.since} epochs"
+            )
         return progress
 
     def _begin(self) -> tuple[TrainState, _Progress]:
         """Where the first process's latest checkpoint stands, on the devices of all; else the very start."""
         restored = self.run.restore_latest(self.made.shapes) if self.run else None
-        progress = _Progress(**restored.progress | {"epoch": restored.epoch}) if restored else _Progress()
-        progress = _Progress(*(np.asarray(figure).item() for figure in from_first(progress)))
+        progress = (
+            _Progress(**restored.progress | {"epoch": restored.epoch})
+            if restored
+            else _Progress()
+        )
+        progress = _Progress(
+            *(np.asarray(figure).item() for figure in from_first(progress))
+        )
         if progress.epoch < 0:
             return self.made.initial_state(), progress
         self.view.say(f"resuming after epoch {progress.epoch}")
-        nothing = jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), self.made.shapes)
-        return self.made.place(from_first(restored.state if restored else nothing)), progress
+        nothing = jax.tree.map(
+            lambda shape: np.zeros(shape.shape, shape.dtype), self.made.shapes
+        )
+        return self.made.place(
+            from_first(restored.state if restored else nothing)
+        ), progress
 
     def _given_up(self, progress: _Progress) -> bool:
         return 0 < self.made.config.loop.patience <= progress.since
 
-    def _record(self, state: TrainState, train_loss: float | None, progress: _Progress) -> _Progress:
+    def _record(
+        self, state: TrainState, train_loss: float | None, progress: _Progress
+    ) -> _Progress:
         """Validates the next epoch, writes its row, checkpoint and curves; returns the new progress."""
-        portable, config, epoch = self.made.portable(state), self.made.config, progress.epoch + 1
-        found = self.validator.judge({"params": portable.params, "batch_stats": portable.batch_stats})
+        portable, config, epoch = (
+            self.made.portable(state),
+            self.made.config,
+            progress.epoch + 1,
+        )
+        found = self.validator.judge(
+            {"params": portable.params, "batch_stats": portable.batch_stats}
+        )
         chosen = bool(found) and config.loop.metric != "last"
-        score = self.validator.score(found) if chosen else float(epoch)  # the later, the better
+        score = (
+            self.validator.score(found) if chosen else float(epoch)
+        )  # the later, the better
         score = score if epoch else math.nan  # the untrained model is not the best
         better = score > progress.best
-        progress = _Progress(epoch, score, 0) if better else _Progress(epoch, progress.best, progress.since + 1)
+        progress = (
+            _Progress(epoch, score, 0)
+            if better
+            else _Progress(epoch, progress.best, progress.since + 1)
+        )
         row = {} if train_loss is None else {"train_loss": train_loss}
         row |= {f"validation_{name}": value for name, value in found.items()}
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if value is not None)
-        self.view.say(f"epoch {epoch:3d}  {figures}{'  *' if better and chosen else ''}")
+        figures = "  ".join(
+            f"{name} {value:.4f}" for name, value in row.items() if value is not None
+        )
+        self.view.say(
+            f"epoch {epoch:3d}  {figures}{'  *' if better and chosen else ''}"
+        )
         last = epoch == config.epochs or self._given_up(progress)
-        due = last or (better and chosen) or (epoch > 0 and epoch % config.loop.checkpoint_every == 0)
+        due = (
+            last
+            or (better and chosen)
+            or (epoch > 0 and epoch % config.loop.checkpoint_every == 0)
+        )
         if self.run:
             self.run.append_metrics({"epoch": epoch} | row)
         if self.run and due:
-            self.run.save(epoch, portable, found, score, progress._asdict(), final=epoch == config.epochs)
+            self.run.save(
+                epoch,
+                portable,
+                found,
+                score,
+                progress._asdict(),
+                final=epoch == config.epochs,
+            )
             draw_curves(self.run.read_metrics(), self.run.path / "curves.png")
         return progress
 
@@ -167,9 +227,15 @@ def _signals(path: str) -> Iterator[Callable[[], None]]:
 
     def check() -> None:
         if received:
-            raise Stopped(f"stopped by a signal; go on with --run {path} --resume", 128 + received[0])
+            raise Stopped(
+                f"stopped by a signal; go on with --run {path} --resume",
+                128 + received[0],
+            )
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {
+        number: signal.signal(number, note)
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         yield check
     finally:

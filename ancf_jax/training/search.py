@@ -36,7 +36,9 @@ class SearchConfig:
     """Epochs of each trial; 0 for those of --epochs."""
 
 
-def search(config: Config, settings: SearchConfig, view: View) -> tuple[list[dict[str, Any]], str, str]:
+def search(
+    config: Config, settings: SearchConfig, view: View
+) -> tuple[list[dict[str, Any]], str, str]:
     """Trains variants of `config`, drawn by TPE (Bergstra et al. 2011), for the lowest validation loss.
 
     Trial n, in RUN/trials/n, follows from the seed and the trials before it, and a killed one is resumed: so a killed
@@ -45,9 +47,15 @@ def search(config: Config, settings: SearchConfig, view: View) -> tuple[list[dic
     """
     config = override(config, {"run": resolve(config).run})
     base = override(config, {"epochs": settings.epochs or config.epochs})
-    if config.model in BASELINES or min(base.epochs, settings.trials) < 1 or not config.split.validation:
+    if (
+        config.model in BASELINES
+        or min(base.epochs, settings.trials) < 1
+        or not config.split.validation
+    ):
         needs = "--epochs, --tuning.trials and --split.validation above 0"
-        raise UserError(f"--search needs a model that trains by epochs, with {needs}; set these")
+        raise UserError(
+            f"--search needs a model that trains by epochs, with {needs}; set these"
+        )
     space, start = parse_space(config, settings.over)
     study = _open(base, space)
     while (number := len(study.trials)) < settings.trials:
@@ -55,7 +63,11 @@ def search(config: Config, settings: SearchConfig, view: View) -> tuple[list[dic
         view.say(f"trial {number} of {settings.trials}: {params}")
         folder = Path(config.run) / "trials" / str(number)
         loss = _train(override(with_params(base, params), {"run": str(folder)}), view)
-        study.add_trial(import_optuna().trial.create_trial(params=params, distributions=space, value=loss))
+        study.add_trial(
+            import_optuna().trial.create_trial(
+                params=params, distributions=space, value=loss
+            )
+        )
         for part in ("checkpoints", "dataset"):
             shutil.rmtree(folder / part, ignore_errors=True)
     return _conclude(config, study.trials, space)
@@ -67,14 +79,28 @@ def _open(config: Config, space: dict[str, Any]) -> Any:
     try:
         journal.parent.mkdir(parents=True, exist_ok=True)
         journal.touch()
-        os.truncate(journal, journal.read_bytes().rfind(b"\n") + 1)  # a kill may have torn the last line
-        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
-        study = optuna.create_study(study_name="search", storage=storage, load_if_exists=True)
+        os.truncate(
+            journal, journal.read_bytes().rfind(b"\n") + 1
+        )  # a kill may have torn the last line
+        storage = optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(journal))
+        )
+        study = optuna.create_study(
+            study_name="search", storage=storage, load_if_exists=True
+        )
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f'"{journal}" cannot be read and written ({error}); choose another --run') from None
+        raise UserError(
+            f'"{journal}" cannot be read and written ({error}); choose another --run'
+        ) from None
     asked = json.loads(to_json(config)) | {"run": "", "tuning.over": str(space)}
-    if changes := [name for name, value in study.user_attrs.get("settings", asked).items() if value != asked[name]]:
-        raise UserError(f'the search in "{config.run}" had other {", ".join(changes)}; keep them, or use another --run')
+    if changes := [
+        name
+        for name, value in study.user_attrs.get("settings", asked).items()
+        if value != asked[name]
+    ]:
+        raise UserError(
+            f'the search in "{config.run}" had other {", ".join(changes)}; keep them, or use another --run'
+        )
     study.set_user_attr("settings", asked)
     return study
 
@@ -82,7 +108,9 @@ def _open(config: Config, space: dict[str, Any]) -> Any:
 def _propose(study: Any, space: dict[str, Any], seed: int) -> dict[str, Any]:
     """What TPE would try next; the same for the same trials, for it is asked on a copy and seeded anew."""
     optuna = import_optuna()
-    sampler = optuna.samplers.TPESampler(seed=seed * 1009 + len(study.trials), n_startup_trials=4)
+    sampler = optuna.samplers.TPESampler(
+        seed=seed * 1009 + len(study.trials), n_startup_trials=4
+    )
     copy = optuna.create_study(sampler=sampler)
     copy.add_trials(study.trials)
     return copy.ask(space).params
@@ -96,14 +124,24 @@ def _train(config: Config, view: View) -> float:
         view.say(str(error))
         return math.inf
     except Stopped as error:
-        raise Stopped("stopped by a signal; the same command goes on with the search", error.exit_code) from None
+        raise Stopped(
+            "stopped by a signal; the same command goes on with the search",
+            error.exit_code,
+        ) from None
     rows = open_run(config.run, view.say).read_metrics()
-    return min((row["validation_loss"] for row in rows if row["validation_loss"] is not None), default=math.inf)
+    return min(
+        (row["validation_loss"] for row in rows if row["validation_loss"] is not None),
+        default=math.inf,
+    )
 
 
-def _conclude(config: Config, trials: list[Any], space: dict[str, Any]) -> tuple[list[dict[str, Any]], str, str]:
+def _conclude(
+    config: Config, trials: list[Any], space: dict[str, Any]
+) -> tuple[list[dict[str, Any]], str, str]:
     ranked, run = sorted(trials, key=lambda trial: trial.value), Path(config.run)
-    rows = [{"trial": trial.number, LOSS: trial.value} | trial.params for trial in ranked]
+    rows = [
+        {"trial": trial.number, LOSS: trial.value} | trial.params for trial in ranked
+    ]
     table = pd.DataFrame(rows)
     write_table(run / "search.csv", [table])
     _draw(table[np.isfinite(table[LOSS])], space, run / "search.png")
@@ -112,15 +150,25 @@ def _conclude(config: Config, trials: list[Any], space: dict[str, Any]) -> tuple
     if best.value < default:
         verdict = f"trial {best.number} beats the default (trial 0): {LOSS} {best.value:.4f} against {default:.4f}"
     winner = override(with_params(config, best.params), {"run": str(run / "winner")})
-    shown = [row | {name: f"{row[name]:.4g}" for name in space if isinstance(row[name], float)} for row in rows]
+    shown = [
+        row
+        | {name: f"{row[name]:.4g}" for name in space if isinstance(row[name], float)}
+        for row in rows
+    ]
     return shown, verdict, command_of(winner)
 
 
 def _draw(table: pd.DataFrame, space: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(1 + 4 * len(space), 4), layout="constrained")
-    for panel, (name, axis) in zip(figure.subplots(1, len(space), squeeze=False)[0], space.items(), strict=True):
-        panel.xaxis.update_units(getattr(axis, "choices", ()))  # texts, in the order of the choices
-        panel.scatter(table[name], table[LOSS], c=np.where(table["trial"] > 0, "C0", "C1"))
+    for panel, (name, axis) in zip(
+        figure.subplots(1, len(space), squeeze=False)[0], space.items(), strict=True
+    ):
+        panel.xaxis.update_units(
+            getattr(axis, "choices", ())
+        )  # texts, in the order of the choices
+        panel.scatter(
+            table[name], table[LOSS], c=np.where(table["trial"] > 0, "C0", "C1")
+        )
         scale = {"xscale": "log"} if getattr(axis, "log", False) else {}
         panel.set(xlabel=name, ylabel=LOSS, title="orange: the default", **scale)
     figure.savefig(path, dpi=110)

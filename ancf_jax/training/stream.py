@@ -58,22 +58,45 @@ class Stream:
         Both are NumPy arrays with the device as leading axis; examples of -1 are padding.
         """
         count = lanes(self.devices)
-        size, chunks = self.batch_size // count, math.ceil((len(self._bounds) - 1) / (count * BLOCKS))
+        size, chunks = (
+            self.batch_size // count,
+            math.ceil((len(self._bounds) - 1) / (count * BLOCKS)),
+        )
         for number in range(chunks):
-            logs, examples = zip(*(self._held_by(device, epoch, number) for device in self.local), strict=True)
-            steps = self.agree(max(math.ceil(len(lane) / size) for device in examples for lane in device))
-            rows = [np.concatenate([padded_steps(lane, steps, size) for lane in device], axis=1) for device in examples]
+            logs, examples = zip(
+                *(self._held_by(device, epoch, number) for device in self.local),
+                strict=True,
+            )
+            steps = self.agree(
+                max(
+                    math.ceil(len(lane) / size)
+                    for device in examples
+                    for lane in device
+                )
+            )
+            rows = [
+                np.concatenate(
+                    [padded_steps(lane, steps, size) for lane in device], axis=1
+                )
+                for device in examples
+            ]
             yield EventLog(*map(np.stack, zip(*logs, strict=True))), np.stack(rows)
 
-    def _held_by(self, device: int, epoch: int, number: int) -> tuple[EventLog, list[np.ndarray]]:
+    def _held_by(
+        self, device: int, epoch: int, number: int
+    ) -> tuple[EventLog, list[np.ndarray]]:
         """What a device has of chunk `number`: the log of its lanes' users, and the examples of each lane."""
         share, examples = lanes(self.devices) // self.devices, []
         mine = range(device * share, (device + 1) * share)
         users = [self._users(lane, epoch, number) for lane in mine]
         log = self._part(np.concatenate(users))
-        for lane, (begin, end) in zip(mine, pairwise(np.cumsum([0, *map(len, users)])), strict=True):
+        for lane, (begin, end) in zip(
+            mine, pairwise(np.cumsum([0, *map(len, users)])), strict=True
+        ):
             own = examples_of(np.asarray(log.start[begin : end + 1]), self.window)
-            examples.append(np.random.default_rng((self.seed, epoch, number, lane)).permutation(own))
+            examples.append(
+                np.random.default_rng((self.seed, epoch, number, lane)).permutation(own)
+            )
         return log, examples
 
     def _users(self, lane: int, epoch: int, number: int) -> np.ndarray:
@@ -84,19 +107,45 @@ class Stream:
     @cached_property
     def _room(self) -> list[int]:
         """Most users, events and seen items that a device's part can have."""
-        blocks, offsets = BLOCKS * lanes(self.devices) // self.devices, (self.log.start, self.log.seen_start)
-        sizes = [np.sort(np.diff(offset[self._bounds]))[-blocks:] for offset in (np.arange(len(offsets[0])), *offsets)]
+        blocks, offsets = (
+            BLOCKS * lanes(self.devices) // self.devices,
+            (self.log.start, self.log.seen_start),
+        )
+        sizes = [
+            np.sort(np.diff(offset[self._bounds]))[-blocks:]
+            for offset in (np.arange(len(offsets[0])), *offsets)
+        ]
         return [max(1, int(size.sum())) for size in sizes]
 
     def _part(self, users: np.ndarray) -> EventLog:
         """The log of `users` alone, padded so that every part has the same shapes."""
         rows, events, seen = self._room
-        (event, start), (item, seen_start) = (_ranges(o, users) for o in (self.log.start, self.log.seen_start))
+        (event, start), (item, seen_start) = (
+            _ranges(o, users) for o in (self.log.start, self.log.seen_start)
+        )
         row = np.repeat(np.arange(len(users), dtype=np.int32), np.diff(start))
-        columns = row, *(column[event] for column in self.log[1 : EventLog._fields.index("start")])
-        starts = padded(start, rows + 1, start[-1]), padded(seen_start, rows + 1, seen_start[-1])
-        seen_items, number = padded(self.log.seen_item[item], seen), padded(self.log.number[users], rows)
-        return EventLog(*(padded(x, events) for x in columns), starts[0], seen_items, starts[1], number)  # pyrefly: ignore
+        columns = (
+            row,
+            *(
+                column[event]
+                for column in self.log[1 : EventLog._fields.index("start")]
+            ),
+        )
+        starts = (
+            padded(start, rows + 1, start[-1]),
+            padded(seen_start, rows + 1, seen_start[-1]),
+        )
+        seen_items, number = (
+            padded(self.log.seen_item[item], seen),
+            padded(self.log.number[users], rows),
+        )
+        return EventLog(
+            *(padded(x, events) for x in columns),
+            starts[0],
+            seen_items,
+            starts[1],
+            number,
+        )  # pyrefly: ignore
 
 
 def lanes(devices: int) -> int:
@@ -106,7 +155,11 @@ def lanes(devices: int) -> int:
 
 def examples_of(start: np.ndarray, window: int) -> np.ndarray:
     """The examples int32 of users with the events start[0] .. start[-1] - 1: each, or rows of `window` of them."""
-    return pack_windows(start, window) if window else np.arange(start[0], start[-1], dtype=np.int32)
+    return (
+        pack_windows(start, window)
+        if window
+        else np.arange(start[0], start[-1], dtype=np.int32)
+    )
 
 
 def _ranges(start: Array, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -118,10 +171,14 @@ def _ranges(start: Array, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def padded_steps(examples: np.ndarray, steps: int, batch: int) -> np.ndarray:
     """Examples int32 [n, ...] as [steps, batch, ...], -1 padded."""
-    return padded(examples, steps * batch, -1).reshape(steps, batch, *examples.shape[1:])
+    return padded(examples, steps * batch, -1).reshape(
+        steps, batch, *examples.shape[1:]
+    )
 
 
 def padded(x: Array, length: int, value: float = 0, axis: int = 0) -> np.ndarray:
     """`x` filled up with `value` to a length along one axis."""
-    missing = np.full((*x.shape[:axis], length - x.shape[axis], *x.shape[axis + 1 :]), value, x.dtype)
+    missing = np.full(
+        (*x.shape[:axis], length - x.shape[axis], *x.shape[axis + 1 :]), value, x.dtype
+    )
     return np.concatenate([x, missing], axis)

@@ -24,7 +24,10 @@ from ancf_jax.types import Array, Batch, Catalogue, TrainState
 
 EMPTY = np.iinfo(np.int32).max  # no row
 UNIT = 8  # rows are a multiple of so many figures long: XLA copies those of 33 to 39 one by one, those of 40 as vectors
-SPARSE_FROM, FEW = 4, 50_000  # times the rows that a step touches; rows below which updating all costs nothing
+SPARSE_FROM, FEW = (
+    4,
+    50_000,
+)  # times the rows that a step touches; rows below which updating all costs nothing
 
 
 class World(NamedTuple):
@@ -41,15 +44,25 @@ class World(NamedTuple):
     rows: dict[str, Array]
 
 
-def sparse_kinds(model: NeuralModel, tables: str, loss: str, touched: dict[str, int]) -> tuple[str, ...]:
+def sparse_kinds(
+    model: NeuralModel, tables: str, loss: str, touched: dict[str, int]
+) -> tuple[str, ...]:
     """Which of "user" and "item" are updated by row, by the setting `loop.tables` and the rows a step touches.
 
     With a softmax over the catalogue every item is touched.
     """
     rows = {"user": model.sizes.users, "item": model.sizes.items}
-    possible = [kind for kind in rows if kind in model.tables.values() and (kind == "user" or loss != "softmax")]
+    possible = [
+        kind
+        for kind in rows
+        if kind in model.tables.values() and (kind == "user" or loss != "softmax")
+    ]
     if tables == "auto":
-        return tuple(kind for kind in possible if rows[kind] > max(FEW, SPARSE_FROM * touched[kind]))
+        return tuple(
+            kind
+            for kind in possible
+            if rows[kind] > max(FEW, SPARSE_FROM * touched[kind])
+        )
     return tuple(possible) if tables != "dense" else ()
 
 
@@ -57,42 +70,77 @@ def kinds_of(model: NeuralModel, kinds: tuple[str, ...], state: TrainState) -> A
     """For every leaf of parameters and of moments "user" or "item" if it is a table of `kinds`, else ""."""
     own = {name: kind for name, kind in model.tables.items() if kind in kinds}
     changing = state.params, state.opt_state
-    return jax.tree.map_with_path(lambda path, _: own.get(str(getattr(path[-1], "key", "")), ""), changing)
+    return jax.tree.map_with_path(
+        lambda path, _: own.get(str(getattr(path[-1], "key", "")), ""), changing
+    )
 
 
-def small_world(model: NeuralModel, kinds: tuple, catalogue: Catalogue, batch: Batch, groups: Groups) -> World:
+def small_world(
+    model: NeuralModel, kinds: tuple, catalogue: Catalogue, batch: Batch, groups: Groups
+) -> World:
     """The batch in terms of the rows of `kinds` that the batches of all devices touch."""
     query, rows, sizes = batch.query, {}, model.sizes
     if "user" in kinds:
         rows["user"], [user] = renumber([query.user])
-        query, sizes = query._replace(user=user), sizes._replace(users=len(rows["user"]))
-        catalogue = catalogue._replace(user_features=_gather(catalogue.user_features, rows["user"]))
+        query, sizes = (
+            query._replace(user=user),
+            sizes._replace(users=len(rows["user"])),
+        )
+        catalogue = catalogue._replace(
+            user_features=_gather(catalogue.user_features, rows["user"])
+        )
     if "item" in kinds:
         rows["item"], [token, *numbered] = renumber([query.token, *groups])
-        query, sizes, groups = query._replace(token=token), sizes._replace(items=len(rows["item"])), tuple(numbered)
-        parts = {name: getattr(catalogue, name) for name in ("item_features", "popularity", "similar")}
+        query, sizes, groups = (
+            query._replace(token=token),
+            sizes._replace(items=len(rows["item"])),
+            tuple(numbered),
+        )
+        parts = {
+            name: getattr(catalogue, name)
+            for name in ("item_features", "popularity", "similar")
+        }
         catalogue = catalogue._replace(**_gather(parts, rows["item"]))
-    return World(model.resized(sizes), catalogue, batch._replace(query=query), groups, model.sizes.items, rows)
+    return World(
+        model.resized(sizes),
+        catalogue,
+        batch._replace(query=query),
+        groups,
+        model.sizes.items,
+        rows,
+    )
 
 
 def renumber(ids: list[Array]) -> tuple[Array, list[Array]]:
     """The distinct ids of all devices, ascending among EMPTY ones [n], and `ids` as places among them (-1 stays)."""
     flat = jnp.concatenate([x.ravel() for x in ids])
-    everybody = jnp.sort(jax.lax.all_gather(jnp.where(flat < 0, EMPTY, flat), AXIS, tiled=True))
+    everybody = jnp.sort(
+        jax.lax.all_gather(jnp.where(flat < 0, EMPTY, flat), AXIS, tiled=True)
+    )
     first = jnp.diff(everybody, prepend=-1) > 0
-    places = jnp.where(flat < 0, -1, jnp.searchsorted(everybody, flat)).astype(jnp.int32)
+    places = jnp.where(flat < 0, -1, jnp.searchsorted(everybody, flat)).astype(
+        jnp.int32
+    )
     parts = jnp.split(places, np.cumsum([x.size for x in ids])[:-1])
-    return jnp.where(first, everybody, EMPTY), [part.reshape(x.shape) for part, x in zip(parts, ids, strict=True)]
+    return jnp.where(first, everybody, EMPTY), [
+        part.reshape(x.shape) for part, x in zip(parts, ids, strict=True)
+    ]
 
 
 def pack(kinds: Any, tree: Any) -> tuple[Any, dict[str, Array]]:
     """`tree` with its leaves of a kind emptied, and what they held side by side: padded rows [V, W] of each kind."""
     pairs = list(zip(jax.tree.leaves(kinds), jax.tree.leaves(tree), strict=True))
-    parts = {own: [x.reshape(len(x), -1) for kind, x in pairs if kind == own] for own, _ in pairs if own}
+    parts = {
+        own: [x.reshape(len(x), -1) for kind, x in pairs if kind == own]
+        for own, _ in pairs
+        if own
+    }
     for found in parts.values():
         found.append(jnp.zeros((len(found[0]), -sum(x.shape[1] for x in found) % UNIT)))
     empty = jax.tree.map(lambda kind, x: x[:0] if kind else x, kinds, tree)
-    return empty, {kind: jnp.concatenate(found, axis=1) for kind, found in parts.items()}
+    return empty, {
+        kind: jnp.concatenate(found, axis=1) for kind, found in parts.items()
+    }
 
 
 def unpack(kinds: Any, tree: Any, rows: dict[str, Array]) -> Any:
@@ -120,4 +168,6 @@ def places(rows: Array, length: int, divided: bool) -> Array:
 
 def _gather(tables: Any, rows: Array) -> Any:
     """Rows of some tables, any for EMPTY, which nothing refers to; filling would take longer than gathering."""
-    return jax.tree.map(lambda table: jnp.asarray(table).at[rows].get(mode="clip"), tables)
+    return jax.tree.map(
+        lambda table: jnp.asarray(table).at[rows].get(mode="clip"), tables
+    )

@@ -20,7 +20,12 @@ SETTINGS = {
     "mlp_embedding_size": 32,
     "mlp_hidden_size": [64, 32, 16],
     "dropout_prob": 0.0,
-    "train_neg_sample_args": {"distribution": "uniform", "sample_num": 4, "dynamic": False, "alpha": 1.0},
+    "train_neg_sample_args": {
+        "distribution": "uniform",
+        "sample_num": 4,
+        "dynamic": False,
+        "alpha": 1.0,
+    },
     "learning_rate": 0.002,
     "benchmark_filename": ["train", "valid", "test"],
     "load_col": {"inter": ["user_id", "item_id"]},
@@ -40,7 +45,14 @@ def atomic_files(shop: Any, folder: Path) -> None:
     for name, (user, item) in parts.items():
         rows = np.column_stack([user, item])
         path = folder / f"shop.{name}.inter"
-        np.savetxt(path, rows, fmt="%d", delimiter="\t", header="user_id:token\titem_id:token", comments="")
+        np.savetxt(
+            path,
+            rows,
+            fmt="%d",
+            delimiter="\t",
+            header="user_id:token\titem_id:token",
+            comments="",
+        )
 
 
 def _loaded(options: dict[str, str]) -> tuple[Trainer, Any, Any]:
@@ -48,10 +60,17 @@ def _loaded(options: dict[str, str]) -> tuple[Trainer, Any, Any]:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "shop").mkdir()
         atomic_files(np.load(options["data"]), Path(folder) / "shop")
-        batch = 5 * int(options.get("batch", 2048))  # RecBole counts the pairs, negatives among them
-        sizes = {"train_batch_size": batch, "eval_batch_size": int(options.get("eval_batch_size", 4096))}
+        batch = 5 * int(
+            options.get("batch", 2048)
+        )  # RecBole counts the pairs, negatives among them
+        sizes = {
+            "train_batch_size": batch,
+            "eval_batch_size": int(options.get("eval_batch_size", 4096)),
+        }
         places = {"data_path": folder, "checkpoint_dir": f"{folder}/saved"}
-        config = Config(model="NeuMF", dataset="shop", config_dict=SETTINGS | sizes | places)
+        config = Config(
+            model="NeuMF", dataset="shop", config_dict=SETTINGS | sizes | places
+        )
         train, _, test = data_preparation(config, create_dataset(config))
         with chdir(folder):  # where it begins a log
             return Trainer(config, NeuMF(config, train.dataset)), train, test

@@ -19,18 +19,31 @@ class Block(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm, self.norm_wide = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+        self.qkv, self.out = (
+            nn.Linear(width, 3 * width, bias=False),
+            nn.Linear(width, width, bias=False),
+        )
         self.wide = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width), nn.Dropout(dropout)
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+            nn.Dropout(dropout),
         )
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[B, L, D] to the same."""
         rows, length, width = x.shape
-        qkv = self.qkv(self.norm(x)).view(rows, length, 3, self.heads, width // self.heads)
+        qkv = self.qkv(self.norm(x)).view(
+            rows, length, 3, self.heads, width // self.heads
+        )
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        mixed = scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(rows, length, width)
+        mixed = (
+            scaled_dot_product_attention(q, k, v, is_causal=True)
+            .transpose(1, 2)
+            .reshape(rows, length, width)
+        )
         x = x + self.dropout(self.out(mixed))
         return x + self.wide(self.norm_wide(x))
 
@@ -38,12 +51,25 @@ class Block(nn.Module):
 class SASRec(nn.Module):
     """Token and place embeddings, blocks, and scores against the same item table (row 0 is padding and the start)."""
 
-    def __init__(self, items: int, length: int, width: int, heads: int, layers: int, dropout: float):
+    def __init__(
+        self,
+        items: int,
+        length: int,
+        width: int,
+        heads: int,
+        layers: int,
+        dropout: float,
+    ):
         super().__init__()
-        self.item, self.place = nn.Embedding(items + 1, width), nn.Embedding(length, width)
+        self.item, self.place = (
+            nn.Embedding(items + 1, width),
+            nn.Embedding(length, width),
+        )
         nn.init.normal_(self.item.weight, std=width**-0.5)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.Sequential(*[Block(width, heads, dropout) for _ in range(layers)])
+        self.blocks = nn.Sequential(
+            *[Block(width, heads, dropout) for _ in range(layers)]
+        )
         self.norm = nn.LayerNorm(width)
 
     def forward(self, token: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
@@ -65,12 +91,20 @@ def windows(shop: Any, length: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def epoch(options: dict[str, str]) -> Callable[[], dict[str, float]]:
     """A number of steps of a shuffled epoch, scaled to the whole."""
-    shop, batch, steps = np.load(options["data"]), int(options["batch"]), int(options["steps"])
-    shape = {name: int(options[name]) for name in ("length", "width", "heads", "layers")}
+    shop, batch, steps = (
+        np.load(options["data"]),
+        int(options["batch"]),
+        int(options["steps"]),
+    )
+    shape = {
+        name: int(options[name]) for name in ("length", "width", "heads", "layers")
+    }
     token, target = windows(shop, shape["length"])
     model = SASRec(int(shop["items"]), dropout=float(options["dropout"]), **shape)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.001, fused=True)
-    scores = torch.compile(model, dynamic=True) if options["form"] == "compiled" else model
+    scores = (
+        torch.compile(model, dynamic=True) if options["form"] == "compiled" else model
+    )
     whole = -(-len(token) // batch)
 
     def work() -> dict[str, float]:

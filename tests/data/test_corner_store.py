@@ -12,7 +12,9 @@ from ancf_jax.data.interactions import Feature, Interactions
 
 NEW_YEAR = int(np.datetime64("2025-01-01", "s").astype(int))
 VIEW, CLICK, PURCHASE = 0, 1, 2
-BOOK = tomllib.loads(resources.files("ancf_jax.data").joinpath("corner_store.toml").read_text("utf-8"))
+BOOK = tomllib.loads(
+    resources.files("ancf_jax.data").joinpath("corner_store.toml").read_text("utf-8")
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +47,30 @@ def last_items(log: Interactions, before: int) -> tuple[np.ndarray, np.ndarray]:
 def clock(time: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(hour, weekday with Monday 0, month with January 1), by the calendar and not by the simulator."""
     moment = time.astype("datetime64[s]")
-    weekday = (moment.astype("datetime64[D]").astype(int) + 3) % 7  # 1970-01-01 was a Thursday
-    return moment.astype("datetime64[h]").astype(int) % 24, weekday, moment.astype("datetime64[M]").astype(int) % 12 + 1
+    weekday = (
+        moment.astype("datetime64[D]").astype(int) + 3
+    ) % 7  # 1970-01-01 was a Thursday
+    return (
+        moment.astype("datetime64[h]").astype(int) % 24,
+        weekday,
+        moment.astype("datetime64[M]").astype(int) % 12 + 1,
+    )
 
 
 def test_the_seed_decides_everything() -> None:
     first, truth = simulate(seed=3, shoppers=31, days=120)
     again, truth_again = simulate(seed=3, shoppers=31, days=120)
     other, _ = simulate(seed=4, shoppers=31, days=120)
-    for name in ("user", "item", "time", "kind", "clicked", "dwell", "hover", "quantity"):
+    for name in (
+        "user",
+        "item",
+        "time",
+        "kind",
+        "clicked",
+        "dwell",
+        "hover",
+        "quantity",
+    ):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     np.testing.assert_array_equal(truth.test, truth_again.test)
     assert first.digest == again.digest != other.digest
@@ -66,8 +83,17 @@ def test_the_log_keeps_the_contract_of_interactions(log) -> None:
     same = np.diff(log.user) == 0
     assert (np.diff(log.user) >= 0).all()
     assert (np.diff(log.time)[same] > 0).all()
-    assert (log.users[17], log.items[42], len(set(log.names))) == ("S00017", "P0042", len(log.items))
-    for name, kind in (("user", np.int32), ("item", np.int32), ("time", np.int64), ("kind", np.int8)):
+    assert (log.users[17], log.items[42], len(set(log.names))) == (
+        "S00017",
+        "P0042",
+        len(log.items),
+    )
+    for name, kind in (
+        ("user", np.int32),
+        ("item", np.int32),
+        ("time", np.int64),
+        ("kind", np.int8),
+    ):
         assert getattr(log, name).dtype == kind
     for field in dataclasses.fields(log):
         if field.name in ("clicked", "dwell", "hover", "quantity"):
@@ -99,18 +125,32 @@ def test_the_assortment_speaks_of_products_and_categories_that_exist() -> None:
     assert len(names) == len(set(names)) > 300
     assert len(categories) == len(set(categories)) > 40
     refused = BOOK["refusal"].values()
-    assert {*BOOK["also_in"], *BOOK["launch_day"]} | {n for group in refused for n in group["products"]} <= set(names)
-    assert {c for group in refused for c in group["categories"]} | set(BOOK["also_in"].values()) <= set(categories)
+    assert {*BOOK["also_in"], *BOOK["launch_day"]} | {
+        n for group in refused for n in group["products"]
+    } <= set(names)
+    assert {c for group in refused for c in group["categories"]} | set(
+        BOOK["also_in"].values()
+    ) <= set(categories)
     for shelf in BOOK["shelf"]:
         assert set(shelf["then"]) <= set(categories)
-        assert all(shelf[pattern] in BOOK[pattern] for pattern in ("hourly", "weekly", "seasonal"))
+        assert all(
+            shelf[pattern] in BOOK[pattern]
+            for pattern in ("hourly", "weekly", "seasonal")
+        )
 
 
 def test_features_hold_two_values_for_products_on_two_shelves(log) -> None:
-    category, department = log.item_features["category"], log.item_features["department"]
+    category, department = (
+        log.item_features["category"],
+        log.item_features["department"],
+    )
 
     def values(name: str, feature: Feature) -> list[str]:
-        return [str(feature.values[n]) for n in feature.ids[list(log.names).index(name)] if n >= 0]
+        return [
+            str(feature.values[n])
+            for n in feature.ids[list(log.names).index(name)]
+            if n >= 0
+        ]
 
     assert values("Flat white, 12 oz", category) == ["Coffee"]
     assert values("Flat white, 12 oz", department) == ["Café & bakery"]
@@ -126,9 +166,13 @@ def test_features_hold_two_values_for_products_on_two_shelves(log) -> None:
 
 def test_nothing_is_seen_or_likely_before_its_launch(store) -> None:
     log, truth = store
-    launch = NEW_YEAR + 86_400 * np.array([BOOK["launch_day"].get(name, 0) for name in log.names])
+    launch = NEW_YEAR + 86_400 * np.array(
+        [BOOK["launch_day"].get(name, 0) for name in log.names]
+    )
     assert (log.time >= launch[log.item]).all()
-    assert (launch[np.unique(log.item)] > NEW_YEAR).sum() >= 20  # and they do sell later
+    assert (
+        launch[np.unique(log.item)] > NEW_YEAR
+    ).sum() >= 20  # and they do sell later
     for before, rows in ((1, truth.test), (2, truth.validation)):
         early = last_items(log, before)[1][:, None] < launch
         assert early.any()
@@ -151,10 +195,14 @@ def test_the_truth_is_calibrated(store, part, before) -> None:
     place = (rows > rows[users, item][:, None]).sum(1)
     for k in (1, 5, 20):
         expected = np.sort(rows, 1)[:, -k:].sum(1)
-        assert abs((place < k).sum() - expected.sum()) < 4 * np.sqrt((expected * (1 - expected)).sum())
+        assert abs((place < k).sum() - expected.sum()) < 4 * np.sqrt(
+            (expected * (1 - expected)).sum()
+        )
 
 
-def test_the_best_ranking_beats_the_most_bought_and_that_beats_popularity(store) -> None:
+def test_the_best_ranking_beats_the_most_bought_and_that_beats_popularity(
+    store,
+) -> None:
     log, truth = store
     item = last_items(log, 1)[0]
     user, bought, _ = purchases(log)
@@ -164,7 +212,11 @@ def test_the_best_ranking_beats_the_most_bought_and_that_beats_popularity(store)
     np.add.at(own, (user[rest], bought[rest]), 1)
     hits = [
         np.mean((s > s[np.arange(len(item)), item][:, None]).sum(1) < 10)
-        for s in (truth.test, own + popular / popular.sum(), np.tile(popular, (len(item), 1)))
+        for s in (
+            truth.test,
+            own + popular / popular.sum(),
+            np.tile(popular, (len(item), 1)),
+        )
     ]
     assert hits[0] > hits[1] + 0.1
     assert hits[1] > hits[2] + 0.1
@@ -180,8 +232,12 @@ def test_demand_follows_the_hour_the_weekday_and_the_season(log) -> None:
     evening = (hour >= 18) & (hour < 22)
     assert share("Coffee", hour == 8) > 4 * share("Coffee", evening)
     assert share("Pizza", evening) > 4 * share("Pizza", hour == 8)
-    assert share("Beer", evening & (weekday == 4)) > 1.25 * share("Beer", evening & (weekday < 3))
-    assert share("Ice cream", (month == 7) | (month == 8)) > 3 * share("Ice cream", month <= 3)
+    assert share("Beer", evening & (weekday == 4)) > 1.25 * share(
+        "Beer", evening & (weekday < 3)
+    )
+    assert share("Ice cream", (month == 7) | (month == 8)) > 3 * share(
+        "Ice cream", month <= 3
+    )
     assert share("Soup", month <= 2) > 3 * share("Soup", (month == 7) | (month == 8))
 
 
@@ -200,8 +256,14 @@ def test_a_visit_holds_partners_and_hardly_twice_the_same(log) -> None:
     coffee, pastry = in_category(log, "Coffee"), in_category(log, "Pastry")
     morning = (hour >= 7) & (hour <= 9)
     assert (before == after).mean() < 0.01
-    assert pastry[after[morning & coffee[before]]].mean() > 2 * pastry[after[morning & ~coffee[before]]].mean()
-    assert coffee[after[morning & coffee[before]]].mean() < 0.5 * coffee[after[morning & ~coffee[before]]].mean()
+    assert (
+        pastry[after[morning & coffee[before]]].mean()
+        > 2 * pastry[after[morning & ~coffee[before]]].mean()
+    )
+    assert (
+        coffee[after[morning & coffee[before]]].mean()
+        < 0.5 * coffee[after[morning & ~coffee[before]]].mean()
+    )
 
 
 def test_habits_fade(log) -> None:
@@ -221,7 +283,12 @@ def test_habits_fade(log) -> None:
 def test_some_shoppers_never_buy_some_things(store, group) -> None:
     log, truth = store
     group = BOOK["refusal"][group]
-    left = {n for shelf in BOOK["shelf"] if shelf["category"] in group["categories"] for n in shelf["products"]}
+    left = {
+        n
+        for shelf in BOOK["shelf"]
+        if shelf["category"] in group["categories"]
+        for n in shelf["products"]
+    }
     left |= set(group["products"])
     columns = np.isin(log.names, list(left - set(BOOK["launch_day"])))
     possible = truth.test[:, columns] > 0
@@ -236,7 +303,10 @@ def test_engagement_is_a_matter_of_shopper_and_product_together(log) -> None:
     """Dwell on the same pair agrees beyond what the shopper and the product explain by themselves."""
     dwell = np.log(log.dwell)
     for row, n in ((log.user, len(log.users)), (log.item, len(log.items))):
-        dwell = dwell - (np.bincount(row, dwell, n) / np.bincount(row, minlength=n).clip(1))[row]
+        dwell = (
+            dwell
+            - (np.bincount(row, dwell, n) / np.bincount(row, minlength=n).clip(1))[row]
+        )
     pair = log.user.astype(np.int64) * len(log.items) + log.item
     order = np.argsort(pair, kind="stable")
     again = np.diff(pair[order]) == 0

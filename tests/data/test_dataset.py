@@ -11,18 +11,30 @@ from ancf_jax.data import dataset as data
 from ancf_jax.data.corner_store import Truth
 from ancf_jax.data.engagement import Scales, engagement_score, fit_scales
 from ancf_jax.data.histories import query_after_log
-from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Feature, Interactions
+from ancf_jax.data.interactions import (
+    TEST,
+    TRAIN,
+    UNUSED,
+    VALIDATION,
+    Feature,
+    Interactions,
+)
 from ancf_jax.errors import UserError
 
 NAN = float("nan")
 
 
-def random_events(events: int = 997, users: int = 13, items: int = 37, seed: int = 0) -> Interactions:
+def random_events(
+    events: int = 997, users: int = 13, items: int = 37, seed: int = 0
+) -> Interactions:
     """A log with all columns; every user has events, ids are text that other types would spoil."""
     rng = np.random.default_rng(seed)
     user = np.sort(rng.integers(0, users, events)).astype(np.int32)
     time = rng.integers(1_500_000_000, 1_600_000_000, events)
-    traces = {name: rng.lognormal(2, 2, events).astype(np.float32) for name in ("dwell", "hover")}
+    traces = {
+        name: rng.lognormal(2, 2, events).astype(np.float32)
+        for name in ("dwell", "hover")
+    }
     traces["dwell"][::7] = NAN
     return Interactions(
         user=user,
@@ -36,10 +48,17 @@ def random_events(events: int = 997, users: int = 13, items: int = 37, seed: int
         kinds=("view", "click", "purchase"),
         clicked=rng.integers(0, 2, events).astype(np.float32),
         item_features={
-            "department": Feature(np.array(["a", "b"]), rng.integers(0, 2, (items, 1)).astype(np.int32)),
-            "tag/x": Feature(np.array(["p", "q", "r"]), rng.integers(-1, 3, (items, 2)).astype(np.int32)),
+            "department": Feature(
+                np.array(["a", "b"]), rng.integers(0, 2, (items, 1)).astype(np.int32)
+            ),
+            "tag/x": Feature(
+                np.array(["p", "q", "r"]),
+                rng.integers(-1, 3, (items, 2)).astype(np.int32),
+            ),
         },
-        user_features={"age": Feature(np.array(["old"]), np.zeros((users, 1), np.int32))},
+        user_features={
+            "age": Feature(np.array(["old"]), np.zeros((users, 1), np.int32))
+        },
         left_out={"bad": 2},
         digest="f00",
         **traces,
@@ -58,7 +77,10 @@ def build(monkeypatch):
 
 
 def test_resolve_fills_the_run_and_keeps_what_was_asked():
-    assert data.resolve(Config(data="some where/ml-100k/", model="neumf")).run == "runs/ml-100k-neumf"
+    assert (
+        data.resolve(Config(data="some where/ml-100k/", model="neumf")).run
+        == "runs/ml-100k-neumf"
+    )
     assert data.resolve(Config(data="events.csv", run="mine")).run == "mine"
     assert data.resolve(Config(data="events.csv")).split.events == ()
 
@@ -67,14 +89,23 @@ def test_resolve_corner_store():
     store = data.resolve(Config())
     assert (store.split.events, store.run) == (("purchase",), "runs/corner-store-ancf")
     assert data.resolve(Config(model="engagement")).split.events == ()
-    assert data.resolve(override(Config(), {"split.events": ("view",)})).split.events == ("view",)
+    assert data.resolve(
+        override(Config(), {"split.events": ("view",)})
+    ).split.events == ("view",)
     assert data.resolve(store) == store
 
 
 @pytest.mark.parametrize(
-    ("asked", "shop", "found"), [(None, CORNER_STORE, True), (False, CORNER_STORE, False), (None, "events.csv", False)]
+    ("asked", "shop", "found"),
+    [
+        (None, CORNER_STORE, True),
+        (False, CORNER_STORE, False),
+        (None, "events.csv", False),
+    ],
 )
-def test_resolve_recommends_again_what_the_corner_store_sold_unless_told_otherwise(asked, shop, found):
+def test_resolve_recommends_again_what_the_corner_store_sold_unless_told_otherwise(
+    asked, shop, found
+):
     assert data.resolve(Config(data=shop, keep_seen=asked)).keep_seen is found
     assert data.resolve(Config(data=shop, keep_seen=True)).keep_seen is True
 
@@ -89,7 +120,10 @@ def test_engagement_value_uses_scales_of_training_events_only(build):
     expected = engagement_score(source.hover, source.dwell, source.clicked, made.scales)
     np.testing.assert_array_equal(made.value, expected)
     hidden = np.where(train, source.dwell, 1e6).astype(np.float32)
-    assert build(dataclasses.replace(source, dwell=hidden), {"model": "engagement"}).scales == made.scales
+    assert (
+        build(dataclasses.replace(source, dwell=hidden), {"model": "engagement"}).scales
+        == made.scales
+    )
 
 
 def test_engagement_leaves_out_events_without_any_trace(build):
@@ -102,7 +136,10 @@ def test_engagement_leaves_out_events_without_any_trace(build):
 
 def test_engagement_without_traces_names_the_columns(build):
     source = dataclasses.replace(random_events(), hover=None, dwell=None, clicked=None)
-    with pytest.raises(UserError, match=r'"hover_seconds", "dwell_seconds" and "clicked".*--table.dwell'):
+    with pytest.raises(
+        UserError,
+        match=r'"hover_seconds", "dwell_seconds" and "clicked".*--table.dwell',
+    ):
         build(source, {"model": "engagement"})
 
 
@@ -110,7 +147,9 @@ def test_value_is_the_rating_where_there_is_one_else_one(build):
     source = random_events()
     assert (build(source).value == 1).all()
     rating = (np.arange(997) % 5 + 1).astype(np.float32)
-    np.testing.assert_array_equal(build(dataclasses.replace(source, rating=rating)).value, rating)
+    np.testing.assert_array_equal(
+        build(dataclasses.replace(source, rating=rating)).value, rating
+    )
     rating[3] = NAN
     mixed = dataclasses.replace(source, rating=rating)
     assert build(mixed).value[3] == 1
@@ -119,9 +158,13 @@ def test_value_is_the_rating_where_there_is_one_else_one(build):
     assert only_rated.audit["left_out"] == {"bad": 2, "no_rating": 1}
 
 
-def simulated(monkeypatch, changes: dict | None = None) -> tuple[data.Dataset, Truth, Interactions]:
+def simulated(
+    monkeypatch, changes: dict | None = None
+) -> tuple[data.Dataset, Truth, Interactions]:
     source = random_events()
-    kind = np.where(source.user == 4, 0, source.kind).astype(np.int8)  # user 4 never buys
+    kind = np.where(source.user == 4, 0, source.kind).astype(
+        np.int8
+    )  # user 4 never buys
     source = dataclasses.replace(source, kind=kind)
     rng = np.random.default_rng(3)
     truth = Truth(*rng.random((2, 13, 37)).astype(np.float32))
@@ -136,12 +179,19 @@ def test_corner_store_learns_from_purchases_and_truth_follows_the_users(monkeypa
     assert len(made.interactions.users) == 12
     assert made.truth is not None
     np.testing.assert_array_equal(made.truth.test, np.delete(truth.test, 4, axis=0))
-    np.testing.assert_array_equal(made.truth.validation, np.delete(truth.validation, 4, axis=0))
+    np.testing.assert_array_equal(
+        made.truth.validation, np.delete(truth.validation, 4, axis=0)
+    )
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"model": "engagement"}, {"split.kind": "ratio"}, {"split.duplicates": "last"}, {"split.events": ("view",)}],
+    [
+        {"model": "engagement"},
+        {"split.kind": "ratio"},
+        {"split.duplicates": "last"},
+        {"split.events": ("view",)},
+    ],
 )
 def test_truth_is_silent_where_it_does_not_apply(monkeypatch, changes):
     assert simulated(monkeypatch, changes)[0].truth is None
@@ -154,22 +204,48 @@ def _slow_log(made: data.Dataset, parts: tuple[int, ...]) -> list[tuple]:
         dwells, previous, mean = [], -1, 0.0
         for e in range(len(source.user)):
             if source.user[e] == user and made.part[e] in parts:
-                dwell = min(1.0, np.log1p(source.dwell[e]) / np.log1p(made.scales.dwell))
+                dwell = min(
+                    1.0, np.log1p(source.dwell[e]) / np.log1p(made.scales.dwell)
+                )
                 dwell = NAN if np.isnan(source.dwell[e]) else dwell
                 dwells += [] if np.isnan(dwell) else [dwell]
-                before, mean, kind = mean, np.mean(dwells) if dwells else 0.0, source.kind[e]
-                rows.append((user, source.item[e], source.time[e] // 60, kind, mean, previous, before))
+                before, mean, kind = (
+                    mean,
+                    np.mean(dwells) if dwells else 0.0,
+                    source.kind[e],
+                )
+                rows.append(
+                    (
+                        user,
+                        source.item[e],
+                        source.time[e] // 60,
+                        kind,
+                        mean,
+                        previous,
+                        before,
+                    )
+                )
                 previous = kind
                 seen.setdefault(user, set()).add(int(source.item[e]))
     return rows, seen
 
 
-@pytest.mark.parametrize("parts", [(TRAIN,), (TRAIN, VALIDATION, UNUSED), (VALIDATION,)])
+@pytest.mark.parametrize(
+    "parts", [(TRAIN,), (TRAIN, VALIDATION, UNUSED), (VALIDATION,)]
+)
 def test_event_log_equals_a_slow_reference(build, parts):
     made = build(random_events(events=211), {"split.kind": "time", "split.test": 0.4})
     log = data.event_log(made, parts)
     rows, seen = _slow_log(made, parts)
-    columns = (log.user, log.item, log.minute, log.kind, log.mean_dwell, log.prior_kind, log.prior_dwell)
+    columns = (
+        log.user,
+        log.item,
+        log.minute,
+        log.kind,
+        log.mean_dwell,
+        log.prior_kind,
+        log.prior_dwell,
+    )
     for column, expected in zip(columns, zip(*rows, strict=True), strict=True):
         np.testing.assert_allclose(column, expected, atol=1e-6)
         assert column.dtype in (np.int32, np.float32)
@@ -179,17 +255,23 @@ def test_event_log_equals_a_slow_reference(build, parts):
         items = log.seen_item[log.seen_start[user] : log.seen_start[user + 1]]
         assert items.tolist() == sorted(seen.get(user, ()))
     assert (log.start[0], log.start[-1]) == (0, len(rows))
-    assert {log.start.dtype, log.seen_item.dtype, log.seen_start.dtype} == {np.dtype(np.int32)}
+    assert {log.start.dtype, log.seen_item.dtype, log.seen_start.dtype} == {
+        np.dtype(np.int32)
+    }
 
 
-def test_the_query_after_the_log_holds_the_mean_of_the_known_dwells_and_the_last_kind(build):
+def test_the_query_after_the_log_holds_the_mean_of_the_known_dwells_and_the_last_kind(
+    build,
+):
     made = build(random_events(events=211), {"split.kind": "time", "split.test": 0.4})
     log = data.event_log(made, (TRAIN,))
     rows, _ = _slow_log(made, (TRAIN,))
     last = {row[0]: row for row in rows}  # dwells of 1 in 7 events are unknown
     users = np.array([0, 5, 12, -1], np.int32)
     query = query_after_log(log, users, np.zeros(4, np.int32), 3)
-    np.testing.assert_allclose(query.dwell, [last[0][4], last[5][4], last[12][4], 0], rtol=1e-6)
+    np.testing.assert_allclose(
+        query.dwell, [last[0][4], last[5][4], last[12][4], 0], rtol=1e-6
+    )
     assert query.kind.tolist() == [last[0][3], last[5][3], last[12][3], -1]
 
 
@@ -204,14 +286,22 @@ def test_event_log_knows_nothing_of_other_parts(build):
         dwell=np.where(hidden, 9e9, source.dwell).astype(np.float32),
         kind=np.where(hidden, 0, source.kind).astype(np.int8),
     )
-    after = data.event_log(dataclasses.replace(made, interactions=spoiled, value=made.value + hidden), (TRAIN,))
+    after = data.event_log(
+        dataclasses.replace(made, interactions=spoiled, value=made.value + hidden),
+        (TRAIN,),
+    )
     for before, now in zip(data.event_log(made, (TRAIN,)), after, strict=True):
         np.testing.assert_array_equal(before, now)
 
 
 def test_event_log_without_clock_or_dwell(build):
     source = dataclasses.replace(
-        random_events(), clock=False, time=np.arange(997), dwell=None, hover=None, clicked=None
+        random_events(),
+        clock=False,
+        time=np.arange(997),
+        dwell=None,
+        hover=None,
+        clicked=None,
     )
     made = build(source)
     assert made.scales is None
@@ -259,8 +349,12 @@ def test_heldout_limit_draws_whole_users(build):
         there = int(np.flatnonzero(whole.user == user)[0])
         mine = slice(whole.start[there], whole.start[there + 1])
         assert whole.minute[there] == some.minute[number]
-        np.testing.assert_array_equal(whole.item[mine], some.item[some.start[number] : some.start[number + 1]])
-    np.testing.assert_array_equal(some.user, data.heldout(made, TEST, limit=5, seed=1).user)
+        np.testing.assert_array_equal(
+            whole.item[mine], some.item[some.start[number] : some.start[number + 1]]
+        )
+    np.testing.assert_array_equal(
+        some.user, data.heldout(made, TEST, limit=5, seed=1).user
+    )
     assert some.user.tolist() != data.heldout(made, TEST, limit=5, seed=2).user.tolist()
     assert len(data.heldout(made, TEST, limit=99).user) == len(whole.user)
 
@@ -300,7 +394,10 @@ def test_catalogue_and_sizes(build):
     shape = data.sizes(made)
     assert shape == (13, 37, 3, (("department", 2), ("tag/x", 3)), (("age", 1),))
     features = data.catalogue(made).item_features
-    assert {name: ids.shape for name, ids in features.items()} == {"department": (37, 1), "tag/x": (37, 2)}
+    assert {name: ids.shape for name, ids in features.items()} == {
+        "department": (37, 1),
+        "tag/x": (37, 2),
+    }
 
 
 def assert_same(one: object, other: object) -> None:
@@ -325,8 +422,17 @@ def assert_same(one: object, other: object) -> None:
 def test_saved_and_loaded_is_the_same(build, tmp_path, monkeypatch):
     store = simulated(monkeypatch)[0]
     assert store.truth is not None
-    given = dataclasses.replace(random_events(), given_negatives=np.full((13, 5), -1, np.int32))
-    for number, made in enumerate([build(random_events()), build(given, {"model": "engagement"}), by_hand(), store]):
+    given = dataclasses.replace(
+        random_events(), given_negatives=np.full((13, 5), -1, np.int32)
+    )
+    for number, made in enumerate(
+        [
+            build(random_events()),
+            build(given, {"model": "engagement"}),
+            by_hand(),
+            store,
+        ]
+    ):
         folder = tmp_path / f"run {number}"
         data.save(made, folder)
         assert_same(made, data.load(folder))
@@ -353,7 +459,9 @@ def test_no_flipped_bit_passes_for_the_data(tmp_path):
     for place in range(0, len(whole), 13):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
         try:
-            assert_same(by_hand(), data.load(tmp_path))  # a flipped date or attribute of the archive is harmless
+            assert_same(
+                by_hand(), data.load(tmp_path)
+            )  # a flipped date or attribute of the archive is harmless
         except UserError:
             refused += 1
     assert refused > len(whole) // 13 // 2

@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ancf_jax.data.engagement import Scales, compress_dwell, engagement_score, fit_scales, mean_dwell, previous
+from ancf_jax.data.engagement import (
+    Scales,
+    compress_dwell,
+    engagement_score,
+    fit_scales,
+    mean_dwell,
+    previous,
+)
 
 NAN = float("nan")
 
@@ -14,23 +21,37 @@ def _column(*values: float) -> np.ndarray:
 
 def test_score_by_hand():
     # log(1 + 7) / log(1 + 63) = 3/6 and log(1 + 3) / log(1 + 15) = 2/4.
-    score = engagement_score(_column(3, 0, 15), _column(7, 0, 63), _column(1, 0, 1), Scales(hover=15, dwell=63))
+    score = engagement_score(
+        _column(3, 0, 15),
+        _column(7, 0, 63),
+        _column(1, 0, 1),
+        Scales(hover=15, dwell=63),
+    )
     np.testing.assert_allclose(score, [0.4 + 0.4 * 0.5 + 0.2 * 0.5, 0, 1], atol=1e-6)
     assert score.dtype == np.float32
 
 
 def test_unknown_traces_take_no_part():
     scales = Scales(hover=15, dwell=63)
-    score = engagement_score(_column(NAN, 3, NAN, NAN), _column(7, NAN, 7, NAN), _column(1, 1, NAN, NAN), scales)
+    score = engagement_score(
+        _column(NAN, 3, NAN, NAN),
+        _column(7, NAN, 7, NAN),
+        _column(1, 1, NAN, NAN),
+        scales,
+    )
     expected = [(0.4 + 0.4 * 0.5) / 0.8, (0.4 + 0.2 * 0.5) / 0.6, 0.5, NAN]
     np.testing.assert_allclose(score, np.round(expected, 3), atol=1e-6)
-    np.testing.assert_allclose(engagement_score(None, _column(7), None, scales), [0.5], atol=1e-6)
+    np.testing.assert_allclose(
+        engagement_score(None, _column(7), None, scales), [0.5], atol=1e-6
+    )
 
 
 def test_score_has_three_decimals_and_stays_in_range():
     rng = np.random.default_rng(0)
     hover, dwell = rng.lognormal(1, 3, 997), rng.lognormal(3, 3, 997)
-    score = engagement_score(hover, dwell, rng.integers(0, 2, 997), fit_scales(hover, dwell)).astype(np.float64)
+    score = engagement_score(
+        hover, dwell, rng.integers(0, 2, 997), fit_scales(hover, dwell)
+    ).astype(np.float64)
     assert score.min() >= 0
     assert score.max() <= 1
     assert len(np.unique(score)) > 300
@@ -54,7 +75,11 @@ def test_an_outlier_does_not_move_the_scale():
     dwell = np.arange(1.0, 1001.0)
     spoiled = dwell.copy()
     spoiled[-1] = 1e9
-    assert fit_scales(None, dwell).dwell == fit_scales(None, spoiled).dwell == pytest.approx(950.05)
+    assert (
+        fit_scales(None, dwell).dwell
+        == fit_scales(None, spoiled).dwell
+        == pytest.approx(950.05)
+    )
 
 
 def test_scale_ignores_zeros_and_unknown_and_defaults_to_one():
@@ -63,10 +88,16 @@ def test_scale_ignores_zeros_and_unknown_and_defaults_to_one():
 
 
 def test_compress_dwell_by_hand():
-    np.testing.assert_allclose(compress_dwell(_column(0, 7, 63, 1e9, NAN), 63.0), [0, 0.5, 1, 1, NAN], atol=1e-6)
+    np.testing.assert_allclose(
+        compress_dwell(_column(0, 7, 63, 1e9, NAN), 63.0),
+        [0, 0.5, 1, 1, NAN],
+        atol=1e-6,
+    )
 
 
-def _priors(user: np.ndarray, dwell: np.ndarray, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _priors(
+    user: np.ndarray, dwell: np.ndarray, kind: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     return previous(user, mean_dwell(user, dwell), 0), previous(user, kind, -1)
 
 
@@ -74,7 +105,9 @@ def test_means_and_priors_by_hand():
     user = np.array([0, 0, 0, 0, 2, 2, 5])
     dwell = _column(0.5, NAN, 0.25, 0.75, NAN, 1.0, 0.5)
     kind = np.array([1, 0, 2, 1, 1, 0, 2], np.int8)
-    np.testing.assert_array_equal(mean_dwell(user, dwell), _column(0.5, 0.5, 0.375, 0.5, 0, 1, 0.5))
+    np.testing.assert_array_equal(
+        mean_dwell(user, dwell), _column(0.5, 0.5, 0.375, 0.5, 0, 1, 0.5)
+    )
     prior_dwell, prior_kind = _priors(user, dwell, kind)
     np.testing.assert_array_equal(prior_dwell, _column(0, 0.5, 0.5, 0.375, 0, 0, 0))
     np.testing.assert_array_equal(prior_kind, [-1, 1, 0, 2, -1, 1, -1])
@@ -85,7 +118,11 @@ def test_means_and_priors_by_hand():
 def _reference(user: np.ndarray, dwell: np.ndarray) -> np.ndarray:
     means = []
     for event in range(len(user)):
-        earlier = [dwell[e] for e in range(event) if user[e] == user[event] and not np.isnan(dwell[e])]
+        earlier = [
+            dwell[e]
+            for e in range(event)
+            if user[e] == user[event] and not np.isnan(dwell[e])
+        ]
         means.append(np.mean(earlier) if earlier else 0.0)
     return np.array(means)
 
@@ -94,17 +131,25 @@ def test_priors_equal_a_slow_reference():
     rng = np.random.default_rng(1)
     user = np.sort(rng.integers(0, 13, 211))
     dwell = np.where(rng.random(211) < 0.3, np.nan, rng.random(211)).astype(np.float32)
-    np.testing.assert_allclose(_priors(user, dwell, user)[0], _reference(user, dwell), atol=1e-6)
+    np.testing.assert_allclose(
+        _priors(user, dwell, user)[0], _reference(user, dwell), atol=1e-6
+    )
 
 
 def test_an_events_own_traces_leave_its_priors_and_all_earlier_ones_unchanged():
     rng = np.random.default_rng(2)
     user = np.sort(rng.integers(0, 7, 101))
-    dwell, kind = rng.random(101).astype(np.float32), rng.integers(0, 3, 101).astype(np.int8)
+    dwell, kind = (
+        rng.random(101).astype(np.float32),
+        rng.integers(0, 3, 101).astype(np.int8),
+    )
     before = _priors(user, dwell, kind)
     for event in range(101):
         changed_dwell, changed_kind = dwell.copy(), kind.copy()
-        changed_dwell[event], changed_kind[event] = 1 - dwell[event], (kind[event] + 1) % 3
+        changed_dwell[event], changed_kind[event] = (
+            1 - dwell[event],
+            (kind[event] + 1) % 3,
+        )
         after = _priors(user, changed_dwell, changed_kind)
         may_change = (np.arange(101) > event) & (user == user[event])
         for old, new in zip(before, after, strict=True):
@@ -115,4 +160,6 @@ def test_an_events_own_traces_leave_its_priors_and_all_earlier_ones_unchanged():
 
 
 def test_priors_of_an_empty_log():
-    assert [len(column) for column in _priors(np.zeros(0), np.zeros(0), np.zeros(0))] == [0, 0]
+    assert [
+        len(column) for column in _priors(np.zeros(0), np.zeros(0), np.zeros(0))
+    ] == [0, 0]

@@ -29,7 +29,9 @@ def test_seen_is_what_the_sets_say(bits):
     log = jax.tree.map(jnp.asarray, with_bits(LOG, ITEMS)) if bits else LOG
     assert bool(log.seen_bits.size) == bits
     found = jax.jit(is_seen, static_argnums=3)(log, USERS, items, ITEMS)
-    np.testing.assert_array_equal(found, [[item in seen for item in range(ITEMS)] for seen in SEEN])
+    np.testing.assert_array_equal(
+        found, [[item in seen for item in range(ITEMS)] for seen in SEEN]
+    )
 
 
 def test_no_bits_where_they_would_fill_the_memory(monkeypatch):
@@ -39,13 +41,18 @@ def test_no_bits_where_they_would_fill_the_memory(monkeypatch):
 
 @pytest.mark.parametrize("seen", [[], [3]])
 def test_logs_of_one_item_or_none(seen):
-    log = LOG._replace(seen_item=jnp.array([*seen, 9][: max(1, len(seen))]), seen_start=jnp.array([0, len(seen)]))
+    log = LOG._replace(
+        seen_item=jnp.array([*seen, 9][: max(1, len(seen))]),
+        seen_start=jnp.array([0, len(seen)]),
+    )
     found = is_seen(log, jnp.array([0]), jnp.array([[2, 3, 9]]), 1)
     np.testing.assert_array_equal(found, [[False, bool(seen), False]])
 
 
 def test_the_first_unseen_draw_is_taken():
-    drawn = np.random.default_rng(0).integers(0, ITEMS, (2, len(SEEN), 17)).astype(np.int32)
+    drawn = (
+        np.random.default_rng(0).integers(0, ITEMS, (2, len(SEEN), 17)).astype(np.int32)
+    )
     items, weight = jax.jit(first_unseen, static_argnums=3)(LOG, USERS, drawn, ITEMS)
     for user, column in np.ndindex(len(SEEN), 17):
         unseen = [item for item in drawn[:, user, column] if item not in SEEN[user]]
@@ -62,7 +69,9 @@ def test_draws_are_uniform_over_the_whole_catalogue():
     count = np.bincount(drawn.ravel(), minlength=ITEMS)
     assert len(count) == ITEMS
     chi_squared = ((count - 1009) ** 2 / 1009).sum()
-    assert chi_squared < 32.9  # exceeded once in a thousand draws by chance; the draw is fixed
+    assert (
+        chi_squared < 32.9
+    )  # exceeded once in a thousand draws by chance; the draw is fixed
 
 
 def test_draws_reach_all_of_a_very_large_catalogue():

@@ -27,12 +27,18 @@ def _read(path: Path, fold: str = "") -> Interactions:
 
 
 def _items(log: Interactions) -> dict[str, list[str]]:
-    return {str(u): log.items[log.item[log.user == at]].tolist() for at, u in enumerate(log.users)}
+    return {
+        str(u): log.items[log.item[log.user == at]].tolist()
+        for at, u in enumerate(log.users)
+    }
 
 
 def _parts(log: Interactions) -> dict[str, list[int]]:
     assert log.given_part is not None
-    return {str(u): log.given_part[log.user == at].tolist() for at, u in enumerate(log.users)}
+    return {
+        str(u): log.given_part[log.user == at].tolist()
+        for at, u in enumerate(log.users)
+    }
 
 
 def _feature(log: Interactions, name: str) -> list[list[str]]:
@@ -42,7 +48,9 @@ def _feature(log: Interactions, name: str) -> list[list[str]]:
 
 ML_100K = {
     "u__data": "1\t20\t3\t881250949\n2\t10\t4\t881250940\n1\t10\t5\t881250948\n",
-    "u__item": "10|Café (1995)|01-Jan-1995||u|" + "|".join("0100000000000000010"[at] for at in range(19)) + "\n"
+    "u__item": "10|Café (1995)|01-Jan-1995||u|"
+    + "|".join("0100000000000000010"[at] for at in range(19))
+    + "\n"
     "20|Toy|01-Jan-1995||u|" + "|".join("0" * 19) + "\n",
     "u__user": "1|17|F|artist|85711\n2|53|M|other|94043\n",
     "u1__base": "1\t20\t3\t881250949\n2\t10\t4\t881250940\n",
@@ -138,7 +146,11 @@ def test_sequences_with_attributes(tmp_path):
 
 
 def test_validation_users_fix_the_split_of_gsasrec(tmp_path):
-    folder = _write(tmp_path, sequences__txt="a 1 2 3 4 5\nb 1 2 3 4\nc 9\n", validation_users__txt="a\n")
+    folder = _write(
+        tmp_path,
+        sequences__txt="a 1 2 3 4 5\nb 1 2 3 4\nc 9\n",
+        validation_users__txt="a\n",
+    )
     assert _parts(_read(folder)) == {
         "a": [TRAIN, TRAIN, UNUSED, VALIDATION, TEST],
         "b": [TRAIN, TRAIN, UNUSED, TEST],
@@ -258,7 +270,10 @@ def test_a_broken_file_is_refused_in_one_sentence(name):
 
 
 def test_a_folder_of_tables_is_refused_with_the_file_to_pass(shared_data):
-    with pytest.raises(UserError, match=r"it holds products\.csv, transactions\.csv; .* --data .*/transactions\.csv$"):
+    with pytest.raises(
+        UserError,
+        match=r"it holds products\.csv, transactions\.csv; .* --data .*/transactions\.csv$",
+    ):
         _read(shared_data / "completejourney")
 
 
@@ -271,13 +286,22 @@ def test_a_folder_of_tables_is_refused_with_the_file_to_pass(shared_data):
         ("s3rec-beauty", "sequences", 22363, 12101, 198502),
     ],
 )
-def test_real_data_has_the_published_size(shared_data, name, layout, users, items, events):
+def test_real_data_has_the_published_size(
+    shared_data, name, layout, users, items, events
+):
     assert detect(shared_data / name) == layout
     log = _read(shared_data / name)
     assert (len(log.users), len(log.items), len(log.user)) == (users, items, events)
     assert (np.diff(log.user) >= 0).all()
     assert (np.diff(log.time)[np.diff(log.user) == 0] >= 0).all()
-    if name == "gsasrec-ml-1m":  # one test item each, 512 validation items, one unused each (third- or second-last)
-        assert np.bincount(log.given_part).tolist() == [events - 2 * 6040 - 512, 512, 6040, 6040]
+    if (
+        name == "gsasrec-ml-1m"
+    ):  # one test item each, 512 validation items, one unused each (third- or second-last)
+        assert np.bincount(log.given_part).tolist() == [
+            events - 2 * 6040 - 512,
+            512,
+            6040,
+            6040,
+        ]
     if name == "ncf-ml-1m":
         assert log.given_negatives.shape == (6040, 99)

@@ -7,12 +7,23 @@ import pytest
 
 from ancf_jax.config import SplitConfig
 from ancf_jax.data import splits
-from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Feature, Interactions
+from ancf_jax.data.interactions import (
+    TEST,
+    TRAIN,
+    UNUSED,
+    VALIDATION,
+    Feature,
+    Interactions,
+)
 from ancf_jax.errors import UserError
 
 
 def make(
-    user: list[int], item: list[int], time: list[int] | None = None, clock: bool = True, **columns
+    user: list[int],
+    item: list[int],
+    time: list[int] | None = None,
+    clock: bool = True,
+    **columns,
 ) -> Interactions:
     """Events as given, already sorted; users u0.. and items i0.. as many as needed."""
     users, items = max(user) + 1, max(item) + 1
@@ -29,24 +40,34 @@ def make(
     )
 
 
-def random_log(events: int, users: int, items: int, seed: int = 0, **columns) -> Interactions:
+def random_log(
+    events: int, users: int, items: int, seed: int = 0, **columns
+) -> Interactions:
     rng = np.random.default_rng(seed)
-    user = np.sort(np.concatenate([np.arange(users), rng.integers(0, users, events - users)]))
+    user = np.sort(
+        np.concatenate([np.arange(users), rng.integers(0, users, events - users)])
+    )
     item = np.concatenate([rng.integers(0, items, events - 1), [items - 1]])
     time = rng.integers(0, 10_000, events)
-    return make(user.tolist(), item.tolist(), time[np.lexsort([time, user])].tolist(), **columns)
+    return make(
+        user.tolist(), item.tolist(), time[np.lexsort([time, user])].tolist(), **columns
+    )
 
 
 def test_leave_one_out_by_hand():
     log = make([0, 0, 0, 1, 1, 2, 2, 2, 2], [0, 1, 2, 0, 1, 0, 0, 3, 1])
     part = splits.assign(log, SplitConfig(kind="leave_one_out"), seed=0)
-    np.testing.assert_array_equal(part, [TRAIN, VALIDATION, TEST, TRAIN, TRAIN, TRAIN, TRAIN, VALIDATION, TEST])
+    np.testing.assert_array_equal(
+        part, [TRAIN, VALIDATION, TEST, TRAIN, TRAIN, TRAIN, TRAIN, VALIDATION, TEST]
+    )
     assert part.dtype == np.int8
 
 
 def test_ratio_has_the_shares_and_keeps_pairs_together():
     log = random_log(3001, users=31, items=37)
-    part = splits.assign(log, SplitConfig(kind="ratio", validation=0.2, test=0.1), seed=3)
+    part = splits.assign(
+        log, SplitConfig(kind="ratio", validation=0.2, test=0.1), seed=3
+    )
     pairs = log.user.astype(int) * 37 + log.item
     of_pair = [set(part[pairs == pair]) for pair in np.unique(pairs)]
     assert all(len(parts) == 1 for parts in of_pair)
@@ -56,7 +77,9 @@ def test_ratio_has_the_shares_and_keeps_pairs_together():
 
 def test_ratio_is_a_function_of_the_seed():
     log, split = random_log(501, users=7, items=101), SplitConfig(kind="ratio")
-    np.testing.assert_array_equal(splits.assign(log, split, 1), splits.assign(log, split, 1))
+    np.testing.assert_array_equal(
+        splits.assign(log, split, 1), splits.assign(log, split, 1)
+    )
     assert (splits.assign(log, split, 1) != splits.assign(log, split, 2)).any()
 
 
@@ -64,7 +87,9 @@ def test_time_never_parts_events_of_one_moment():
     # Moments begin at events 0, 4, 5, 6 and 9. Test should begin at 8.5: 9 is nearest, though event 8
     # belongs to the moment before it. Validation should begin at 5.8: 6 is nearest.
     log = make([0] * 10, list(range(10)), [1, 1, 1, 1, 2, 3, 4, 4, 4, 5])
-    part = splits.assign(log, SplitConfig(kind="time", validation=0.27, test=0.15), seed=0)
+    part = splits.assign(
+        log, SplitConfig(kind="time", validation=0.27, test=0.15), seed=0
+    )
     np.testing.assert_array_equal(part, [TRAIN] * 6 + [VALIDATION] * 3 + [TEST])
 
 
@@ -78,12 +103,16 @@ def test_time_keeps_the_order_of_parts_over_users():
 
 def test_time_needs_a_clock():
     with pytest.raises(UserError, match="only an order"):
-        splits.assign(make([0, 0, 0], [0, 1, 2], clock=False), SplitConfig(kind="time"), seed=0)
+        splits.assign(
+            make([0, 0, 0], [0, 1, 2], clock=False), SplitConfig(kind="time"), seed=0
+        )
 
 
 def test_given_with_validation_stays_as_it_is():
     given = np.array([TRAIN, UNUSED, VALIDATION, TEST], np.int8)
-    part = splits.assign(make([0] * 4, [0, 1, 2, 3], given_part=given), SplitConfig(), seed=0)
+    part = splits.assign(
+        make([0] * 4, [0, 1, 2, 3], given_part=given), SplitConfig(), seed=0
+    )
     np.testing.assert_array_equal(part, given)
 
 
@@ -93,13 +122,20 @@ def test_given_one_test_event_each_carves_the_last_training_event():
     expected = [TRAIN, VALIDATION, TEST, TRAIN, TEST, TRAIN, VALIDATION, UNUSED]
     for rating in (None, np.ones(8, np.float32)):
         log = make(user, list(range(8)), given_part=given.copy(), rating=rating)
-        np.testing.assert_array_equal(splits.assign(log, SplitConfig(), seed=0), expected)
+        np.testing.assert_array_equal(
+            splits.assign(log, SplitConfig(), seed=0), expected
+        )
         np.testing.assert_array_equal(log.given_part, given)
 
 
 def test_given_rated_folds_carve_a_random_share_of_training():
     given = np.where(np.arange(1000) % 5 == 0, TEST, TRAIN).astype(np.int8)
-    log = make([0] * 1000, list(range(1000)), given_part=given, rating=np.ones(1000, np.float32))
+    log = make(
+        [0] * 1000,
+        list(range(1000)),
+        given_part=given,
+        rating=np.ones(1000, np.float32),
+    )
     part = splits.assign(log, SplitConfig(validation=0.1), seed=5)
     np.testing.assert_array_equal(part == TEST, given == TEST)
     assert (part == VALIDATION).sum() == 80
@@ -115,19 +151,39 @@ def test_auto_resolves_from_the_data():
         return splits.resolve_kind(log, split, engagement).kind
 
     auto = SplitConfig()
-    assert [kind(log, auto) for log in (plain, rated, given)] == ["leave_one_out", "ratio", "given"]
-    assert [kind(log, auto, True) for log in (plain, ordered, given)] == ["ratio", "ratio", "given"]
+    assert [kind(log, auto) for log in (plain, rated, given)] == [
+        "leave_one_out",
+        "ratio",
+        "given",
+    ]
+    assert [kind(log, auto, True) for log in (plain, ordered, given)] == [
+        "ratio",
+        "ratio",
+        "given",
+    ]
     assert kind(given, SplitConfig(kind="time"), True) == "time"
 
 
 @pytest.mark.parametrize(
     ("log", "split", "message"),
     [
-        (make([0, 0, 1, 1], [0, 1, 0, 1]), SplitConfig(), "no validation events.*at most 2 of one user.*--split.kind"),
+        (
+            make([0, 0, 1, 1], [0, 1, 0, 1]),
+            SplitConfig(),
+            "no validation events.*at most 2 of one user.*--split.kind",
+        ),
         (make([0, 0], [0, 0]), SplitConfig(kind="ratio"), "no train events"),
-        (make([0, 0, 0], [0, 1, 2], [5, 5, 5]), SplitConfig(kind="time"), "no train events"),
+        (
+            make([0, 0, 0], [0, 1, 2], [5, 5, 5]),
+            SplitConfig(kind="time"),
+            "no train events",
+        ),
         (make([0, 0, 0], [0, 1, 2]), SplitConfig(kind="given"), "files fix no split"),
-        (make([0, 0, 0], [0, 1, 2]), SplitConfig(validation=0.5, test=0.5), "--split.validation 0.5"),
+        (
+            make([0, 0, 0], [0, 1, 2]),
+            SplitConfig(validation=0.5, test=0.5),
+            "--split.validation 0.5",
+        ),
         (
             make([0, 0, 0], [0, 1, 2], given_part=np.zeros(3, np.int8)),
             SplitConfig(),
@@ -141,7 +197,9 @@ def test_impossible_splits_say_what_to_change(log, split, message):
 
 
 def test_select_by_kind_drops_users_but_no_items():
-    features = {"age": Feature(np.array(["x", "y", "z"]), np.array([[0], [1], [2]], np.int32))}
+    features = {
+        "age": Feature(np.array(["x", "y", "z"]), np.array([[0], [1], [2]], np.int32))
+    }
     log = make(
         [0, 0, 1, 2, 2],
         [0, 1, 2, 3, 4],
@@ -166,13 +224,22 @@ def test_select_by_kind_drops_users_but_no_items():
 
 
 def test_select_names_the_kinds_there_are():
-    with pytest.raises(UserError, match=r'"purchse".*interaction, purchase.*did you mean "purchase"'):
-        splits.select(make([0], [0], kinds=("interaction", "purchase")), SplitConfig(events=("purchse",)))
+    with pytest.raises(
+        UserError, match=r'"purchse".*interaction, purchase.*did you mean "purchase"'
+    ):
+        splits.select(
+            make([0], [0], kinds=("interaction", "purchase")),
+            SplitConfig(events=("purchse",)),
+        )
 
 
 @pytest.mark.parametrize(
     ("policy", "times", "left_out"),
-    [("keep", [0, 1, 2, 3, 4], {}), ("first", [0, 1, 4], {"duplicate": 2}), ("last", [1, 3, 4], {"duplicate": 2})],
+    [
+        ("keep", [0, 1, 2, 3, 4], {}),
+        ("first", [0, 1, 4], {"duplicate": 2}),
+        ("last", [1, 3, 4], {"duplicate": 2}),
+    ],
 )
 def test_duplicates_policy(policy, times, left_out):
     log = make([0, 0, 0, 0, 1], [7, 2, 7, 7, 7], [0, 1, 2, 3, 4])
@@ -188,7 +255,9 @@ def test_least_numbers_hold_together():
     np.testing.assert_array_equal(kept.item, [0, 1, 0, 1])
     assert kept.users.tolist() == ["u0", "u2"]
     assert kept.left_out == {"few_item_events": 1, "few_user_events": 1}
-    with pytest.raises(UserError, match=r"none of the 6 events remains.*--split.min-user-events"):
+    with pytest.raises(
+        UserError, match=r"none of the 6 events remains.*--split.min-user-events"
+    ):
         splits.select(log, SplitConfig(min_user_events=3))
 
 
@@ -230,7 +299,9 @@ def test_audit_sees_leaks_from_the_future():
     log = make([0, 0, 0, 1, 1, 1, 2], [0, 1, 2, 0, 1, 2, 3], [1, 2, 3, 11, 12, 13, 0])
     part = np.array([TRAIN, TEST, TRAIN, TRAIN, VALIDATION, TEST, TEST], np.int8)
     report = splits.audit(log, part, "ratio")
-    assert report["test_before_newest_train"] == pytest.approx(2 / 3)  # of times 2, 13 and 0 against 11
+    assert report["test_before_newest_train"] == pytest.approx(
+        2 / 3
+    )  # of times 2, 13 and 0 against 11
     assert report["test_before_newest_train_of_user"] == pytest.approx(1 / 3)
     assert report["cold_users"] == 1
     assert report["test_pairs_in_train"] == 0
@@ -238,22 +309,36 @@ def test_audit_sees_leaks_from_the_future():
 
 def test_audit_and_its_lines_are_silent_on_times_without_a_clock():
     log = make([0, 0, 0], [0, 1, 2], clock=False)
-    report = splits.audit(log, np.array([TRAIN, VALIDATION, TEST], np.int8), "leave_one_out")
+    report = splits.audit(
+        log, np.array([TRAIN, VALIDATION, TEST], np.int8), "leave_one_out"
+    )
     assert report["ties_in_time"] is None
     assert report["test_before_newest_train"] is None
     text = splits.describe(report)
     assert "unknown (no clock)" in text
-    assert "1 users, 3 items, 3 events; split leave_one_out: train 1, validation 1, test 1" in text
+    assert (
+        "1 users, 3 items, 3 events; split leave_one_out: train 1, validation 1, test 1"
+        in text
+    )
     assert "unused" not in text
 
 
 @pytest.mark.parametrize("kind", ["leave_one_out", "ratio", "time", "given"])
 def test_without_validation_the_rest_trains(kind):
     log = random_log(1009, users=17, items=19)
-    given = np.where(np.arange(1009) % 5 == 0, TEST, np.where(np.arange(1009) % 7 == 0, VALIDATION, TRAIN))
+    given = np.where(
+        np.arange(1009) % 5 == 0,
+        TEST,
+        np.where(np.arange(1009) % 7 == 0, VALIDATION, TRAIN),
+    )
     log = dataclasses.replace(log, given_part=given.astype(np.int8))
-    some, none = (splits.assign(log, SplitConfig(kind=kind, validation=share), seed=0) for share in (0.1, 0.0))
+    some, none = (
+        splits.assign(log, SplitConfig(kind=kind, validation=share), seed=0)
+        for share in (0.1, 0.0)
+    )
     assert set(none.tolist()) == {TRAIN, TEST}
     assert VALIDATION in some
-    np.testing.assert_array_equal((none == TEST)[none == TEST], (some == TEST)[none == TEST])
+    np.testing.assert_array_equal(
+        (none == TEST)[none == TEST], (some == TEST)[none == TEST]
+    )
     assert (none == TRAIN).sum() >= ((some == TRAIN) | (some == VALIDATION)).sum()

@@ -26,21 +26,39 @@ def _read(folder: Path, content: bytes | str, **columns: object) -> Interactions
     return read(Config(data=str(folder / "events.csv"), table=TableConfig(**columns)))  # type: ignore[arg-type]
 
 
-def _read_parquet(folder: Path, table: dict[str, pa.Array], **columns: object) -> Interactions:
+def _read_parquet(
+    folder: Path, table: dict[str, pa.Array], **columns: object
+) -> Interactions:
     pq.write_table(pa.table(table), folder / "events.parquet")
-    return read(Config(data=str(folder / "events.parquet"), table=TableConfig(**columns)))  # type: ignore[arg-type]
+    return read(
+        Config(data=str(folder / "events.parquet"), table=TableConfig(**columns))
+    )  # type: ignore[arg-type]
 
 
 def _events(log: Interactions) -> list[tuple[str, str, int]]:
-    return list(zip(log.users[log.user].tolist(), log.items[log.item].tolist(), log.time.tolist(), strict=True))
+    return list(
+        zip(
+            log.users[log.user].tolist(),
+            log.items[log.item].tolist(),
+            log.time.tolist(),
+            strict=True,
+        )
+    )
 
 
 def _values(log: Interactions, feature: str) -> dict[str, list[str]]:
     f = log.item_features[feature]
-    return {str(i): f.values[row[row >= 0]].tolist() for i, row in zip(log.items, f.ids, strict=True)}
+    return {
+        str(i): f.values[row[row >= 0]].tolist()
+        for i, row in zip(log.items, f.ids, strict=True)
+    }
 
 
-EXPECTED = [("bob", "tea", 1490000007), ("ann", "tea", 1490000003), ("ann", "milk", 1490000005)]
+EXPECTED = [
+    ("bob", "tea", 1490000007),
+    ("ann", "tea", 1490000003),
+    ("ann", "milk", 1490000005),
+]
 
 
 def test_events_are_sorted_by_user_and_time_and_coded_by_first_appearance(tmp_path):
@@ -93,19 +111,39 @@ def test_the_same_table_in_other_dress_reads_alike(tmp_path, content):
 
 
 def test_ids_come_out_as_they_went_in(tmp_path):
-    odd = ["007", "NA", "True", "1e5", "9223372036854775808", "née", " a ", "null", "1.0", "🥛", "-0", "None"]
-    log = _read(tmp_path, "user_id,item_id\n" + "".join(f"{value},x{value}\n" for value in odd))
+    odd = [
+        "007",
+        "NA",
+        "True",
+        "1e5",
+        "9223372036854775808",
+        "née",
+        " a ",
+        "null",
+        "1.0",
+        "🥛",
+        "-0",
+        "None",
+    ]
+    log = _read(
+        tmp_path, "user_id,item_id\n" + "".join(f"{value},x{value}\n" for value in odd)
+    )
     assert log.users.tolist() == odd
     assert log.items.tolist() == [f"x{value}" for value in odd]
 
 
 def test_quoted_fields_may_hold_delimiters_quotes_and_line_breaks(tmp_path):
-    log = _read(tmp_path, 'user_id,item_id,note\nann,"milk, 1 ""l""","two\nlines"\nbob,tea,"\n"\n')
+    log = _read(
+        tmp_path,
+        'user_id,item_id,note\nann,"milk, 1 ""l""","two\nlines"\nbob,tea,"\n"\n',
+    )
     assert log.items.tolist() == ['milk, 1 "l"', "tea"]
 
 
 def test_latin_1_is_read_where_it_is_not_utf_8(tmp_path):
-    assert _read(tmp_path, "user_id,item_id\nann,café\n".encode("latin-1")).items.tolist() == ["café"]
+    assert _read(
+        tmp_path, "user_id,item_id\nann,café\n".encode("latin-1")
+    ).items.tolist() == ["café"]
 
 
 def test_without_times_the_order_of_the_file_is_the_time(tmp_path):
@@ -152,7 +190,9 @@ def test_equal_times_keep_the_order_of_the_file_and_milliseconds_count(tmp_path)
 
 def test_shuffled_rows_give_the_same_events(tmp_path):
     rng = np.random.default_rng(5)
-    rows = [f"u{rng.integers(7)},i{rng.integers(11)},{1490000000 + at}" for at in range(53)]
+    rows = [
+        f"u{rng.integers(7)},i{rng.integers(11)},{1490000000 + at}" for at in range(53)
+    ]
     head = "user_id,item_id,timestamp\n"
     one = _read(tmp_path, head + "\n".join(rows))
     other = _read(tmp_path, head + "\n".join(rng.permutation(rows)))
@@ -191,15 +231,25 @@ def test_broken_rows_are_dropped_and_counted_when_asked(tmp_path):
     }
     with pytest.raises(UserError, match="no events are left"):
         _read(tmp_path, "user_id,item_id\n,x\n", drop_broken=True)
-    with pytest.raises(UserError, match="line 3: a quote"):  # else the rest of the file would be one dropped row
+    with pytest.raises(
+        UserError, match="line 3: a quote"
+    ):  # else the rest of the file would be one dropped row
         _read(tmp_path, 'user_id,item_id,n\na,x,1\nb,"y,1\nc,z,1\n', drop_broken=True)
 
 
 def test_times_in_another_unit_or_dress_than_the_first_are_dropped_when_asked(tmp_path):
     head = "user_id,item_id,timestamp\n"
-    log = _read(tmp_path, head + "a,x,1490000000\na,y,1490000001000\na,z,1e305\na,w,1490000002\n", drop_broken=True)
+    log = _read(
+        tmp_path,
+        head + "a,x,1490000000\na,y,1490000001000\na,z,1e305\na,w,1490000002\n",
+        drop_broken=True,
+    )
     assert _events(log) == [("a", "x", 1490000000), ("a", "w", 1490000002)]
-    log = _read(tmp_path, head + "a,x,2017-03-20T10:00Z\na,y,2017-03-20T10:00\n", drop_broken=True)
+    log = _read(
+        tmp_path,
+        head + "a,x,2017-03-20T10:00Z\na,y,2017-03-20T10:00\n",
+        drop_broken=True,
+    )
     assert _events(log) == [("a", "x", 1490004000)]
     assert log.left_out == {"broken rows (events.csv: timestamp)": 1}
 
@@ -207,7 +257,10 @@ def test_times_in_another_unit_or_dress_than_the_first_are_dropped_when_asked(tm
 def test_fractions_in_parquet_are_ratings_and_times(tmp_path):
     events = {"user_id": pa.array([1e15, 7.0]), "item_id": pa.array(["x", "y"])}
     log = _read_parquet(
-        tmp_path, events | {"timestamp": pa.array([1490004000.5, 1490004001.0])} | {"rating": [1.5, None]}
+        tmp_path,
+        events
+        | {"timestamp": pa.array([1490004000.5, 1490004001.0])}
+        | {"rating": [1.5, None]},
     )
     assert log.users.tolist() == ["1000000000000000", "7"]
     assert log.time.tolist() == [1490004000, 1490004001]
@@ -221,7 +274,10 @@ def test_the_line_of_a_broken_value_counts_blank_lines_and_quoted_line_breaks(tm
 
 
 def test_a_missing_column_is_named_with_the_nearest_and_the_flag(tmp_path):
-    with pytest.raises(UserError, match=r'no column "item_id" \(did you mean "item"\?\); it has .*--table\.item'):
+    with pytest.raises(
+        UserError,
+        match=r'no column "item_id" \(did you mean "item"\?\); it has .*--table\.item',
+    ):
         _read(tmp_path, "user_id,item\na,x\n")
     with pytest.raises(UserError, match=r'no column "stars"; .*--table\.rating'):
         _read(tmp_path, PLAIN, rating="stars")
@@ -234,7 +290,9 @@ def test_a_missing_column_is_named_with_the_nearest_and_the_flag(tmp_path):
 
 
 def _folder(folder: Path, items: str, **columns: object) -> Interactions:
-    (folder / "interactions.csv").write_text("user_id,item_id\nann,tea\nbob,milk\nann,milk\nbob,egg\n")
+    (folder / "interactions.csv").write_text(
+        "user_id,item_id\nann,tea\nbob,milk\nann,milk\nbob,egg\n"
+    )
     (folder / "items.csv").write_text(items)
     return read(Config(data=str(folder), table=TableConfig(**columns)))  # type: ignore[arg-type]
 
@@ -245,8 +303,18 @@ def test_an_item_table_gives_names_features_and_new_products(tmp_path):
     assert log.items.tolist() == ["tea", "milk", "egg", "bun"]
     assert log.names.tolist() == ["Green tea", "Whole milk", "egg", "bun"]
     assert list(log.item_features) == ["department", "category"]
-    assert _values(log, "category") == {"tea": [], "milk": ["dairy", "drinks"], "egg": [], "bun": ["bread"]}
-    assert _values(log, "department") == {"tea": ["dry"], "milk": ["cold"], "egg": [], "bun": []}
+    assert _values(log, "category") == {
+        "tea": [],
+        "milk": ["dairy", "drinks"],
+        "egg": [],
+        "bun": ["bread"],
+    }
+    assert _values(log, "department") == {
+        "tea": ["dry"],
+        "milk": ["cold"],
+        "egg": [],
+        "bun": [],
+    }
     assert log.item_features["category"].ids.shape == (4, 2)
     assert log.item_features["category"].ids.dtype == np.int32
 
@@ -263,7 +331,9 @@ def test_from_a_far_larger_item_table_only_items_with_events_are_kept(tmp_path):
 
 
 def test_user_features_and_tables_named_by_flag(tmp_path):
-    (tmp_path / "people.csv").write_text("user_id,segment\nbob,new|young\ncid,old\nann,old\n")
+    (tmp_path / "people.csv").write_text(
+        "user_id,segment\nbob,new|young\ncid,old\nann,old\n"
+    )
     (tmp_path / "shelf.csv").write_text("item_id,aisle\ntea,3\nmilk,1\n")
     (tmp_path / "interactions.csv").write_text("user_id,item_id\nann,tea\nbob,milk\n")
     mapping = TableConfig(
@@ -275,7 +345,10 @@ def test_user_features_and_tables_named_by_flag(tmp_path):
     )
     log = read(Config(data=str(tmp_path / "interactions.csv"), table=mapping))
     segment = log.user_features["segment"]
-    assert [segment.values[row[row >= 0]].tolist() for row in segment.ids] == [["old"], ["new", "young"]]
+    assert [segment.values[row[row >= 0]].tolist() for row in segment.ids] == [
+        ["old"],
+        ["new", "young"],
+    ]
     assert log.names.tolist() == ["3", "1"]
 
 
@@ -303,14 +376,19 @@ def test_parquet_columns_of_every_type(tmp_path):
 
 def test_parquet_zoned_times_whole_float_ids_and_lists_of_features(tmp_path):
     pq.write_table(
-        pa.table({"item_id": pa.array([3.0, 4.0]), "category": pa.array([["a", "b"], []])}), tmp_path / "items.parquet"
+        pa.table(
+            {"item_id": pa.array([3.0, 4.0]), "category": pa.array([["a", "b"], []])}
+        ),
+        tmp_path / "items.parquet",
     )
     log = _read_parquet(
         tmp_path,
         {
             "user_id": pa.array(["x", "x"]),
             "item_id": pa.array([3.0, 4.0]),
-            "timestamp": pa.array([1490004000, 1490004001], pa.timestamp("s", tz="America/New_York")),
+            "timestamp": pa.array(
+                [1490004000, 1490004001], pa.timestamp("s", tz="America/New_York")
+            ),
         },
     )
     assert log.items.tolist() == ["3", "4"]
@@ -322,16 +400,22 @@ def test_gap_dwell_is_the_time_to_the_users_next_event():
     user = np.array([1, 0, 1, 1, 0])
     micros = np.array([10.0, 5.0, 40.0, 0.5, 5000.0]) * 1e6
     dwell = gap_dwell(user, micros.astype(np.int64), cap=100.0, drop=30.0)
-    np.testing.assert_array_equal(dwell, np.array([np.nan, 100, np.nan, 9.5, np.nan], np.float32))
+    np.testing.assert_array_equal(
+        dwell, np.array([np.nan, 100, np.nan, 9.5, np.nan], np.float32)
+    )
     kept = gap_dwell(user, micros.astype(np.int64), cap=100.0, drop=0.0)
-    np.testing.assert_array_equal(kept, np.array([30, 100, np.nan, 9.5, np.nan], np.float32))
+    np.testing.assert_array_equal(
+        kept, np.array([30, 100, np.nan, 9.5, np.nan], np.float32)
+    )
 
 
 def test_gap_dwell_tells_30_000_from_30_001_seconds(tmp_path):
     rows = ["a,x,1490000000000", "a,y,1490000030000", "a,z,1490000060001"]
     text = "user_id,item_id,timestamp\n" + "\n".join(rows)
     log = _read(tmp_path, text, dwell_gap_cap=100.0, dwell_gap_drop=30.0)
-    np.testing.assert_allclose(log.dwell, np.array([np.nan, 30.001, np.nan], np.float32))
+    np.testing.assert_allclose(
+        log.dwell, np.array([np.nan, 30.001, np.nan], np.float32)
+    )
     with pytest.raises(UserError, match=r"--table\.dwell-gap-cap needs the times"):
         _read(tmp_path, "user_id,item_id\na,x\n", dwell_gap_cap=1.0)
 
@@ -353,7 +437,9 @@ def test_damaged_files_are_read_or_refused_but_never_crash(tmp_path):
         damaged[rng.integers(len(whole), size=3)] = rng.choice(junk, 3)
         try:
             log = _read(
-                tmp_path, damaged[: rng.integers(1, len(whole) + 1)].tobytes(), drop_broken=bool(rng.integers(2))
+                tmp_path,
+                damaged[: rng.integers(1, len(whole) + 1)].tobytes(),
+                drop_broken=bool(rng.integers(2)),
             )
         except UserError:
             refused += 1
@@ -371,11 +457,18 @@ def test_completejourney_joins_every_product_with_its_department(shared_data):
         features=("department", "product_category", "product_type"),
         name="product_type",
     )
-    log = read(Config(data=str(shared_data / "completejourney" / "transactions.csv"), table=mapping))
+    log = read(
+        Config(
+            data=str(shared_data / "completejourney" / "transactions.csv"),
+            table=mapping,
+        )
+    )
     assert (len(log.users), len(log.items), len(log.user)) == (2405, 23950, 100000)
     assert len(log.item_features["department"].values) == 32
     assert len(log.item_features["product_category"].values) == 303
-    assert (log.item_features["department"].ids[:, 0] < 0).sum() == 5  # bought, but not in products.csv
+    assert (
+        log.item_features["department"].ids[:, 0] < 0
+    ).sum() == 5  # bought, but not in products.csv
     seen = (log.items == "940996").argmax()
     assert log.names[seen] == "HAM"
     assert log.clock

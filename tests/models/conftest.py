@@ -23,7 +23,10 @@ def random_variables() -> Callable[[NeuralModel, Catalogue], Any]:
     """Variables of a model, all random and none near 0: nothing that an initialisation sets to 0 or 1 can hide."""
 
     def make(model: NeuralModel, catalogue: Catalogue) -> Any:
-        shapes, rng = jax.eval_shape(model.init, jax.random.PRNGKey(0), catalogue), np.random.default_rng(0)
+        shapes, rng = (
+            jax.eval_shape(model.init, jax.random.PRNGKey(0), catalogue),
+            np.random.default_rng(0),
+        )
 
         def draw(path: Any, leaf: Any) -> np.ndarray:
             sign = 1 if "variance" in str(path[-1]) else rng.choice([-1, 1], leaf.shape)
@@ -38,9 +41,13 @@ def random_variables() -> Callable[[NeuralModel, Catalogue], Any]:
 def compiled_scores() -> Callable[..., np.ndarray]:
     """compiled_scores(model, variables, catalogue, query, items): [B, C] or [B, L, C]."""
 
-    def scores(model: NeuralModel, variables: Any, catalogue: Catalogue, query: Any, items: Any) -> Any:
+    def scores(
+        model: NeuralModel, variables: Any, catalogue: Catalogue, query: Any, items: Any
+    ) -> Any:
         users = model.encode_users(variables, None, catalogue, query)
-        return model.score(variables, users, model.encode_items(variables, catalogue, items))
+        return model.score(
+            variables, users, model.encode_items(variables, catalogue, items)
+        )
 
     return jax.jit(scores, static_argnums=0)
 
@@ -50,8 +57,14 @@ class AncfCase:
 
     items = np.arange(23, dtype=np.int32)
 
-    def __init__(self, tiny, random_variables, compiled_scores, loss="softmax", **switches):
-        self.config = tiny("ancf", objective__loss=loss, **{f"network__{name}": x for name, x in switches.items()})
+    def __init__(
+        self, tiny, random_variables, compiled_scores, loss="softmax", **switches
+    ):
+        self.config = tiny(
+            "ancf",
+            objective__loss=loss,
+            **{f"network__{name}": x for name, x in switches.items()},
+        )
         self.dataset = data.build(self.config)
         self.model = build_model(self.config, self.dataset)
         self.catalogue = data.catalogue(self.dataset, self.model.followers)
@@ -65,12 +78,16 @@ class AncfCase:
 
     def scores(self, query, variables=None, catalogue=None) -> np.ndarray:
         variables, catalogue = variables or self.variables, catalogue or self.catalogue
-        return np.asarray(self._scores(self.model, variables, catalogue, query, self.items))
+        return np.asarray(
+            self._scores(self.model, variables, catalogue, query, self.items)
+        )
 
     def now(self, minute: int = 28_400_000):
         """A query of three users, of nobody known, and of a moment."""
         user = jnp.array([0, 7, 12, -1], jnp.int32)
-        return query_after_log(self.log, user, jnp.full(4, minute, jnp.int32), self.length)
+        return query_after_log(
+            self.log, user, jnp.full(4, minute, jnp.int32), self.length
+        )
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from ancf_jax.data import dataset as data
-from ancf_jax.data.histories import batch_of_events, batch_of_windows, pack_windows, query_after_log
+from ancf_jax.data.histories import (
+    batch_of_events,
+    batch_of_windows,
+    pack_windows,
+    query_after_log,
+)
 from ancf_jax.data.interactions import TRAIN
 from ancf_jax.models import build
 from ancf_jax.types import Catalogue
@@ -29,15 +34,27 @@ def gradient_of_scores(case):
     def total(params):
         variables = case.variables | {"params": params}
         users = case.model.encode_users(variables, case.log, case.catalogue, case.now())
-        scores = case.model.score(variables, users, case.model.encode_items(variables, case.catalogue, ITEMS))
-        return (scores * np.random.default_rng(5).normal(size=scores.shape).astype(np.float32)).sum()
+        scores = case.model.score(
+            variables, users, case.model.encode_items(variables, case.catalogue, ITEMS)
+        )
+        return (
+            scores
+            * np.random.default_rng(5).normal(size=scores.shape).astype(np.float32)
+        ).sum()
 
     gradient = jax.jit(jax.grad(total))(case.variables["params"])
     leaves = jax.tree_util.tree_leaves_with_path(gradient)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): float(np.abs(leaf).max()) for path, leaf in leaves}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): float(
+            np.abs(leaf).max()
+        )
+        for path, leaf in leaves
+    }
 
 
-@pytest.mark.parametrize(("history", "followers"), [*((history, 0) for history in HISTORIES), ("causal", 3)])
+@pytest.mark.parametrize(
+    ("history", "followers"), [*((history, 0) for history in HISTORIES), ("causal", 3)]
+)
 def test_every_parameter_of_the_whole_model_matters(case, history, followers):
     one = case(history=history, followers=followers)
     assert ("follow" in one.variables["params"]["prior"]) == (followers > 0)
@@ -48,26 +65,43 @@ def test_every_parameter_of_the_whole_model_matters(case, history, followers):
 
 
 @pytest.mark.parametrize(
-    ("off", "parts"), [("mf_path", ("_mf", "mf_")), ("mlp_path", ("first", "tower", "mlp_output"))]
+    ("off", "parts"),
+    [("mf_path", ("_mf", "mf_")), ("mlp_path", ("first", "tower", "mlp_output"))],
 )
 def test_a_path_that_is_off_plays_no_part(case, off, parts):
     size = gradient_of_scores(case(history="none", **{off: False}))
-    assert not any(largest > 0 for name, largest in size.items() if any(part in name for part in parts))
+    assert not any(
+        largest > 0
+        for name, largest in size.items()
+        if any(part in name for part in parts)
+    )
     assert sum(largest > 1e-5 for largest in size.values()) >= 5
 
 
 def test_without_the_hierarchy_features_play_no_part(case):
     without, whole = case(history="none", hierarchy=False), case(history="none")
-    features = {name: np.roll(ids, 1, axis=0) for name, ids in whole.catalogue.item_features.items()}
+    features = {
+        name: np.roll(ids, 1, axis=0)
+        for name, ids in whole.catalogue.item_features.items()
+    }
     other = whole.catalogue._replace(item_features=features)
-    np.testing.assert_array_equal(without.scores(without.now()), without.scores(without.now(), catalogue=other))
-    assert np.abs(whole.scores(whole.now()) - whole.scores(whole.now(), catalogue=other)).max() > 0.01
+    np.testing.assert_array_equal(
+        without.scores(without.now()), without.scores(without.now(), catalogue=other)
+    )
+    assert (
+        np.abs(
+            whole.scores(whole.now()) - whole.scores(whole.now(), catalogue=other)
+        ).max()
+        > 0.01
+    )
 
 
 def test_user_features_reach_known_users_alone(case):
     """Users 0 to 4 are "old", as all are in the other catalogue; the others are nothing, and -1 is unknown."""
     one, users = case(history="none"), jnp.array([*range(13), -1], jnp.int32)
-    query = query_after_log(one.log, users, jnp.full(14, 28_400_000, jnp.int32), one.length)
+    query = query_after_log(
+        one.log, users, jnp.full(14, 28_400_000, jnp.int32), one.length
+    )
     features = {name: 0 * ids for name, ids in one.catalogue.user_features.items()}
     other = one.scores(query, catalogue=one.catalogue._replace(user_features=features))
     moved = np.abs(one.scores(query) - other).max(1) > 1e-3
@@ -85,17 +119,24 @@ PERIODS = {
 
 @pytest.mark.parametrize("granularity", PERIODS)
 def test_a_granularity_alone_knows_its_own_period(case, granularity):
-    one, (same, other) = case(history="none", temporal=(granularity,)), PERIODS[granularity]
+    one, (same, other) = (
+        case(history="none", temporal=(granularity,)),
+        PERIODS[granularity],
+    )
     moment = 20_000 * DAY + 9 * 60 + 5  # a Thursday in October 2024, five past nine
     found = one.scores(one.now(moment))
-    np.testing.assert_allclose(one.scores(one.now(moment + same)), found, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        one.scores(one.now(moment + same)), found, rtol=1e-5, atol=1e-5
+    )
     assert np.abs(one.scores(one.now(moment + other)) - found).max() > 1e-3
 
 
 @pytest.mark.parametrize("history", HISTORIES)
 def test_without_temporal_encoding_time_plays_no_part(case, history):
     one = case(history=history, temporal=())
-    np.testing.assert_array_equal(one.scores(one.now(28_400_000)), one.scores(one.now(29_123_456)))
+    np.testing.assert_array_equal(
+        one.scores(one.now(28_400_000)), one.scores(one.now(29_123_456))
+    )
 
 
 def test_without_a_clock_there_is_no_temporal_encoding(case):
@@ -108,48 +149,89 @@ def test_without_a_clock_there_is_no_temporal_encoding(case):
 def test_scores_written_out_in_full(case):
     """concat(mf, mlp, hierarchy, temporal) -> Dense -> ReLU -> BatchNorm -> ...: no sum of parts anywhere."""
     one = case(history="none")
-    query, p, stats = one.now(), one.variables["params"], one.variables["batch_stats"]["tower"]
+    query, p, stats = (
+        one.now(),
+        one.variables["params"],
+        one.variables["batch_stats"]["tower"],
+    )
     module = one.model.module
-    hierarchy = np.asarray(module.apply(one.variables, one.catalogue, ITEMS, method="hierarchy"))
+    hierarchy = np.asarray(
+        module.apply(one.variables, one.catalogue, ITEMS, method="hierarchy")
+    )
     moment = np.asarray(module.apply(one.variables, query.minute, method="when"))
     found = one.scores(query)
-    first = np.concatenate([p["first_mf"], *(p[f"first_{n}"]["kernel"] for n in ("mlp", "hierarchy", "temporal"))])
-    mlp = np.concatenate([p[f"mlp_{name}"]["kernel"] for name in ("user", "item", "context")])
+    first = np.concatenate(
+        [
+            p["first_mf"],
+            *(p[f"first_{n}"]["kernel"] for n in ("mlp", "hierarchy", "temporal")),
+        ]
+    )
+    mlp = np.concatenate(
+        [p[f"mlp_{name}"]["kernel"] for name in ("user", "item", "context")]
+    )
     assert first.shape == (5 + 3 * 6, 7)
     for row, item in np.ndindex(4, len(ITEMS)):
         user, h, t = int(query.user[row]), hierarchy[item], moment[row]
-        segment = int(one.catalogue.user_features["segment"][user, 0]) if user >= 0 else -1
+        segment = (
+            int(one.catalogue.user_features["segment"][user, 0]) if user >= 0 else -1
+        )
         user_mf = p["user_mf"][user] if user >= 0 else np.zeros(5)
         user_mlp = p["user_mlp"][user] if user >= 0 else np.zeros(6)
         user_mlp = user_mlp + (p["user_segment"][segment] if segment >= 0 else 0)
-        mf = (user_mf + t @ p["context_to_mf"]["kernel"]) * (p["item_mf"][item] + h @ p["hierarchy_to_mf"]["kernel"])
+        mf = (user_mf + t @ p["context_to_mf"]["kernel"]) * (
+            p["item_mf"][item] + h @ p["hierarchy_to_mf"]["kernel"]
+        )
         dense = np.concatenate([user_mlp, p["item_mlp"][item], t]) @ mlp
         x = np.concatenate([mf, dense, h, t]) @ first + p["first_temporal"]["bias"]
         for layer in range(2):
             if layer:
                 x = x @ p["tower"]["dense_1"]["kernel"] + p["tower"]["dense_1"]["bias"]
             norm, s = p["tower"][f"norm_{layer}"], stats[f"norm_{layer}"]
-            x = norm["scale"] * (np.maximum(x, 0) - s["mean"]) / np.sqrt(s["variance"] + 1e-5) + norm["bias"]
-        share = (1 + one.catalogue.popularity[item]) / (1 + (one.dataset.part == TRAIN).sum())
+            x = (
+                norm["scale"]
+                * (np.maximum(x, 0) - s["mean"])
+                / np.sqrt(s["variance"] + 1e-5)
+                + norm["bias"]
+            )
+        share = (1 + one.catalogue.popularity[item]) / (
+            1 + (one.dataset.part == TRAIN).sum()
+        )
         prior = p["prior"]["popular"][0] * np.log(share) + p["bias"][0]
-        outputs = [(mf @ p["mf_output"])[0], (x @ p["mlp_output"]["kernel"] + p["mlp_output"]["bias"])[0]]
-        np.testing.assert_allclose(found[row, item], outputs @ p["final"] + prior, rtol=1e-3, atol=1e-3)
+        outputs = [
+            (mf @ p["mf_output"])[0],
+            (x @ p["mlp_output"]["kernel"] + p["mlp_output"]["bias"])[0],
+        ]
+        np.testing.assert_allclose(
+            found[row, item], outputs @ p["final"] + prior, rtol=1e-3, atol=1e-3
+        )
 
 
 def test_events_of_the_future_and_of_others_play_no_part(case):
     """For each history: event e is scored alike whatever e itself, later events and other users' are."""
     for history in ("causal", "candidate"):
         one = case(history=history)
-        event = int(one.log.start[7]) + 3  # the fourth of user 7: three are known, and that nothing was before
-        hidden = (np.arange(len(one.log.item)) < event - 3) | (np.arange(len(one.log.item)) >= event)
-        found = one.scores(batch_of_events(one.log, jnp.array([event]), one.length).query)
+        event = (
+            int(one.log.start[7]) + 3
+        )  # the fourth of user 7: three are known, and that nothing was before
+        hidden = (np.arange(len(one.log.item)) < event - 3) | (
+            np.arange(len(one.log.item)) >= event
+        )
+        found = one.scores(
+            batch_of_events(one.log, jnp.array([event]), one.length).query
+        )
         item = jnp.where(hidden, (one.log.item + 5) % 22, one.log.item)
-        late = hidden & (np.arange(len(hidden)) != event)  # the moment that is scored is known
+        late = hidden & (
+            np.arange(len(hidden)) != event
+        )  # the moment that is scored is known
         minute = jnp.where(late, 1_234_567, one.log.minute)
         for spoiled in (one.log._replace(item=item), one.log._replace(minute=minute)):
             query = batch_of_events(spoiled, jnp.array([event]), one.length).query
-            np.testing.assert_allclose(one.scores(query), found, rtol=1e-5, atol=1e-5, err_msg=history)
-        known = one.log._replace(item=jnp.where(hidden, one.log.item, (one.log.item + 5) % 22))
+            np.testing.assert_allclose(
+                one.scores(query), found, rtol=1e-5, atol=1e-5, err_msg=history
+            )
+        known = one.log._replace(
+            item=jnp.where(hidden, one.log.item, (one.log.item + 5) % 22)
+        )
         other = one.scores(batch_of_events(known, jnp.array([event]), one.length).query)
         assert np.abs(other - found).max() > 1e-3  # the past does matter
 
@@ -177,17 +259,30 @@ def test_a_packed_row_scores_as_its_events_do_one_by_one(case):
     one = case(history="causal")
     rows = pack_windows(np.asarray(one.log.start), LENGTH)
     batch = batch_of_windows(one.log, rows)
-    scores, compared, shared = partial(one.scores, catalogue=uncounted(one.catalogue)), 0, 0
+    scores, compared, shared = (
+        partial(one.scores, catalogue=uncounted(one.catalogue)),
+        0,
+        0,
+    )
     found = scores(batch.query)
     for row, targets in enumerate(rows):
         segment = np.asarray(batch.query.segment[row])
         first = np.array([np.flatnonzero(segment == s)[0] for s in segment])
-        whole = np.asarray(batch.query.token[row])[first] < 0  # the user's past lies within the row
+        whole = (
+            np.asarray(batch.query.token[row])[first] < 0
+        )  # the user's past lies within the row
         positions = [t for t in range(LENGTH) if targets[t] >= 0 and whole[t]]
-        events = np.array([*targets[positions], *[0] * (LENGTH - len(positions))], np.int32)
+        events = np.array(
+            [*targets[positions], *[0] * (LENGTH - len(positions))], np.int32
+        )
         alone = scores(batch_of_events(one.log, events, LENGTH).query)
-        np.testing.assert_allclose(found[row, positions], alone[: len(positions)], rtol=1e-4, atol=1e-4)
-        compared, shared = compared + len(positions), shared + (len(set(segment[segment >= 0])) > 1)
+        np.testing.assert_allclose(
+            found[row, positions], alone[: len(positions)], rtol=1e-4, atol=1e-4
+        )
+        compared, shared = (
+            compared + len(positions),
+            shared + (len(set(segment[segment >= 0])) > 1),
+        )
     assert compared > 40
     assert shared > 3
 
@@ -196,7 +291,9 @@ def test_a_packed_row_scores_as_its_events_do_one_by_one(case):
 def test_masking_equals_dropping(case, history):
     """What stands in padded slots plays no part, and a shorter history without them scores alike."""
     one = case(history=history)
-    event = int(one.log.start[7]) + 1  # one event and "nothing yet" are known: two slots of five
+    event = (
+        int(one.log.start[7]) + 1
+    )  # one event and "nothing yet" are known: two slots of five
     query = batch_of_events(one.log, jnp.array([event]), LENGTH).query
     assert query.segment.tolist() == [[-1, -1, -1, 0, 0]]
     found = one.scores(query)
@@ -210,10 +307,16 @@ def test_masking_equals_dropping(case, history):
     def cut(whole, part):  # biases by distance and by recency have a column per slot
         if whole.shape == part.shape:
             return whole
-        return whole[..., -2:] if history == "candidate" and whole.ndim == 2 else whole[..., :2]
+        return (
+            whole[..., -2:]
+            if history == "candidate" and whole.ndim == 2
+            else whole[..., :2]
+        )
 
     variables = jax.tree.map(cut, one.variables, short.variables)
-    dropped = short.scores(batch_of_events(one.log, jnp.array([event]), 2).query, variables)
+    dropped = short.scores(
+        batch_of_events(one.log, jnp.array([event]), 2).query, variables
+    )
     np.testing.assert_allclose(dropped, found, rtol=1e-4, atol=1e-4)
 
 
@@ -221,10 +324,17 @@ def test_ratings_start_from_the_levels_of_user_and_item(case):
     """With mse a score holds b_u + b_i, an unknown user's b_u being 0; a ranking loss has no such parameters."""
     rated = case(loss="mse", history="none")
     params = rated.variables["params"]
-    without = params | {f"{of}_bias": np.zeros_like(params[f"{of}_bias"]) for of in ("user", "item")}
-    user, item = np.asarray(params["user_bias"])[:, 0], np.asarray(params["item_bias"])[:, 0]
+    without = params | {
+        f"{of}_bias": np.zeros_like(params[f"{of}_bias"]) for of in ("user", "item")
+    }
+    user, item = (
+        np.asarray(params["user_bias"])[:, 0],
+        np.asarray(params["item_bias"])[:, 0],
+    )
     expected = np.append(user[[0, 7, 12]], 0)[:, None] + item[None, :]
-    found = rated.scores(rated.now()) - rated.scores(rated.now(), rated.variables | {"params": without})
+    found = rated.scores(rated.now()) - rated.scores(
+        rated.now(), rated.variables | {"params": without}
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     ranked = case(history="none").variables["params"]
     assert "popular" in ranked["prior"]
@@ -235,7 +345,11 @@ def test_ratings_start_from_the_levels_of_user_and_item(case):
 def test_user_dropout_hides_in_training_whose_history_it_is(case):
     """Nearly always dropped, a known user's history is encoded as an unknown one's; at inference it is not."""
     one = case(history="causal", dropout=0.0, user_dropout=0.9999)
-    module, query, rngs = one.model.module, one.now(), {"dropout": jax.random.PRNGKey(0)}
+    module, query, rngs = (
+        one.model.module,
+        one.now(),
+        {"dropout": jax.random.PRNGKey(0)},
+    )
     encode = partial(module.apply, one.variables, one.catalogue, method="encode_users")
     nobody = encode(query._replace(user=0 * query.user - 1))
     for name, hidden in encode(query, train=True, rngs=rngs).items():
@@ -247,10 +361,18 @@ def test_user_dropout_hides_in_training_whose_history_it_is(case):
 def test_training_windows_scores_what_ranking_scores(case, mf_path, followers):
     """The dual output at the chosen positions is the model's score; the MF output is the score without the tower."""
     one = case(history="causal", mf_path=mf_path, followers=followers)
-    query = batch_of_windows(one.log, pack_windows(np.asarray(one.log.start), LENGTH)[:7]).query
-    chosen = np.random.default_rng(0).permuted(np.tile(np.arange(LENGTH), (7, 1)), axis=1)[:, :2]
+    query = batch_of_windows(
+        one.log, pack_windows(np.asarray(one.log.start), LENGTH)[:7]
+    ).query
+    chosen = np.random.default_rng(0).permuted(
+        np.tile(np.arange(LENGTH), (7, 1)), axis=1
+    )[:, :2]
     module = one.model.module
-    window = jax.jit(lambda *inputs: module.apply(*inputs, np.ones((7, 2), np.float32), method="forward_window"))
+    window = jax.jit(
+        lambda *inputs: module.apply(
+            *inputs, np.ones((7, 2), np.float32), method="forward_window"
+        )
+    )
     mf, dual = window(one.variables, one.catalogue, query, chosen)
     expected = np.take_along_axis(one.scores(query), chosen[..., None], axis=1)
     np.testing.assert_allclose(dual, expected, rtol=1e-4, atol=1e-4)
@@ -261,4 +383,9 @@ def test_training_windows_scores_what_ranking_scores(case, mf_path, followers):
     silent = params | {"mlp_output": jax.tree.map(np.zeros_like, params["mlp_output"])}
     had = jax.nn.one_hot(mf[2].item, len(ITEMS)) * mf[2].value[..., None]
     scores = mf[0] @ mf[1].T + mf[2].all[None, None] + had.sum(-2) + params["bias"][0]
-    np.testing.assert_allclose(scores, one.scores(query, one.variables | {"params": silent}), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        scores,
+        one.scores(query, one.variables | {"params": silent}),
+        rtol=1e-4,
+        atol=1e-4,
+    )

@@ -19,7 +19,9 @@ USERS, ITEMS = 7, 11
 
 def log_of(histories: list[list[int]], items: int) -> EventLog:
     """A log of the items of each user, oldest first."""
-    user = np.repeat(np.arange(len(histories)), [len(h) for h in histories]).astype(np.int32)
+    user = np.repeat(np.arange(len(histories)), [len(h) for h in histories]).astype(
+        np.int32
+    )
     item = np.concatenate(histories).astype(np.int32)
     start = np.cumsum([0, *(len(h) for h in histories)]).astype(np.int32)
     seen = [sorted(set(h)) for h in histories]
@@ -27,7 +29,18 @@ def log_of(histories: list[list[int]], items: int) -> EventLog:
     seen_start = np.cumsum([0, *(len(s) for s in seen)]).astype(np.int32)
     seen_item = np.concatenate(seen).astype(np.int32)
     return EventLog(
-        user, item, flat, zero + 1, flat, zero, flat, zero, start, seen_item, seen_start, np.arange(len(seen_start) - 1)
+        user,
+        item,
+        flat,
+        zero + 1,
+        flat,
+        zero,
+        flat,
+        zero,
+        start,
+        seen_item,
+        seen_start,
+        np.arange(len(seen_start) - 1),
     )
 
 
@@ -39,7 +52,9 @@ def random_histories(seed: int) -> list[list[int]]:
     """Histories with repeats: user 0 has none, user 1 has more than one round of slots."""
     rng = np.random.default_rng(seed)
     lengths = [0, 2 * SLOTS + 3, *rng.integers(1, 9, USERS - 2)]
-    return [rng.integers(0, ITEMS - 1, n).tolist() for n in lengths]  # the last item is never bought
+    return [
+        rng.integers(0, ITEMS - 1, n).tolist() for n in lengths
+    ]  # the last item is never bought
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -48,13 +63,17 @@ def compiled_scores(model, variables, log: EventLog, user, items):
     flat, row = jnp.zeros(len(user), jnp.int32), jnp.full((len(user), 1), -1)
     query = Query(user, flat, flat, flat.astype(jnp.float32), row, row, row == -1)
     users = model.encode_users(variables, log, catalogue, query)
-    return model.score(variables, users, model.encode_items(variables, catalogue, items))
+    return model.score(
+        variables, users, model.encode_items(variables, catalogue, items)
+    )
 
 
 def scores(model, variables, log: EventLog, user: list[int], items) -> np.ndarray:
     """Scores by the compiled path, with the log on the device."""
     log = jax.tree.map(jnp.asarray, log)
-    return np.asarray(compiled_scores(model, variables, log, jnp.asarray(user), jnp.asarray(items)))
+    return np.asarray(
+        compiled_scores(model, variables, log, jnp.asarray(user), jnp.asarray(items))
+    )
 
 
 def fitted(name: str, log: EventLog):
@@ -77,7 +96,9 @@ def test_most_bought_counts_the_log_at_hand_and_breaks_ties_by_popularity():
     later = log_of([[2, 2, 5, 0, 0, 0], [5, 5], [0]], 7)
     found = scores(model, variables, later, [0, 1, -1], [0, 2, 5, 6])
     share = np.array([1, 2, 3, 0]) / 7  # of the events at the time of the fit, plus 1
-    np.testing.assert_allclose(found, np.array([[3, 2, 1, 0], [0, 0, 2, 0], [0, 0, 0, 0]]) + share, rtol=1e-6)
+    np.testing.assert_allclose(
+        found, np.array([[3, 2, 1, 0], [0, 0, 2, 0], [0, 0, 0, 0]]) + share, rtol=1e-6
+    )
 
 
 def test_most_bought_reads_long_histories_whole():
@@ -85,7 +106,9 @@ def test_most_bought_reads_long_histories_whole():
     log = log_of(histories, ITEMS)
     model, variables = fitted("most_bought", log)
     found = scores(model, variables, log, list(range(USERS)), np.arange(ITEMS))
-    counts = np.stack([np.bincount(np.array(h, int), minlength=ITEMS) for h in histories])
+    counts = np.stack(
+        [np.bincount(np.array(h, int), minlength=ITEMS) for h in histories]
+    )
     np.testing.assert_array_equal(np.floor(found), counts)
 
 
@@ -100,9 +123,17 @@ def test_candidates_of_one_user_or_of_all_score_alike(name):
     assert np.isfinite(whole).all()
     own = np.random.default_rng(2).integers(0, ITEMS, (5, 3))
     np.testing.assert_allclose(
-        scores(model, variables, log, users, own), np.take_along_axis(whole, own, axis=1), rtol=1e-5, atol=1e-6
+        scores(model, variables, log, users, own),
+        np.take_along_axis(whole, own, axis=1),
+        rtol=1e-5,
+        atol=1e-6,
     )
-    np.testing.assert_allclose(scores(model, variables, log, users, [7, 2]), whole[:, [7, 2]], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        scores(model, variables, log, users, [7, 2]),
+        whole[:, [7, 2]],
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -110,7 +141,10 @@ def test_a_batch_scores_as_its_users_do_alone(name):
     log = log_of(random_histories(0), ITEMS)
     model, variables = fitted(name, log)
     batch = scores(model, variables, log, list(range(USERS)), np.arange(ITEMS))
-    alone = [scores(model, variables, log, [user], np.arange(ITEMS))[0] for user in range(USERS)]
+    alone = [
+        scores(model, variables, log, [user], np.arange(ITEMS))[0]
+        for user in range(USERS)
+    ]
     np.testing.assert_allclose(batch, alone, rtol=1e-5, atol=1e-6)
 
 
@@ -121,7 +155,9 @@ def test_events_after_the_fit_change_the_scores_of_their_user_alone(name):
     model, variables = fitted(name, log)
     histories[3] = [*histories[3], *range(5)]
     before = scores(model, variables, log, list(range(USERS)), np.arange(ITEMS))
-    after = scores(model, variables, log_of(histories, ITEMS), list(range(USERS)), np.arange(ITEMS))
+    after = scores(
+        model, variables, log_of(histories, ITEMS), list(range(USERS)), np.arange(ITEMS)
+    )
     changed = np.abs(before - after).max(axis=1) > 1e-5
     assert changed.tolist() == [user == 3 for user in range(USERS)]
 

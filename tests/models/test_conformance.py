@@ -20,7 +20,10 @@ from ancf_jax.runs import build_model, load, make_ranker
 from ancf_jax.training.loop import trainer
 
 USERS, ITEMS, EPOCHS, BATCH = 13, 23, 8, 8
-ANCF = {"ancf-candidate": "candidate", "ancf-none": "none"}  # the other histories of the flagship
+ANCF = {
+    "ancf-candidate": "candidate",
+    "ancf-none": "none",
+}  # the other histories of the flagship
 CASES = [*get_args(ModelName), *ANCF]
 
 
@@ -29,12 +32,18 @@ class Trained:
 
     def __init__(self, config: Config):
         self.config, self.dataset = config, data.build(config)
-        self.log = jax.device_put(data.event_log(self.dataset, data.known_parts(VALIDATION)))
+        self.log = jax.device_put(
+            data.event_log(self.dataset, data.known_parts(VALIDATION))
+        )
         self.catalogue = jax.device_put(data.catalogue(self.dataset))
         self.model = build_model(config, self.dataset)
-        self.length = self.model.history_length if isinstance(self.model, NeuralModel) else 1
+        self.length = (
+            self.model.history_length if isinstance(self.model, NeuralModel) else 1
+        )
         self.losses: list[float] = []
-        self.state = self._learn() if isinstance(self.model, NeuralModel) else self._fit()
+        self.state = (
+            self._learn() if isinstance(self.model, NeuralModel) else self._fit()
+        )
 
     def _learn(self):
         made = trainer(self.config, self.model, self.log, self.catalogue)
@@ -46,21 +55,29 @@ class Trained:
         return state
 
     def _fit(self):
-        found = self.model.fit(jax.device_get(self.log), jax.device_get(self.catalogue), self.config.seed)
+        found = self.model.fit(
+            jax.device_get(self.log), jax.device_get(self.catalogue), self.config.seed
+        )
         return {"params": found["params"], "batch_stats": {}}
 
     @property
     def variables(self):
         if isinstance(self.state, dict):
             return self.state
-        return jax.device_get({"params": self.state.params, "batch_stats": self.state.batch_stats})
+        return jax.device_get(
+            {"params": self.state.params, "batch_stats": self.state.batch_stats}
+        )
 
     @cached_property
     def compiled(self):
         def scores(variables, user, minute, items):
             query = query_after_log(self.log, user, minute, self.length)
             users = self.model.encode_users(variables, self.log, self.catalogue, query)
-            return self.model.score(variables, users, self.model.encode_items(variables, self.catalogue, items))
+            return self.model.score(
+                variables,
+                users,
+                self.model.encode_items(variables, self.catalogue, items),
+            )
 
         return jax.jit(scores)
 
@@ -68,13 +85,22 @@ class Trained:
         """Scores of items [C] or [B, C] for users [B], at moments that differ from row to row."""
         user = np.asarray(user, np.int32)
         minute = (28_400_000 + 401 * (user + 1)).astype(np.int32)
-        return np.asarray(self.compiled(self.variables, user, minute, np.asarray(items, np.int32)))
+        return np.asarray(
+            self.compiled(self.variables, user, minute, np.asarray(items, np.int32))
+        )
 
 
 @pytest.fixture(scope="module", params=CASES)
 def trained(request, tiny) -> Trained:
     if request.param in ANCF:
-        return Trained(tiny("ancf", network__history=ANCF[request.param], epochs=EPOCHS, loop__batch_size=BATCH))
+        return Trained(
+            tiny(
+                "ancf",
+                network__history=ANCF[request.param],
+                epochs=EPOCHS,
+                loop__batch_size=BATCH,
+            )
+        )
     return Trained(tiny(request.param, epochs=EPOCHS, loop__batch_size=BATCH))
 
 
@@ -96,7 +122,11 @@ def test_the_loss_falls(trained):
 def trained_steps(trained: Trained) -> int:
     """Steps of one epoch: every training event (or packed row of 5) once."""
     events = np.bincount(trained.dataset.interactions.user[trained.dataset.part == 0])
-    examples = events.sum() if trained.model.unit == "event" else len(pack_windows(np.cumsum([0, *events]), 5))
+    examples = (
+        events.sum()
+        if trained.model.unit == "event"
+        else len(pack_windows(np.cumsum([0, *events]), 5))
+    )
     return -(-int(examples) // BATCH)
 
 
@@ -110,15 +140,23 @@ def test_known_items_score_finitely(whole):
 def test_candidates_do_not_influence_each_other(trained, whole):
     users = [*range(USERS), -1]
     order = np.random.default_rng(0).permutation(ITEMS)
-    np.testing.assert_allclose(trained.scores(users, order), whole[:, order], rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(trained.scores(users, [17, 3, 3]), whole[:, [17, 3, 3]], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        trained.scores(users, order), whole[:, order], rtol=1e-5, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        trained.scores(users, [17, 3, 3]), whole[:, [17, 3, 3]], rtol=1e-5, atol=1e-5
+    )
     own = np.random.default_rng(1).integers(0, ITEMS, (USERS + 1, 3))
     expected = np.take_along_axis(whole, own, axis=1)
-    np.testing.assert_allclose(trained.scores(users, own), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        trained.scores(users, own), expected, rtol=1e-5, atol=1e-5
+    )
 
 
 def test_a_batch_equals_its_users_alone(trained, whole):
-    alone = [trained.scores([user], np.arange(ITEMS))[0] for user in (*range(USERS), -1)]
+    alone = [
+        trained.scores([user], np.arange(ITEMS))[0] for user in (*range(USERS), -1)
+    ]
     np.testing.assert_allclose(alone, whole, rtol=1e-5, atol=1e-5)
 
 
@@ -130,25 +168,48 @@ def test_an_unknown_user_is_nobody_else(trained, whole):
 
     variables = jax.tree.map(spoiled, trained.variables)
     found = trained.compiled(
-        variables, np.array([-1, 2], np.int32), np.full(2, 28_400_000, np.int32), np.arange(ITEMS, dtype=np.int32)
+        variables,
+        np.array([-1, 2], np.int32),
+        np.full(2, 28_400_000, np.int32),
+        np.arange(ITEMS, dtype=np.int32),
     )
     np.testing.assert_allclose(found[0], whole[-1], rtol=1e-5, atol=1e-5)
-    if any(leaf.ndim and leaf.shape[0] == USERS for leaf in jax.tree.leaves(trained.variables)):
-        assert np.abs(found[1] - whole[2]).max() > 1e-3  # known users do move, so the test can fail
+    if any(
+        leaf.ndim and leaf.shape[0] == USERS
+        for leaf in jax.tree.leaves(trained.variables)
+    ):
+        assert (
+            np.abs(found[1] - whole[2]).max() > 1e-3
+        )  # known users do move, so the test can fail
 
 
 def test_save_and_restore_give_the_same_scores(trained, tmp_path):
-    saved = trained.state if isinstance(trained.state, dict) else trained.state._replace(step=jnp.int32(9))
-    with RunFolder.create(tmp_path / "run", trained.config, resume=False, say=print) as run:
+    saved = (
+        trained.state
+        if isinstance(trained.state, dict)
+        else trained.state._replace(step=jnp.int32(9))
+    )
+    with RunFolder.create(
+        tmp_path / "run", trained.config, resume=False, say=print
+    ) as run:
         run.data_digest = trained.dataset.interactions.digest
         data.save(trained.dataset, run.path / "dataset")
         run.save(4, saved, {}, 0.5, {}, final=True)
     opened = load(tmp_path / "run", data.known_parts(TEST), print)
     assert opened.epoch == 4
     assert opened.config == trained.config
-    jax.tree.map(np.testing.assert_array_equal, opened.ranker.variables, trained.variables)
-    straight = make_ranker(trained.dataset, trained.model, trained.variables, data.known_parts(TEST))
-    user, minute = np.arange(-1, USERS, dtype=np.int32), np.full(USERS + 1, 28_400_000, np.int32)
+    jax.tree.map(
+        np.testing.assert_array_equal, opened.ranker.variables, trained.variables
+    )
+    straight = make_ranker(
+        trained.dataset, trained.model, trained.variables, data.known_parts(TEST)
+    )
+    user, minute = (
+        np.arange(-1, USERS, dtype=np.int32),
+        np.full(USERS + 1, 28_400_000, np.int32),
+    )
     items = np.tile(np.arange(ITEMS, dtype=np.int32), (USERS + 1, 1))
     score = partial(straight.candidate_scores, user, minute, items)
-    np.testing.assert_array_equal(opened.ranker.candidate_scores(user, minute, items), score())
+    np.testing.assert_array_equal(
+        opened.ranker.candidate_scores(user, minute, items), score()
+    )

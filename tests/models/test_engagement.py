@@ -35,10 +35,20 @@ def predict(shop, random_variables):
     def forward(log):
         batch = batch_of_events(log, jnp.arange(EVENTS), model.history_length)
         weight, key = jnp.ones((EVENTS, 1)), jax.random.PRNGKey(0)
-        scores, _ = model.train(variables, key, "forward", catalogue, batch.query, (batch.positive[:, None],), weight)
+        scores, _ = model.train(
+            variables,
+            key,
+            "forward",
+            catalogue,
+            batch.query,
+            (batch.positive[:, None],),
+            weight,
+        )
         return scores[:, 0], batch.value
 
-    return lambda dataset: [np.asarray(column) for column in forward(data.event_log(dataset, (TRAIN,)))]
+    return lambda dataset: [
+        np.asarray(column) for column in forward(data.event_log(dataset, (TRAIN,)))
+    ]
 
 
 def changed(dataset: data.Dataset, row: int) -> data.Dataset:
@@ -56,15 +66,22 @@ def changed(dataset: data.Dataset, row: int) -> data.Dataset:
         "clicked": edit(source.clicked, 1 - source.clicked[row]),
         "kind": edit(source.kind, (source.kind[row] + 1) % 3),
     }
-    value = engagement_score(traces["hover"], traces["dwell"], traces["clicked"], dataset.scales)
-    return dataclasses.replace(dataset, interactions=dataclasses.replace(source, **traces), value=value)
+    value = engagement_score(
+        traces["hover"], traces["dwell"], traces["clicked"], dataset.scales
+    )
+    return dataclasses.replace(
+        dataset, interactions=dataclasses.replace(source, **traces), value=value
+    )
 
 
 @pytest.mark.parametrize("event", [0, 7, 19, 40])
 def test_an_event_does_not_predict_itself(shop, predict, event):
     dataset = shop[0]
     row = np.flatnonzero(dataset.part == TRAIN)[event]
-    (before, value), (after, other_value) = predict(dataset), predict(changed(dataset, row))
+    (before, value), (after, other_value) = (
+        predict(dataset),
+        predict(changed(dataset, row)),
+    )
     assert value[event] != other_value[event]  # the label did change
     assert before[event] == after[event]
     user = dataset.interactions.user[dataset.part == TRAIN][:EVENTS]
@@ -86,9 +103,13 @@ def test_score_by_hand(shop, random_variables, compiled_scores):
         kind = int(query.kind[row])
         interaction = p["interaction_table"][kind] if kind >= 0 else np.zeros(5)
         user = p["user_table"][int(query.user[row])]
-        x = np.concatenate([user, interaction, [float(query.dwell[row])], p["product_table"][item]])
+        x = np.concatenate(
+            [user, interaction, [float(query.dwell[row])], p["product_table"][item]]
+        )
         x = np.maximum(x @ kernel + p["first_user"]["bias"], 0)
-        x = np.maximum(x @ p["tower"]["dense_1"]["kernel"] + p["tower"]["dense_1"]["bias"], 0)
+        x = np.maximum(
+            x @ p["tower"]["dense_1"]["kernel"] + p["tower"]["dense_1"]["bias"], 0
+        )
         expected = x @ p["output"]["kernel"] + p["output"]["bias"]
         np.testing.assert_allclose(found[row, item], expected[0], rtol=1e-4, atol=1e-5)
     assert kernel.shape == (3 * 5 + 1, 7)  # user, product, interaction and one dwell

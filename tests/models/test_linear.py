@@ -21,9 +21,13 @@ def query(users: list[int]) -> Query:
     return Query(user, 0 * user, 0 * user, jnp.zeros(len(users)), row, row, row == -1)
 
 
-def test_score_is_a_linear_layer_over_both_embeddings(random_variables, compiled_scores):
+def test_score_is_a_linear_layer_over_both_embeddings(
+    random_variables, compiled_scores
+):
     variables = random_variables(MODEL, CATALOGUE)
-    found = compiled_scores(MODEL, variables, CATALOGUE, query(list(range(USERS))), jnp.arange(ITEMS))
+    found = compiled_scores(
+        MODEL, variables, CATALOGUE, query(list(range(USERS))), jnp.arange(ITEMS)
+    )
     p = variables["params"]
     assert {name: leaf.shape for name, leaf in p.items()} == {
         "user_table": (USERS, SIZE),
@@ -33,13 +37,20 @@ def test_score_is_a_linear_layer_over_both_embeddings(random_variables, compiled
     }
     for user, item in np.ndindex(USERS, ITEMS):
         pair = np.concatenate([p["user_table"][user], p["item_table"][item]])
-        np.testing.assert_allclose(found[user, item], (pair @ p["weights"] + p["bias"])[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            found[user, item],
+            (pair @ p["weights"] + p["bias"])[0],
+            rtol=1e-4,
+            atol=1e-5,
+        )
 
 
 def test_everybody_gets_the_same_ranking(random_variables, compiled_scores):
     variables = random_variables(MODEL, CATALOGUE)
     users = [*range(USERS), -1]
-    found = np.asarray(compiled_scores(MODEL, variables, CATALOGUE, query(users), jnp.arange(ITEMS)))
+    found = np.asarray(
+        compiled_scores(MODEL, variables, CATALOGUE, query(users), jnp.arange(ITEMS))
+    )
     order = np.argsort(-found, axis=1)
     np.testing.assert_array_equal(order, np.tile(order[0], (len(users), 1)))
     assert np.ptp(found[:, 0]) > 0.1  # users differ in level

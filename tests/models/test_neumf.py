@@ -16,7 +16,11 @@ from ancf_jax.types import Catalogue, Query, Sizes
 USERS, ITEMS = 7, 11
 SIZES = Sizes(USERS, ITEMS, 1, (), ())
 CATALOGUE = Catalogue({}, {}, jnp.zeros(ITEMS))
-NETWORK = {"network.embedding_size": 3, "network.mlp_size": 5, "network.hidden": (13, 2)}
+NETWORK = {
+    "network.embedding_size": 3,
+    "network.mlp_size": 5,
+    "network.hidden": (13, 2),
+}
 USER = jnp.arange(USERS, dtype=jnp.int32)
 ROW = jnp.full((USERS, 1), -1)
 QUERY = Query(USER, 0 * USER, 0 * USER, jnp.zeros(USERS), ROW, ROW, ROW == -1)
@@ -39,7 +43,9 @@ def mlp(p, user, item):
     pair = np.concatenate([p["user_table"][user][-5:], p["item_table"][item][-5:]])
     kernel = np.concatenate([p["first_user"]["kernel"], p["first_item"]["kernel"]])
     x = np.maximum(pair @ kernel + p["first_user"]["bias"], 0)
-    x = np.maximum(x @ p["tower"]["dense_1"]["kernel"] + p["tower"]["dense_1"]["bias"], 0)
+    x = np.maximum(
+        x @ p["tower"]["dense_1"]["kernel"] + p["tower"]["dense_1"]["bias"], 0
+    )
     return (x @ p["mlp_output"]["kernel"])[0]
 
 
@@ -63,13 +69,24 @@ def test_scores_by_hand(name, random_variables, compiled_scores):
 
 def test_each_part_has_its_own_columns_and_parameters_alone():
     shapes = {
-        name: jax.eval_shape(model_of(name).init, jax.random.PRNGKey(0), CATALOGUE)["params"] for name in FORMULAS
+        name: jax.eval_shape(model_of(name).init, jax.random.PRNGKey(0), CATALOGUE)[
+            "params"
+        ]
+        for name in FORMULAS
     }
     assert set(shapes["gmf"]) | set(shapes["mlp"]) == set(shapes["neumf"])
-    assert set(shapes["gmf"]) & set(shapes["mlp"]) == {"bias", "user_table", "item_table"}
-    widths = {name: (shapes[name]["user_table"].shape, shapes[name]["item_table"].shape) for name in FORMULAS}
+    assert set(shapes["gmf"]) & set(shapes["mlp"]) == {
+        "bias",
+        "user_table",
+        "item_table",
+    }
+    widths = {
+        name: (shapes[name]["user_table"].shape, shapes[name]["item_table"].shape)
+        for name in FORMULAS
+    }
     assert widths == {
-        name: ((USERS, width), (ITEMS, width)) for name, width in (("mf", 3), ("gmf", 3), ("mlp", 5), ("neumf", 8))
+        name: ((USERS, width), (ITEMS, width))
+        for name, width in (("mf", 3), ("gmf", 3), ("mlp", 5), ("neumf", 8))
     }
 
 
@@ -88,4 +105,6 @@ def test_many_candidates_score_as_one_by_one(name, random_variables):
     assert items.size > ITEMS > USERS
     forward = partial(model.module.apply, variables, CATALOGUE, QUERY, method="forward")
     columns = [forward((items[:, [column]],)) for column in range(5)]
-    np.testing.assert_allclose(forward((items,)), jnp.concatenate(columns, 1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        forward((items,)), jnp.concatenate(columns, 1), rtol=1e-5, atol=1e-6
+    )

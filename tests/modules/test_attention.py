@@ -32,14 +32,18 @@ def test_attention_by_loops():
         logits = KEYS[b, :, h] @ QUERIES[b, q, h] / np.sqrt(D) + BIAS[0, h, q]
         expected = np.exp(logits) / np.exp(logits).sum()
         np.testing.assert_allclose(weights[b, h, q], expected, rtol=1e-4)
-        np.testing.assert_allclose(mixed[b, q, h], expected @ VALUES[b, :, h], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            mixed[b, q, h], expected @ VALUES[b, :, h], rtol=1e-4, atol=1e-5
+        )
 
 
 def test_masking_equals_dropping():
     keep = [0, 2, 3]
     mask = mask_of(np.isin(np.arange(L), keep)[None, None, None])
     masked, weights = attend(QUERIES, KEYS, VALUES, BIAS, mask)
-    dropped, _ = attend(QUERIES, KEYS[:, keep], VALUES[:, keep], BIAS[..., keep], np.zeros((1, 1, 1, 3)))
+    dropped, _ = attend(
+        QUERIES, KEYS[:, keep], VALUES[:, keep], BIAS[..., keep], np.zeros((1, 1, 1, 3))
+    )
     np.testing.assert_allclose(masked, dropped, rtol=1e-5, atol=1e-6)
     assert not np.asarray(weights)[..., [1, 4]].any()
 
@@ -68,7 +72,10 @@ def test_a_causal_mask_looks_back_and_never_at_padding():
 def test_attending_backwards_is_attending_with_a_mask(queries):
     length, rng = 131, np.random.default_rng(1)
     q, k, v = (rng.normal(size=(B, length, H, D)).astype(np.float32) for _ in range(3))
-    bias, rows = rng.normal(size=(1, H, length, length)).astype(np.float32), slice(length - queries, None)
+    bias, rows = (
+        rng.normal(size=(1, H, length, length)).astype(np.float32),
+        slice(length - queries, None),
+    )
     mask = causal_mask(jnp.asarray(rng.integers(-1, 2, (B, length))))
     expected = attend(q[:, rows], k, v, bias[:, :, rows], mask[:, :, rows])
     found = attend_backwards(q[:, rows], k, v, bias[:, :, rows], mask[:, :, rows])
@@ -77,13 +84,18 @@ def test_attending_backwards_is_attending_with_a_mask(queries):
 
 
 def test_the_last_state_alone_is_the_last_of_all():
-    x, segment = RNG.normal(size=(B, L, 6)).astype(np.float32), jnp.array([[-1, 0, 0, 0, 0], [0] * L])
+    x, segment = (
+        RNG.normal(size=(B, L, 6)).astype(np.float32),
+        jnp.array([[-1, 0, 0, 0, 0], [0] * L]),
+    )
     encoder = CausalEncoder(layers=2, heads=H, dropout=0.0)
     inputs = x, causal_mask(segment), None, False
     variables = encoder.init(jax.random.PRNGKey(0), *inputs)
     last = encoder.apply(variables, *inputs, last=True)
     assert last.shape == (B, 1, 6)
-    np.testing.assert_allclose(last[:, 0], encoder.apply(variables, *inputs)[:, -1], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        last[:, 0], encoder.apply(variables, *inputs)[:, -1], rtol=1e-4, atol=1e-5
+    )
 
 
 def test_distance_bias_depends_on_how_far_back_a_key_lies():
@@ -92,4 +104,6 @@ def test_distance_bias_depends_on_how_far_back_a_key_lies():
     assert found.shape == (1, 2, 3, 3)
     for query in range(3):
         for key in range(query + 1):
-            np.testing.assert_array_equal(found[0, :, query, key], table[:, query - key])
+            np.testing.assert_array_equal(
+                found[0, :, query, key], table[:, query - key]
+            )

@@ -7,14 +7,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.modules.embeddings import embedding_bag, had_before, lookup, lookup_parts, pair_align, pair_dot, repeat
+from ancf_jax.modules.embeddings import (
+    embedding_bag,
+    had_before,
+    lookup,
+    lookup_parts,
+    pair_align,
+    pair_dot,
+    repeat,
+)
 
 TABLE = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
 
 
 def test_lookup_gives_rows_and_zero_for_nothing():
     found = lookup(jnp.asarray(TABLE), jnp.array([[2, -1], [6, 0]]))
-    np.testing.assert_array_equal(found, [[TABLE[2], np.zeros(3)], [TABLE[6], TABLE[0]]])
+    np.testing.assert_array_equal(
+        found, [[TABLE[2], np.zeros(3)], [TABLE[6], TABLE[0]]]
+    )
 
 
 def test_lookup_keeps_whole_numbers_whole():
@@ -24,29 +34,41 @@ def test_lookup_keeps_whole_numbers_whole():
 
 
 def test_nothing_has_no_gradient():
-    gradient = jax.grad(lambda table: lookup(table, jnp.array([-1, 3, 3])).sum())(jnp.asarray(TABLE))
+    gradient = jax.grad(lambda table: lookup(table, jnp.array([-1, 3, 3])).sum())(
+        jnp.asarray(TABLE)
+    )
     np.testing.assert_array_equal(gradient.sum(1), [0, 0, 0, 6, 0, 0, 0])
 
 
 @pytest.mark.parametrize("cuts", [(), (2,), (0,), (1, 2), (3,)])
 def test_parts_of_rows_and_their_gradient(cuts):
     rng = np.random.default_rng(5)
-    table, ids = rng.normal(size=(7, 3)).astype(np.float32), np.array([[2, -1, 2], [6, 0, 2]])
+    table, ids = (
+        rng.normal(size=(7, 3)).astype(np.float32),
+        np.array([[2, -1, 2], [6, 0, 2]]),
+    )
     weight = rng.normal(size=(2, 3, 3)).astype(np.float32)
     rows = np.where(ids[..., None] < 0, 0, table[ids])
     expected = np.zeros_like(table)
     np.add.at(expected, ids[ids >= 0], weight[ids >= 0])
 
-    found, vjp = jax.vjp(lambda table: lookup_parts(table, jnp.asarray(ids), cuts), jnp.asarray(table))
+    found, vjp = jax.vjp(
+        lambda table: lookup_parts(table, jnp.asarray(ids), cuts), jnp.asarray(table)
+    )
     for part, row in zip(found, np.split(rows, cuts, axis=-1), strict=True):
         np.testing.assert_array_equal(part, row)
     (gradient,) = vjp([jnp.asarray(w) for w in np.split(weight, cuts, axis=-1)])
     np.testing.assert_allclose(gradient, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("pooling", "first"), [("sum", TABLE[1] + TABLE[4]), ("mean", (TABLE[1] + TABLE[4]) / 2)])
+@pytest.mark.parametrize(
+    ("pooling", "first"),
+    [("sum", TABLE[1] + TABLE[4]), ("mean", (TABLE[1] + TABLE[4]) / 2)],
+)
 def test_a_bag_pools_what_is_there(pooling, first):
-    found = embedding_bag(jnp.asarray(TABLE), jnp.array([[1, -1, 4], [5, -1, -1], [-1, -1, -1]]), pooling)
+    found = embedding_bag(
+        jnp.asarray(TABLE), jnp.array([[1, -1, 4], [5, -1, -1], [-1, -1, -1]]), pooling
+    )
     np.testing.assert_allclose(found, [first, TABLE[5], np.zeros(3)], rtol=1e-6)
 
 
@@ -55,9 +77,13 @@ def test_a_bag_pools_what_is_there(pooling, first):
 def test_pairs_of_shared_and_own_candidates(users, shared):
     rng = np.random.default_rng(1)
     user = rng.normal(size=users).astype(np.float32)
-    item = rng.normal(size=(11, 3) if shared else (*users[:-1], 11, 3)).astype(np.float32)
+    item = rng.normal(size=(11, 3) if shared else (*users[:-1], 11, 3)).astype(
+        np.float32
+    )
     own = np.broadcast_to(item, (*users[:-1], 11, 3))
-    np.testing.assert_allclose(pair_dot(user, item), (user[..., None, :] * own).sum(-1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        pair_dot(user, item), (user[..., None, :] * own).sum(-1), rtol=1e-4, atol=1e-6
+    )
     left, right = pair_align(jnp.asarray(user), jnp.asarray(item))
     assert left.ndim == right.ndim  # rank promotion is an error here
     np.testing.assert_allclose(left + right, user[..., None, :] + own, rtol=1e-6)
@@ -65,15 +91,26 @@ def test_pairs_of_shared_and_own_candidates(users, shared):
 
 def test_repeating_has_the_gradient_of_a_sum():
     rng = np.random.default_rng(3)
-    x, above = rng.normal(size=(5, 3)).astype(np.float32), rng.normal(size=(7, 5, 3)).astype(np.float32)
+    x, above = (
+        rng.normal(size=(5, 3)).astype(np.float32),
+        rng.normal(size=(7, 5, 3)).astype(np.float32),
+    )
     found, back = jax.vjp(lambda x: repeat(x, 7), x)
     np.testing.assert_array_equal(found, np.stack([x] * 7))
     np.testing.assert_allclose(back(above)[0], above.sum(0), rtol=1e-5, atol=1e-6)
 
 
 def test_shared_candidates_that_come_twice_are_weighed_alike():
-    had, again = np.array([[3, 5, 3, 7], [7, 7, 1, 0]]), np.random.default_rng(4).normal(size=(2, 4)).astype(np.float32)
+    had, again = (
+        np.array([[3, 5, 3, 7], [7, 7, 1, 0]]),
+        np.random.default_rng(4).normal(size=(2, 4)).astype(np.float32),
+    )
     items = np.array([3, 1, 3, 6])
-    expected = [[again[0, 0] + again[0, 2], 0, again[0, 0] + again[0, 2], 0], [0, again[1, 2], 0, 0]]
+    expected = [
+        [again[0, 0] + again[0, 2], 0, again[0, 0] + again[0, 2], 0],
+        [0, again[1, 2], 0, 0],
+    ]
     np.testing.assert_allclose(had_before(had, again, items, 7), expected, rtol=1e-6)
-    np.testing.assert_allclose(had_before(had, again, np.stack([items] * 2), 7), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        had_before(had, again, np.stack([items] * 2), 7), expected, rtol=1e-6
+    )

@@ -9,7 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.modules.heads import AXIS, MOMENTUM, BatchNorm, Tower, product, weighted_moments
+from ancf_jax.modules.heads import (
+    AXIS,
+    MOMENTUM,
+    BatchNorm,
+    Tower,
+    product,
+    weighted_moments,
+)
 
 RNG = np.random.default_rng(0)
 ROWS = (2 + 3 * RNG.normal(size=(11, 5, 3))).astype(np.float32)
@@ -29,7 +36,9 @@ def test_moments_of_unequal_shards_are_those_of_the_whole():
     for shard, size in enumerate([7, 6, 6, 0]):  # the last device has padding alone
         rows[shard, :size], weight[shard, :size] = flat[:size], 1
         rows[shard, size:], flat = 1e6, flat[size:]
-    moments = jax.pmap(functools.partial(weighted_moments, axis_name=AXIS), AXIS)(rows, weight)
+    moments = jax.pmap(functools.partial(weighted_moments, axis_name=AXIS), AXIS)(
+        rows, weight
+    )
     whole = ROWS.reshape(-1, 3)[:19]
     for shard in range(4):
         np.testing.assert_allclose(moments[0][shard], whole.mean(0), rtol=1e-5)
@@ -49,14 +58,26 @@ def normalised(x, weight, train: bool, stats=None):
 def test_training_normalises_by_the_batch_and_remembers_a_little():
     (found, changed) = normalised(ROWS, WEIGHT, train=True)
     kept = ROWS[WEIGHT > 0]
-    np.testing.assert_allclose(found[0], (ROWS - kept.mean(0)) / np.sqrt(kept.var(0) + 1e-5), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        found[0],
+        (ROWS - kept.mean(0)) / np.sqrt(kept.var(0) + 1e-5),
+        rtol=1e-4,
+        atol=1e-4,
+    )
     stats = changed["batch_stats"]
-    np.testing.assert_allclose(stats["mean"][0], (1 - MOMENTUM) * kept.mean(0), rtol=1e-4)
-    np.testing.assert_allclose(stats["variance"][0], MOMENTUM + (1 - MOMENTUM) * kept.var(0), rtol=1e-4)
+    np.testing.assert_allclose(
+        stats["mean"][0], (1 - MOMENTUM) * kept.mean(0), rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        stats["variance"][0], MOMENTUM + (1 - MOMENTUM) * kept.var(0), rtol=1e-4
+    )
 
 
 def test_inference_is_one_affine_map_of_each_row_alone():
-    stats = {"mean": jnp.array([1.0, 2.0, 3.0]), "variance": jnp.array([4.0, 9.0, 16.0])}
+    stats = {
+        "mean": jnp.array([1.0, 2.0, 3.0]),
+        "variance": jnp.array([4.0, 9.0, 16.0]),
+    }
     found, changed = normalised(ROWS, None, train=False, stats=stats)
     expected = (ROWS - np.array([1, 2, 3])) / np.sqrt(np.array([4, 9, 16]) + 1e-5)
     np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-5)
@@ -67,10 +88,16 @@ def test_inference_is_one_affine_map_of_each_row_alone():
 def test_the_tower_by_hand(normalise):
     tower = Tower((3, 2), dropout=0.5, normalise=normalise)
     variables = tower.init(jax.random.PRNGKey(1), ROWS)
-    kernel, bias = (np.asarray(variables["params"]["dense_1"][name]) for name in ("kernel", "bias"))
-    scale = 1 / np.sqrt(1 + 1e-5) if normalise else 1.0  # running moments begin at 0 and 1
+    kernel, bias = (
+        np.asarray(variables["params"]["dense_1"][name]) for name in ("kernel", "bias")
+    )
+    scale = (
+        1 / np.sqrt(1 + 1e-5) if normalise else 1.0
+    )  # running moments begin at 0 and 1
     expected = np.maximum(np.maximum(ROWS, 0) * scale @ kernel + bias, 0) * scale
-    np.testing.assert_allclose(tower.apply(variables, ROWS), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        tower.apply(variables, ROWS), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_dropout_acts_in_training_alone():
@@ -80,12 +107,20 @@ def test_dropout_acts_in_training_alone():
     np.testing.assert_array_equal(again(False), again(False))
     dropped = again(True, rngs={"dropout": jax.random.PRNGKey(2)})
     assert np.abs(dropped - again(False)).max() > 0.01
-    assert np.abs(dropped - again(True, rngs={"dropout": jax.random.PRNGKey(3)})).max() > 0.01
+    assert (
+        np.abs(dropped - again(True, rngs={"dropout": jax.random.PRNGKey(3)})).max()
+        > 0.01
+    )
 
 
 @pytest.mark.parametrize("columns", [3, 11])
 def test_a_product_has_the_gradients_of_a_plain_one(columns):
-    x, kernel, above = (RNG.normal(size=shape).astype(np.float32) for shape in ((7, 5), (5, columns), (7, columns)))
-    found = jax.jit(jax.grad(lambda x, kernel: (product(x, kernel) * above).sum(), (0, 1)))(x, kernel)
+    x, kernel, above = (
+        RNG.normal(size=shape).astype(np.float32)
+        for shape in ((7, 5), (5, columns), (7, columns))
+    )
+    found = jax.jit(
+        jax.grad(lambda x, kernel: (product(x, kernel) * above).sum(), (0, 1))
+    )(x, kernel)
     np.testing.assert_allclose(found[0], above @ kernel.T, rtol=1e-5)
     np.testing.assert_allclose(found[1], x.T @ above, rtol=1e-5)

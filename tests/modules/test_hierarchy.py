@@ -16,13 +16,19 @@ def test_levels_are_weighed_by_the_softmax_of_their_products():
     logits = (QUERY[:, None] * LEVELS).sum(-1) / np.sqrt(3)
     expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     np.testing.assert_allclose(weights, expected, rtol=1e-5)
-    np.testing.assert_allclose(mixed, (expected[..., None] * LEVELS).sum(1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        mixed, (expected[..., None] * LEVELS).sum(1), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_a_level_that_is_absent_counts_for_nothing():
-    present = np.array([[True, True], [True, False], [False, True], [False, False], [True, True]])
+    present = np.array(
+        [[True, True], [True, False], [False, True], [False, False], [True, True]]
+    )
     mixed, weights = level_attention(QUERY, LEVELS, present)
-    spoiled, _ = level_attention(QUERY, np.where(present[..., None], LEVELS, 99.0), present)
+    spoiled, _ = level_attention(
+        QUERY, np.where(present[..., None], LEVELS, 99.0), present
+    )
     np.testing.assert_allclose(mixed, spoiled, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(mixed[1], LEVELS[1, 0], rtol=1e-5)
     np.testing.assert_allclose(mixed[2], LEVELS[2, 1], rtol=1e-5)

@@ -15,16 +15,23 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def minutes(*moments: datetime) -> np.ndarray:
-    return np.array([(moment - EPOCH) // timedelta(minutes=1) for moment in moments], np.int32)
+    return np.array(
+        [(moment - EPOCH) // timedelta(minutes=1) for moment in moments], np.int32
+    )
 
 
 def test_calendar_agrees_with_the_standard_library():
     """Every day at some minute over 130 years: leap years, 2000 and 2100 among them."""
-    moments = [EPOCH + timedelta(days=day, minutes=(day * 37) % 1440) for day in range(0, 130 * 365, 1)]
+    moments = [
+        EPOCH + timedelta(days=day, minutes=(day * 37) % 1440)
+        for day in range(0, 130 * 365, 1)
+    ]
     found = calendar(jnp.asarray(minutes(*moments)))
     np.testing.assert_array_equal(found["hour"], [m.hour for m in moments])
     np.testing.assert_array_equal(found["weekday"], [m.weekday() for m in moments])
-    np.testing.assert_array_equal(found["day"], [m.timetuple().tm_yday - 1 for m in moments])
+    np.testing.assert_array_equal(
+        found["day"], [m.timetuple().tm_yday - 1 for m in moments]
+    )
     np.testing.assert_array_equal(found["month"], [m.month - 1 for m in moments])
 
 
@@ -38,11 +45,17 @@ def test_sinusoid_by_hand():
 
 
 def test_granularities_stand_side_by_side_in_the_order_asked():
-    moment = datetime(2024, 7, 5, 19, 30, tzinfo=UTC)  # a Friday, day 187 of a leap year
-    found = temporal_encoding(jnp.asarray(minutes(moment)), ("month", "hour", "weekday", "day"), 7)
+    moment = datetime(
+        2024, 7, 5, 19, 30, tzinfo=UTC
+    )  # a Friday, day 187 of a leap year
+    found = temporal_encoding(
+        jnp.asarray(minutes(moment)), ("month", "hour", "weekday", "day"), 7
+    )
     assert found.shape == (1, 28)
     positions = jnp.array([6, 19, 4, 186])
-    np.testing.assert_allclose(found[0], np.asarray(sinusoid(positions, 7)).ravel(), rtol=1e-6)
+    np.testing.assert_allclose(
+        found[0], np.asarray(sinusoid(positions, 7)).ravel(), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,12 +69,19 @@ def test_granularities_stand_side_by_side_in_the_order_asked():
 )
 def test_a_granularity_sees_its_own_period_alone(granularity, same, other):
     moment = datetime(2025, 3, 11, 9, 15, tzinfo=UTC)
-    first, second, third = temporal_encoding(minutes(moment, moment + same, moment + other), (granularity,), 6)
+    first, second, third = temporal_encoding(
+        minutes(moment, moment + same, moment + other), (granularity,), 6
+    )
     np.testing.assert_allclose(first, second, atol=1e-6)
     assert np.abs(first - third).max() > 0.01
 
 
 def test_positions_repeat_after_the_longest_period():
-    new_year, later = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 1, 31, tzinfo=UTC)
-    first, second = temporal_encoding(minutes(new_year, later), ("day",), 6, max_period=30)
+    new_year, later = (
+        datetime(2025, 1, 1, tzinfo=UTC),
+        datetime(2025, 1, 31, tzinfo=UTC),
+    )
+    first, second = temporal_encoding(
+        minutes(new_year, later), ("day",), 6, max_period=30
+    )
     np.testing.assert_allclose(first, second, atol=1e-6)

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from ancf_jax.objective import metrics
-from ancf_jax.objective.metrics import Ranks, auc_binary, coverage, ranking_metrics, sampled_metrics
+from ancf_jax.objective.metrics import (
+    Ranks,
+    auc_binary,
+    coverage,
+    ranking_metrics,
+    sampled_metrics,
+)
 
 KS = (1, 2, 3, 5, 11)
 
@@ -21,7 +27,13 @@ def ranks_of(queries: list[tuple[np.ndarray, np.ndarray]]) -> Ranks:
     start = np.cumsum([0] + [len(kept) for _, kept in own])
     candidates = np.array([len(scores) for scores, _ in own], np.int64)
     score = np.concatenate([kept for _, kept in own])
-    return Ranks(start.astype(np.int32), np.array(greater, np.int64), np.array(equal, np.int64), candidates, score)
+    return Ranks(
+        start.astype(np.int32),
+        np.array(greater, np.int64),
+        np.array(equal, np.int64),
+        candidates,
+        score,
+    )
 
 
 def orders(scores: np.ndarray):
@@ -41,7 +53,11 @@ def metrics_of_order(positive: np.ndarray) -> dict[str, float]:
         found[f"recall@{k}"] = len(top) / len(places)
         found[f"ndcg@{k}"] = sum(1 / log2(place + 1) for place in top) / ideal
         found[f"mrr@{k}"] = 1 / top[0] if top else 0.0
-    pairs = [p < other for p in np.flatnonzero(positive) for other in np.flatnonzero(~positive)]
+    pairs = [
+        p < other
+        for p in np.flatnonzero(positive)
+        for other in np.flatnonzero(~positive)
+    ]
     return found | {"auc": sum(pairs) / len(pairs) if pairs else nan}
 
 
@@ -50,14 +66,18 @@ def enumerated(scores: np.ndarray, positive: np.ndarray) -> dict[str, float]:
     return {name: sum(found[name] for found in every) / len(every) for name in every[0]}
 
 
-def random_queries(seed: int, single: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:
+def random_queries(
+    seed: int, single: bool = False
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Small queries with many ties; every fifth one has no positive."""
     rng, queries = np.random.default_rng(seed), []
     for number in range(40):
         size = rng.integers(1, 7)
         scores = rng.integers(0, rng.integers(1, 5), size).astype(np.float32)
         count = 0 if number % 5 == 3 else 1 if single else rng.integers(1, size + 1)
-        queries.append((scores, np.isin(np.arange(size), rng.permutation(size)[:count])))
+        queries.append(
+            (scores, np.isin(np.arange(size), rng.permutation(size)[:count]))
+        )
     return queries
 
 
@@ -65,16 +85,26 @@ def random_queries(seed: int, single: bool = False) -> list[tuple[np.ndarray, np
 def test_ranking_metrics_equal_the_mean_over_every_order_of_tied_candidates(seed):
     queries = random_queries(seed)
     found = ranking_metrics(ranks_of(queries), KS)
-    assert list(found) == [f"{name}@{k}" for k in KS for name in ("hit_rate", "recall", "ndcg", "mrr")] + ["auc"]
+    assert list(found) == [
+        f"{name}@{k}" for k in KS for name in ("hit_rate", "recall", "ndcg", "mrr")
+    ] + ["auc"]
     for q, (scores, positive) in enumerate(queries):
-        expected = enumerated(scores, positive) if positive.any() else dict.fromkeys(found, nan)
+        expected = (
+            enumerated(scores, positive)
+            if positive.any()
+            else dict.fromkeys(found, nan)
+        )
         for name, values in found.items():
-            np.testing.assert_allclose(values[q], expected[name], atol=1e-12, err_msg=f"query {q}, {name}")
+            np.testing.assert_allclose(
+                values[q], expected[name], atol=1e-12, err_msg=f"query {q}, {name}"
+            )
 
 
 def test_ranking_metrics_by_hand():
     # Query 0: places 1 and 4 of 5. Query 1: tied with one other candidate at places 2 and 3 of 3.
-    ranks = Ranks(*map(np.array, ([0, 2, 3], [3, 0, 1], [0, 0, 1], [5, 3], [0.1, 0.9, 0.5])))
+    ranks = Ranks(
+        *map(np.array, ([0, 2, 3], [3, 0, 1], [0, 0, 1], [5, 3], [0.1, 0.9, 0.5]))
+    )
     found = ranking_metrics(ranks, (1, 2, 3, 4))
     expected = {
         "hit_rate@1": [1, 0],
@@ -105,36 +135,58 @@ def test_a_constant_scorer_gets_exactly_what_a_random_ranking_gets():
         "mrr": float(sum(chance / place for place, chance in enumerate(first, 1))),
     }
     for name, value in expected.items():
-        np.testing.assert_allclose(found[f"{name}@{k}"], [value], rtol=1e-12, err_msg=name)
+        np.testing.assert_allclose(
+            found[f"{name}@{k}"], [value], rtol=1e-12, err_msg=name
+        )
     assert found["auc"] == [0.5]
-    alone = sampled_metrics(ranks_of([(np.zeros(n, np.float32), np.arange(n) == 3)]), 19, (5,))
+    alone = sampled_metrics(
+        ranks_of([(np.zeros(n, np.float32), np.arange(n) == 3)]), 19, (5,)
+    )
     np.testing.assert_allclose(alone["hit_rate@5"], [5 / 20], rtol=1e-12)
 
 
 def test_auc_needs_candidates_that_are_not_positives():
-    found = ranking_metrics(ranks_of([(np.array([2, 1], np.float32), np.array([True, True]))]), (1,))
+    found = ranking_metrics(
+        ranks_of([(np.array([2, 1], np.float32), np.array([True, True]))]), (1,)
+    )
     assert np.isnan(found["auc"][0])
     assert found["hit_rate@1"][0] == 1
 
 
-def enumerated_samples(scores: np.ndarray, positive: np.ndarray, negatives: int) -> dict[str, float]:
+def enumerated_samples(
+    scores: np.ndarray, positive: np.ndarray, negatives: int
+) -> dict[str, float]:
     """Mean over positives, samples of the other candidates and places within ties, one by one."""
-    totals, weight = dict.fromkeys([f"{name}@{k}" for name in ("hit_rate", "ndcg", "mrr") for k in KS], 0.0), 0
+    totals, weight = (
+        dict.fromkeys(
+            [f"{name}@{k}" for name in ("hit_rate", "ndcg", "mrr") for k in KS], 0.0
+        ),
+        0,
+    )
     others = scores[~positive]
     for own in scores[positive]:
         samples = list(itertools.combinations(others, min(negatives, len(others))))
         weight += len(samples)
         for sample in samples:
-            above, tied = np.sum(np.array(sample) > own), np.sum(np.array(sample) == own)
+            above, tied = (
+                np.sum(np.array(sample) > own),
+                np.sum(np.array(sample) == own),
+            )
             for place in range(above + 1, above + tied + 2):
                 for k in [k for k in KS if place <= k]:
                     totals[f"hit_rate@{k}"] += 1 / (tied + 1)
                     totals[f"ndcg@{k}"] += 1 / log2(place + 1) / (tied + 1)
                     totals[f"mrr@{k}"] += 1 / place / (tied + 1)
-    return {name: total / weight for name, total in totals.items()} if weight else dict.fromkeys(totals, nan)
+    return (
+        {name: total / weight for name, total in totals.items()}
+        if weight
+        else dict.fromkeys(totals, nan)
+    )
 
 
-@pytest.mark.parametrize(("single", "negatives"), [(True, 1), (True, 2), (True, 3), (False, 2), (False, 9)])
+@pytest.mark.parametrize(
+    ("single", "negatives"), [(True, 1), (True, 2), (True, 3), (False, 2), (False, 9)]
+)
 def test_sampled_metrics_equal_the_mean_over_every_sample(single, negatives):
     queries = random_queries(11 + negatives, single)
     found = sampled_metrics(ranks_of(queries), negatives, KS)
@@ -142,7 +194,9 @@ def test_sampled_metrics_equal_the_mean_over_every_sample(single, negatives):
         expected = enumerated_samples(scores, positive, negatives)
         assert found.keys() == expected.keys()
         for name, value in expected.items():
-            np.testing.assert_allclose(found[name][q], value, atol=1e-12, err_msg=f"query {q}, {name}")
+            np.testing.assert_allclose(
+                found[name][q], value, atol=1e-12, err_msg=f"query {q}, {name}"
+            )
 
 
 def test_sampled_metrics_with_every_candidate_drawn_are_the_full_ranking():
@@ -157,7 +211,9 @@ def test_sampled_metrics_keep_their_digits_over_a_million_items(greater):
     items, negatives, k = 1_000_003, 101, 7
     ranks = Ranks(*map(np.array, ([0, 1], [greater], [0], [items + 1], [0.0])))
     worse, every = items - greater, comb(items, negatives)
-    chance = [Fraction(comb(greater, j) * comb(worse, negatives - j), every) for j in range(k)]
+    chance = [
+        Fraction(comb(greater, j) * comb(worse, negatives - j), every) for j in range(k)
+    ]
     found = sampled_metrics(ranks, negatives, (k,))
     np.testing.assert_allclose(found["hit_rate@7"], [float(sum(chance))], atol=1e-9)
     ndcg = sum(float(c) / log2(j + 2) for j, c in enumerate(chance))
@@ -165,7 +221,9 @@ def test_sampled_metrics_keep_their_digits_over_a_million_items(greater):
 
 
 def test_many_negatives_and_deep_lists_stay_finite():
-    ranks = Ranks(*map(np.array, ([0, 1, 2], [700, 4999], [3, 0], [5000, 5000], [0.0, 0.0])))
+    ranks = Ranks(
+        *map(np.array, ([0, 1, 2], [700, 4999], [3, 0], [5000, 5000], [0.0, 0.0]))
+    )
     found = sampled_metrics(ranks, 4999, (1000,))
     np.testing.assert_allclose(found["hit_rate@1000"], [1, 0], atol=1e-9)
 
@@ -185,8 +243,12 @@ def test_prediction_errors_by_hand():
 
 
 def test_log_loss_of_a_certain_error_is_bounded_by_eps():
-    assert metrics.log_loss(np.array([0.0]), np.array([1]), eps=1e-3) == pytest.approx(log(1000))
-    assert metrics.log_loss(np.array([1.0], np.float32), np.array([0])) == pytest.approx(7 * log(10))
+    assert metrics.log_loss(np.array([0.0]), np.array([1]), eps=1e-3) == pytest.approx(
+        log(1000)
+    )
+    assert metrics.log_loss(
+        np.array([1.0], np.float32), np.array([0])
+    ) == pytest.approx(7 * log(10))
 
 
 @pytest.mark.parametrize("seed", range(3))

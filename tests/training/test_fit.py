@@ -48,7 +48,9 @@ class Killed(Exception):
     pass
 
 
-def die_at(begin: str, done: int, error: type[Exception] = Killed) -> Callable[[str, int], None]:
+def die_at(
+    begin: str, done: int, error: type[Exception] = Killed
+) -> Callable[[str, int], None]:
     """Raises in the epoch whose title begins so, once so many steps are done."""
 
     def act(title: str, reached: int) -> None:
@@ -67,11 +69,16 @@ def latest(config: Config) -> tuple[int, list[bytes]]:
     with RunFolder.create(config.run, config, resume=True, say=print) as run:
         found = run.restore_latest(made.shapes)
     assert found is not None
-    return found.epoch, [jax.device_get(leaf).tobytes() for leaf in jax.tree.leaves(found.state)]
+    return found.epoch, [
+        jax.device_get(leaf).tobytes() for leaf in jax.tree.leaves(found.state)
+    ]
 
 
 def rows(config: Config) -> list[dict]:
-    return [json.loads(line) for line in (Path(config.run) / "metrics.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)
+        for line in (Path(config.run) / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -94,11 +101,16 @@ def test_a_run_leaves_what_it_promises(straight):
     folder, found = Path(config.run), rows(config)
     assert [row["epoch"] for row in found] in ([1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5])
     trained = [row for row in found if row["epoch"] > 0]
-    assert all({"train_loss", "validation_loss", "validation_ndcg@10"} <= set(row) for row in trained)
+    assert all(
+        {"train_loss", "validation_loss", "validation_ndcg@10"} <= set(row)
+        for row in trained
+    )
     assert trained[-1]["train_loss"] < trained[0]["train_loss"]
     assert score == max(row["validation_ndcg@10"] for row in trained)
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG\r\n")
-    assert json.loads((folder / "config.json").read_text()) == json.loads(to_json(data.resolve(config)))
+    assert json.loads((folder / "config.json").read_text()) == json.loads(
+        to_json(data.resolve(config))
+    )
     assert len(set(screen.titles)) == 5
     assert sum("*" in line for line in screen.said) >= 1
 
@@ -106,22 +118,33 @@ def test_a_run_leaves_what_it_promises(straight):
 def test_without_validation_the_last_epoch_is_kept(tiny, tmp_path):
     """Nothing is judged, patience never ends the run, and what validated before trains."""
     loop = {"loop__patience": 1, "loop__checkpoint_every": 3}
-    config, screen = tiny("mf", epochs=5, run=str(tmp_path / "run"), split__validation=0.0, **loop), Screen()
+    config, screen = (
+        tiny("mf", epochs=5, run=str(tmp_path / "run"), split__validation=0.0, **loop),
+        Screen(),
+    )
     fitted = fit(config, resume=False, view=screen)
     assert fitted.epochs == 5
     assert VALIDATION not in fitted.dataset.part
-    assert [set(row) for row in rows(config) if row["epoch"]] == [{"epoch", "train_loss"}] * 5
+    assert [set(row) for row in rows(config) if row["epoch"]] == [
+        {"epoch", "train_loss"}
+    ] * 5
     assert load(config.run, data.known_parts(TEST), print).epoch == 5
-    assert sorted(folder.name for folder in (tmp_path / "run" / "checkpoints").iterdir()) == ["3", "5"]
+    assert sorted(
+        folder.name for folder in (tmp_path / "run" / "checkpoints").iterdir()
+    ) == ["3", "5"]
     assert not any("*" in line for line in screen.said)
 
 
-def test_the_metric_last_keeps_the_last_epoch_and_validates_all_the_same(tiny, tmp_path):
+def test_the_metric_last_keeps_the_last_epoch_and_validates_all_the_same(
+    tiny, tmp_path
+):
     """At so high a learning rate some epoch before the last one validates best."""
     loop = {"loop__metric": "last", "loop__patience": 1, "optim__learning_rate": 0.3}
     config, screen = tiny("mf", epochs=4, run=str(tmp_path / "run"), **loop), Screen()
     assert fit(config, resume=False, view=screen).epochs == 4
-    figures = {row["epoch"]: row["validation_ndcg@10"] for row in rows(config) if row["epoch"]}
+    figures = {
+        row["epoch"]: row["validation_ndcg@10"] for row in rows(config) if row["epoch"]
+    }
     assert max(figures, key=figures.__getitem__) < 4
     assert load(config.run, data.known_parts(TEST), print).epoch == 4
     assert not any("*" in line for line in screen.said)
@@ -129,21 +152,34 @@ def test_the_metric_last_keeps_the_last_epoch_and_validates_all_the_same(tiny, t
 
 def test_the_best_checkpoint_is_opened_not_the_latest(straight):
     config, _, score = straight
-    figures = {row["epoch"]: row["validation_ndcg@10"] for row in rows(config) if row["epoch"] > 0}
+    figures = {
+        row["epoch"]: row["validation_ndcg@10"]
+        for row in rows(config)
+        if row["epoch"] > 0
+    }
     assert figures[load(config.run, data.known_parts(TEST), print).epoch] == score
 
 
-@pytest.mark.parametrize(("title", "done"), [("epoch 1/5", 1), ("epoch 3/5", 1), ("epoch 5/5", 99)])
+@pytest.mark.parametrize(
+    ("title", "done"), [("epoch 1/5", 1), ("epoch 3/5", 1), ("epoch 5/5", 99)]
+)
 def test_a_run_that_broke_off_goes_on_bit_for_bit(straight, tmp_path, title, done):
-    expected, config = straight[0], dataclasses.replace(straight[0], run=str(tmp_path / "run"))
+    expected, config = (
+        straight[0],
+        dataclasses.replace(straight[0], run=str(tmp_path / "run")),
+    )
     steps = math.ceil(latest_steps(expected) / 5)
     with pytest.raises(Killed):
         fit(config, resume=False, view=Screen(die_at(title, min(done, steps))))
     screen = Screen()
     fit(config, resume=True, view=screen)
-    assert any("resuming after epoch" in line for line in screen.said) == (title != "epoch 1/5")
+    assert any("resuming after epoch" in line for line in screen.said) == (
+        title != "epoch 1/5"
+    )
     assert latest(config) == latest(expected)
-    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (Path(expected.run) / "metrics.jsonl").read_bytes()
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == (
+        Path(expected.run) / "metrics.jsonl"
+    ).read_bytes()
 
 
 def latest_steps(config: Config) -> int:
@@ -170,31 +206,58 @@ fit(from_json(Path(sys.argv[1]).read_text()), resume=False, view=Screen())
 
 def test_a_killed_process_is_resumed_bit_for_bit(tiny, tmp_path):
     """`ancf` with dropout, batch statistics and a schedule; kill -9 in the third of four epochs."""
-    parts = {"network__history": "none", "network__temporal": (), "network__hierarchy": False}
+    parts = {
+        "network__history": "none",
+        "network__temporal": (),
+        "network__hierarchy": False,
+    }
     expected = tiny("ancf", epochs=4, run=str(tmp_path / "straight"), **parts)
     fit(expected, resume=False, view=Screen())
     config = dataclasses.replace(expected, run=str(tmp_path / "killed"))
     (tmp_path / "config.json").write_text(to_json(config))
     command = [sys.executable, "-c", KILLED_RUN, str(tmp_path / "config.json")]
-    killed = subprocess.run(command, cwd=REPOSITORY, env=os.environ, capture_output=True, text=True, check=False)
+    killed = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert max(row["epoch"] for row in rows(config)) == 2
     fit(config, resume=True, view=Screen())
     assert latest(config) == latest(expected)
-    assert (tmp_path / "killed" / "metrics.jsonl").read_bytes() == (tmp_path / "straight/metrics.jsonl").read_bytes()
+    assert (tmp_path / "killed" / "metrics.jsonl").read_bytes() == (
+        tmp_path / "straight/metrics.jsonl"
+    ).read_bytes()
 
 
-@pytest.mark.parametrize("batch", [8, 4096])  # many steps an epoch; and one, whose loss is still a number
-def test_a_loss_that_is_no_number_ends_the_run_and_is_never_saved(tiny, tmp_path, batch):
-    changes = {"optim__optimizer": "sgd", "optim__learning_rate": 1e30, "optim__schedule": "constant"}
+@pytest.mark.parametrize(
+    "batch", [8, 4096]
+)  # many steps an epoch; and one, whose loss is still a number
+def test_a_loss_that_is_no_number_ends_the_run_and_is_never_saved(
+    tiny, tmp_path, batch
+):
+    changes = {
+        "optim__optimizer": "sgd",
+        "optim__learning_rate": 1e30,
+        "optim__schedule": "constant",
+    }
     config = tiny("mf", run=str(tmp_path / "run"), loop__batch_size=batch, **changes)
     with pytest.raises(NumericalError, match=r"learning[ -]rate") as caught:
         fit(config, resume=False, view=Screen())
     assert caught.value.exit_code == 3
-    assert not [path for path in (tmp_path / "run" / "checkpoints").glob("*") if path.name.isdecimal()]
+    assert not [
+        path
+        for path in (tmp_path / "run" / "checkpoints").glob("*")
+        if path.name.isdecimal()
+    ]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
 def test_a_signal_ends_the_run_with_its_own_code(straight, tmp_path, number, code):
     before = signal.getsignal(number)
     config, sent = dataclasses.replace(straight[0], run=str(tmp_path / "run")), []
@@ -214,7 +277,13 @@ def test_a_signal_ends_the_run_with_its_own_code(straight, tmp_path, number, cod
 
 def test_training_stops_early_and_stays_stopped(tiny, tmp_path):
     """Steps too small to change a ranking: the first epoch is the best there will be."""
-    config = tiny("mf", epochs=9, loop__patience=2, optim__learning_rate=1e-12, run=str(tmp_path / "run"))
+    config = tiny(
+        "mf",
+        epochs=9,
+        loop__patience=2,
+        optim__learning_rate=1e-12,
+        run=str(tmp_path / "run"),
+    )
     assert fit(config, resume=False, view=Screen()).epochs == 3
     screen = Screen()
     assert fit(config, resume=True, view=screen).epochs == 3
@@ -244,7 +313,10 @@ def test_a_baseline_becomes_a_run_that_scores(tiny, tmp_path):
     fitted = fit(config, resume=False, view=Screen())
     opened = load(config.run, data.known_parts(TEST), print)
     source = fitted.dataset
-    count = [int((source.interactions.item[source.part == 0] == item).sum()) for item in range(23)]
+    count = [
+        int((source.interactions.item[source.part == 0] == item).sum())
+        for item in range(23)
+    ]
     assert opened.ranker.variables["params"]["count"].tolist() == count
 
 

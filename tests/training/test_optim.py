@@ -17,7 +17,9 @@ WEIGHTS = np.array([[2.0, 1.0]], np.float32)
 
 
 def rates(schedule: str, warmup_share: float) -> np.ndarray:
-    optim = OptimConfig(learning_rate=PEAK, schedule=schedule, warmup_share=warmup_share)
+    optim = OptimConfig(
+        learning_rate=PEAK, schedule=schedule, warmup_share=warmup_share
+    )
     return np.array([learning_rate(optim, 100)(step) for step in range(101)])
 
 
@@ -27,12 +29,19 @@ def test_constant_stays():
 
 @pytest.mark.parametrize(
     ("schedule", "decay"),
-    [("linear", lambda t: 1 - 0.99 * t), ("cosine", lambda t: 0.01 + 0.99 * (1 + np.cos(np.pi * t)) / 2)],
+    [
+        ("linear", lambda t: 1 - 0.99 * t),
+        ("cosine", lambda t: 0.01 + 0.99 * (1 + np.cos(np.pi * t)) / 2),
+    ],
 )
 def test_warm_up_then_decay_to_a_hundredth(schedule, decay):
     found = rates(schedule, 0.1)
-    np.testing.assert_allclose(found[:10], PEAK * np.arange(10) / 10, rtol=1e-5, atol=1e-8)
-    np.testing.assert_allclose(found[10:], PEAK * decay(np.arange(91) / 90), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(
+        found[:10], PEAK * np.arange(10) / 10, rtol=1e-5, atol=1e-8
+    )
+    np.testing.assert_allclose(
+        found[10:], PEAK * decay(np.arange(91) / 90), rtol=1e-4, atol=1e-7
+    )
 
 
 def test_without_warm_up_the_first_step_moves():
@@ -46,12 +55,23 @@ def test_without_warm_up_the_first_step_moves():
         ({"optimizer": "sgd", "clip": 1.0}, -PEAK * GRADIENT / 5),
         ({"optimizer": "sgd", "weight_decay": 0.1}, -PEAK * (GRADIENT + 0.1 * WEIGHTS)),
         ({"optimizer": "adam"}, -PEAK * np.sign(GRADIENT)),
-        ({"optimizer": "adamw", "weight_decay": 0.1}, -PEAK * (np.sign(GRADIENT) + 0.1 * WEIGHTS)),
-        ({"optimizer": "adagrad"}, -PEAK * GRADIENT / np.sqrt(GRADIENT**2 + 0.1)),  # optax begins at 0.1
+        (
+            {"optimizer": "adamw", "weight_decay": 0.1},
+            -PEAK * (np.sign(GRADIENT) + 0.1 * WEIGHTS),
+        ),
+        (
+            {"optimizer": "adagrad"},
+            -PEAK * GRADIENT / np.sqrt(GRADIENT**2 + 0.1),
+        ),  # optax begins at 0.1
     ],
 )
 def test_the_first_step_by_hand(changes, step):
-    settings = {"learning_rate": PEAK, "schedule": "constant", "weight_decay": 0.0, "clip": 0.0} | changes
+    settings = {
+        "learning_rate": PEAK,
+        "schedule": "constant",
+        "weight_decay": 0.0,
+        "clip": 0.0,
+    } | changes
     transform = optimizer(OptimConfig(**settings), 10)
     weights = jnp.asarray(WEIGHTS)
     found, _ = transform.update(jnp.asarray(GRADIENT), transform.init(weights), weights)
@@ -60,18 +80,32 @@ def test_the_first_step_by_hand(changes, step):
 
 @pytest.mark.parametrize("optimizer_name", ["sgd", "adamw"])
 def test_biases_and_scales_do_not_decay(optimizer_name):
-    optim = OptimConfig(optimizer=optimizer_name, schedule="constant", weight_decay=0.1, clip=0.0)
-    transform, params = optimizer(optim, 10), {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}
-    found, _ = transform.update(jax.tree.map(jnp.zeros_like, params), transform.init(params), params)
+    optim = OptimConfig(
+        optimizer=optimizer_name, schedule="constant", weight_decay=0.1, clip=0.0
+    )
+    transform, params = (
+        optimizer(optim, 10),
+        {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)},
+    )
+    found, _ = transform.update(
+        jax.tree.map(jnp.zeros_like, params), transform.init(params), params
+    )
     assert not np.asarray(found["bias"]).any()
     assert (np.asarray(found["kernel"]) < 0).all()
 
 
 @pytest.mark.parametrize(
-    ("name", "reference"), [("adam", optax.adam), ("adamw", optax.adamw), ("adagrad", optax.adagrad)]
+    ("name", "reference"),
+    [("adam", optax.adam), ("adamw", optax.adamw), ("adagrad", optax.adagrad)],
 )
 def test_the_path_is_that_of_optax(name, reference):
-    settings = {"learning_rate": PEAK, "schedule": "constant", "weight_decay": 0.0, "clip": 0.0, "optimizer": name}
+    settings = {
+        "learning_rate": PEAK,
+        "schedule": "constant",
+        "weight_decay": 0.0,
+        "clip": 0.0,
+        "optimizer": name,
+    }
     decay = {"weight_decay": 0.0} if name == "adamw" else {}
     ours, theirs = optimizer(OptimConfig(**settings), 10), reference(PEAK, **decay)
     rng = np.random.default_rng(0)
@@ -83,7 +117,9 @@ def test_the_path_is_that_of_optax(name, reference):
         weights = jnp.zeros((7, 3))
         state = transform.init(weights)
         for gradient in gradients:
-            update, state = transform.update(jnp.asarray(gradient, jnp.float32), state, weights)
+            update, state = transform.update(
+                jnp.asarray(gradient, jnp.float32), state, weights
+            )
             weights = weights + update
         paths.append(weights)
     assert np.abs(paths[1]).max() > 1

@@ -18,9 +18,15 @@ from ancf_jax.training.parallel import device_count, lay, local_share, spread
 
 EPOCHS, BATCH = 3, 8
 # With Adam the bias of a softmax, whose gradient is rounding error alone, would be scaled up to whole steps.
-SURE = {"network__dropout": 0.0, "network__user_dropout": 0.0}  # each device draws what it drops by itself
+SURE = {
+    "network__dropout": 0.0,
+    "network__user_dropout": 0.0,
+}  # each device draws what it drops by itself
 CASES = {"mf": {"optim__optimizer": "adam"}, "ancf": {"optim__optimizer": "sgd"} | SURE}
-PRIMES = {"mf": 67, "ancf": 19}  # 3 examples remain for the last step of 8: shards of 2, 1, 0 and 0
+PRIMES = {
+    "mf": 67,
+    "ancf": 19,
+}  # 3 examples remain for the last step of 8: shards of 2, 1, 0 and 0
 
 
 @pytest.fixture
@@ -35,15 +41,28 @@ def optimised():
 @pytest.fixture(scope="module", params=CASES)
 def prepared(request, tiny):
     """A model, its log and its catalogue, and a prime number of examples."""
-    config = tiny(request.param, epochs=EPOCHS, loop__batch_size=BATCH, **CASES[request.param])
+    config = tiny(
+        request.param, epochs=EPOCHS, loop__batch_size=BATCH, **CASES[request.param]
+    )
     dataset = data.build(config)
-    log, catalogue = data.event_log(dataset, data.known_parts(VALIDATION)), data.catalogue(dataset)
-    return config, build_model(config, dataset), log, catalogue, 19 if config.model == "ancf" else 67
+    log, catalogue = (
+        data.event_log(dataset, data.known_parts(VALIDATION)),
+        data.catalogue(dataset),
+    )
+    return (
+        config,
+        build_model(config, dataset),
+        log,
+        catalogue,
+        19 if config.model == "ancf" else 67,
+    )
 
 
 def after_training(prepared, kind: str, devices: int):
     config, model, log, catalogue, prime = prepared
-    config = dataclasses.replace(config, loop=dataclasses.replace(config.loop, spread=kind))
+    config = dataclasses.replace(
+        config, loop=dataclasses.replace(config.loop, spread=kind)
+    )
     made = trainer(config, model, log, catalogue, devices)
     assert len(made.examples) >= prime
     made = dataclasses.replace(made, examples=made.examples[:prime])
@@ -66,7 +85,9 @@ def test_however_a_step_is_spread_the_parameters_are_the_same(prepared, request)
     alone, alone_losses = after_training(prepared, "pmap", 1)
     jax.tree.map(np.testing.assert_array_equal, pmapped, sharded)
     assert pmapped_losses == sharded_losses
-    for one, other in zip(jax.tree.leaves(pmapped), jax.tree.leaves(alone), strict=True):
+    for one, other in zip(
+        jax.tree.leaves(pmapped), jax.tree.leaves(alone), strict=True
+    ):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(pmapped_losses, alone_losses, rtol=1e-5)
 
@@ -76,12 +97,19 @@ def test_spread_splits_what_has_a_device_axis_and_repeats_the_rest(kind):
     def function(state, shard, shared):
         total = jax.lax.psum(shard.sum(), AXIS)
         divided = state["divided"] + jax.lax.axis_index(AXIS)
-        return {"whole": state["whole"] + total * shared, "divided": divided}, local_share(jnp.arange(8))
+        return {
+            "whole": state["whole"] + total * shared,
+            "divided": divided,
+        }, local_share(jnp.arange(8))
 
     flags = {"whole": False, "divided": True}
     run = spread(function, kind, (flags, True, False), (flags, True), 4)
-    state = lay({"whole": np.float32(2.0), "divided": np.zeros((4, 3), np.int32)}, flags, 4)
+    state = lay(
+        {"whole": np.float32(2.0), "divided": np.zeros((4, 3), np.int32)}, flags, 4
+    )
     state, shares = run(state, np.arange(4 * 3).reshape(4, 3), np.float32(10.0))
     assert float(state["whole"]) == 2.0 + 66 * 10.0
-    np.testing.assert_array_equal(state["divided"], np.repeat(np.arange(4), 3).reshape(4, 3))
+    np.testing.assert_array_equal(
+        state["divided"], np.repeat(np.arange(4), 3).reshape(4, 3)
+    )
     np.testing.assert_array_equal(shares, [[0, 1], [2, 3], [4, 5], [6, 7]])

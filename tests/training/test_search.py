@@ -39,8 +39,13 @@ def planted_fit(config: Config, resume: bool, view: Silent) -> None:
     (folder / "config.json").write_text(searching.to_json(config))
     (folder / "checkpoints").mkdir()
     loss = math.log(config.optim.learning_rate / BEST_RATE) ** 2
-    rows = [{"epoch": epoch, "validation_loss": loss + abs(epoch - 2)} for epoch in range(1, config.epochs + 1)]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    rows = [
+        {"epoch": epoch, "validation_loss": loss + abs(epoch - 2)}
+        for epoch in range(1, config.epochs + 1)
+    ]
+    (folder / "metrics.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows)
+    )
     if config.optim.learning_rate > 0.018:
         raise NumericalError("the loss is no number")
 
@@ -52,16 +57,22 @@ def planted(monkeypatch):
 
 def config_in(folder: Path, **changes) -> Config:
     return override(
-        default_config("mf"), {"run": str(folder / "run"), "epochs": 3, "optim.learning_rate": 0.002} | changes
+        default_config("mf"),
+        {"run": str(folder / "run"), "epochs": 3, "optim.learning_rate": 0.002}
+        | changes,
     )
 
 
 def test_the_search_finds_a_planted_learning_rate(planted, tmp_path):
-    rows, verdict, command = search(config_in(tmp_path), SearchConfig(trials=12), Silent())
+    rows, verdict, command = search(
+        config_in(tmp_path), SearchConfig(trials=12), Silent()
+    )
     default = math.log(0.002 / BEST_RATE) ** 2
     assert len(rows) == 12
     assert [row[LOSS] for row in rows] == sorted(row[LOSS] for row in rows)
-    assert next(row for row in rows if row["trial"] == 0)[LOSS] == pytest.approx(default)
+    assert next(row for row in rows if row["trial"] == 0)[LOSS] == pytest.approx(
+        default
+    )
     assert rows[0][LOSS] < default / 10
     assert verdict.startswith(f"trial {rows[0]['trial']} beats the default")
     words = command.split()
@@ -74,23 +85,38 @@ def test_the_default_stands_where_nothing_is_better(planted, tmp_path):
     config = config_in(tmp_path, **{"optim.learning_rate": BEST_RATE})
     rows, verdict, command = search(config, SearchConfig(trials=6), Silent())
     assert rows[0]["trial"] == 0
-    assert verdict == "the default stands: no trial has a validation loss below its 0.0000"
+    assert (
+        verdict == "the default stands: no trial has a validation loss below its 0.0000"
+    )
     assert "--network.embedding-size" not in command
 
 
 def test_a_search_leaves_a_table_a_picture_and_no_checkpoints(planted, tmp_path):
     rows, _, _ = search(config_in(tmp_path), SearchConfig(trials=5), Silent())
     table = pd.read_csv(tmp_path / "run" / "search.csv")
-    assert list(table) == ["trial", LOSS, "optim.learning_rate", "network.embedding_size"]
+    assert list(table) == [
+        "trial",
+        LOSS,
+        "optim.learning_rate",
+        "network.embedding_size",
+    ]
     np.testing.assert_allclose(table[LOSS], [row[LOSS] for row in rows])
     assert (tmp_path / "run" / "search.png").read_bytes().startswith(b"\x89PNG")
-    assert sorted(path.name for path in (tmp_path / "run" / "trials").iterdir()) == ["0", "1", "2", "3", "4"]
+    assert sorted(path.name for path in (tmp_path / "run" / "trials").iterdir()) == [
+        "0",
+        "1",
+        "2",
+        "3",
+        "4",
+    ]
     assert not list((tmp_path / "run").rglob("checkpoints"))
 
 
 def test_a_diverged_trial_comes_last_and_the_search_goes_on(planted, tmp_path):
     over = ("optim.learning_rate=0.002,0.5",)
-    rows, verdict, _ = search(config_in(tmp_path), SearchConfig(trials=6, over=over), Silent())
+    rows, verdict, _ = search(
+        config_in(tmp_path), SearchConfig(trials=6, over=over), Silent()
+    )
     diverged = [row[LOSS] for row in rows if row["optim.learning_rate"] == "0.5"]
     assert diverged == [math.inf] * len(diverged) != []
     assert rows[0]["optim.learning_rate"] == "0.002"
@@ -102,13 +128,20 @@ def test_more_trials_go_on_and_other_settings_are_refused(planted, tmp_path):
     search(config, SearchConfig(trials=3), Silent())
     rows, _, _ = search(config, SearchConfig(trials=5), view)
     assert len(rows) == 5
-    assert [line.split()[1] for line in view.said if line.startswith("trial")] == ["3", "4"]
-    straight, _, _ = search(config_in(tmp_path / "straight"), SearchConfig(trials=5), Silent())
+    assert [line.split()[1] for line in view.said if line.startswith("trial")] == [
+        "3",
+        "4",
+    ]
+    straight, _, _ = search(
+        config_in(tmp_path / "straight"), SearchConfig(trials=5), Silent()
+    )
     assert rows == straight
     with pytest.raises(UserError, match=r"had other optim\.clip; keep"):
         search(override(config, {"optim.clip": 3.0}), SearchConfig(trials=5), Silent())
     with pytest.raises(UserError, match=r"had other epochs, tuning\.over; keep"):
-        search(config, SearchConfig(over=("network.dropout=0:0.3",), epochs=2), Silent())
+        search(
+            config, SearchConfig(over=("network.dropout=0:0.3",), epochs=2), Silent()
+        )
 
 
 def test_a_torn_line_of_the_journal_is_cut_and_rubbish_is_refused(planted, tmp_path):
@@ -127,10 +160,22 @@ def test_a_torn_line_of_the_journal_is_cut_and_rubbish_is_refused(planted, tmp_p
 
 @pytest.mark.parametrize(
     ("model", "epochs", "trials", "validation"),
-    [("popularity", 3, 4, 0.1), ("ease", 3, 4, 0.1), ("mf", 0, 4, 0.1), ("mf", 3, 0, 0.1), ("mf", 3, 4, 0.0)],
+    [
+        ("popularity", 3, 4, 0.1),
+        ("ease", 3, 4, 0.1),
+        ("mf", 0, 4, 0.1),
+        ("mf", 3, 0, 0.1),
+        ("mf", 3, 4, 0.0),
+    ],
 )
-def test_a_search_without_validation_losses_is_refused(model, epochs, trials, validation, tmp_path):
-    changes = {"run": str(tmp_path / "run"), "epochs": epochs, "split.validation": validation}
+def test_a_search_without_validation_losses_is_refused(
+    model, epochs, trials, validation, tmp_path
+):
+    changes = {
+        "run": str(tmp_path / "run"),
+        "epochs": epochs,
+        "split.validation": validation,
+    }
     config = override(default_config(model), changes)
     with pytest.raises(UserError, match="trains by epochs"):
         search(config, SearchConfig(trials=trials), Silent())
@@ -141,12 +186,20 @@ def write_events(path: Path) -> None:
     rng = np.random.default_rng(0)
     users, steps = np.repeat(np.arange(31), 7), np.tile(np.arange(7), 31)
     items = np.concatenate([rng.choice(17, 7, replace=False) for _ in range(31)])
-    columns = {"user_id": users, "item_id": items, "timestamp": 1_700_000_000 + 86_400 * steps + users}
+    columns = {
+        "user_id": users,
+        "item_id": items,
+        "timestamp": 1_700_000_000 + 86_400 * steps + users,
+    }
     pd.DataFrame(columns).to_csv(path, index=False)
 
 
-def test_a_killed_trial_is_tried_again_with_the_same_settings(planted, monkeypatch, tmp_path):
-    straight, _, _ = search(config_in(tmp_path / "straight"), SearchConfig(trials=6), Silent())
+def test_a_killed_trial_is_tried_again_with_the_same_settings(
+    planted, monkeypatch, tmp_path
+):
+    straight, _, _ = search(
+        config_in(tmp_path / "straight"), SearchConfig(trials=6), Silent()
+    )
 
     def killed_fit(config: Config, resume: bool, view: Silent) -> None:
         planted_fit(config, resume, view)
@@ -156,7 +209,9 @@ def test_a_killed_trial_is_tried_again_with_the_same_settings(planted, monkeypat
     def resumed_fit(config: Config, resume: bool, view: Silent) -> None:
         assert resume == config.run.endswith("4")
         if resume:
-            assert (Path(config.run) / "config.json").read_text() == searching.to_json(config)
+            assert (Path(config.run) / "config.json").read_text() == searching.to_json(
+                config
+            )
         else:
             planted_fit(config, resume, view)
 
@@ -170,12 +225,18 @@ def test_a_killed_trial_is_tried_again_with_the_same_settings(planted, monkeypat
 
 def test_a_killed_search_goes_on_inside_the_training(tmp_path):
     write_events(tmp_path / "interactions.csv")
-    config = config_in(tmp_path, **{"data": str(tmp_path / "interactions.csv"), "loop.batch_size": 64})
+    config = config_in(
+        tmp_path, **{"data": str(tmp_path / "interactions.csv"), "loop.batch_size": 64}
+    )
     settings, view = SearchConfig(trials=1, epochs=2), Silent()
     with pytest.raises(KeyboardInterrupt):
         search(config, settings, Silent("epoch   2", 1))
     rows, _, command = search(config, settings, view)
     assert "resuming after epoch 1" in view.said
-    written = (tmp_path / "run" / "trials" / "0" / "metrics.jsonl").read_text().splitlines()
+    written = (
+        (tmp_path / "run" / "trials" / "0" / "metrics.jsonl").read_text().splitlines()
+    )
     assert rows[0][LOSS] == min(json.loads(line)["validation_loss"] for line in written)
-    assert "--epochs 3" in command  # the winner trains as long as --epochs says, not as a trial
+    assert (
+        "--epochs 3" in command
+    )  # the winner trains as long as --epochs says, not as a trial

@@ -27,7 +27,9 @@ CONFIG = override(
 
 
 def test_the_learning_rate_and_the_embedding_size_vary_by_default():
-    config = override(CONFIG, {"optim.learning_rate": 0.003, "network.embedding_size": 24})
+    config = override(
+        CONFIG, {"optim.learning_rate": 0.003, "network.embedding_size": 24}
+    )
     space, start = parse_space(config)
     assert start == {"optim.learning_rate": 0.003, "network.embedding_size": "24"}
     rate = space["optim.learning_rate"]
@@ -38,9 +40,18 @@ def test_the_learning_rate_and_the_embedding_size_vary_by_default():
 
 def test_ranges_are_linear_or_logarithmic_and_keep_the_type_of_the_field():
     space, start = parse_space(
-        CONFIG, ("network.dropout=0:0.5", "network.layers=1:5:log", "network.history-length=7:50")
+        CONFIG,
+        (
+            "network.dropout=0:0.5",
+            "network.layers=1:5:log",
+            "network.history-length=7:50",
+        ),
     )
-    assert start == {"network.dropout": 0.2, "network.layers": 2, "network.history_length": 50}
+    assert start == {
+        "network.dropout": 0.2,
+        "network.layers": 2,
+        "network.history_length": 50,
+    }
     dropout, layers, length = space.values()
     assert (dropout.low, dropout.high, dropout.log) == (0.0, 0.5, False)
     assert (layers.low, layers.high, layers.log) == (1, 5, True)
@@ -121,4 +132,6 @@ def test_the_command_line_says_the_whole_config(model):
     config = override(default_config(model), changes)
     script, *words = shlex.split(command_of(config))[1:]
     assert script == "train.py"
-    assert cli.parse(Command, Command(default_config(model)), words, "").config == config
+    assert (
+        cli.parse(Command, Command(default_config(model)), words, "").config == config
+    )

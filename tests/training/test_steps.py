@@ -31,7 +31,9 @@ def shop(tiny):
 def drawn(model, log, loss: str, examples, negatives: int = 17):
     batch = make_batch(model, log, jnp.asarray(examples, jnp.int32))
     objective = ObjectiveConfig(loss=loss, negatives=negatives)
-    groups, weight = draw_negatives(model, objective, log, batch, ITEMS, jax.random.PRNGKey(0), share=False)
+    groups, weight = draw_negatives(
+        model, objective, log, batch, ITEMS, jax.random.PRNGKey(0), share=False
+    )
     return batch, [np.asarray(group) for group in groups], np.asarray(weight)
 
 
@@ -45,7 +47,10 @@ def test_an_event_has_negatives_of_its_own_that_its_user_never_had(shop):
     np.testing.assert_array_equal(weight[:, 0], np.ones(19))
     for row, user in enumerate(np.asarray(batch.query.user)):
         had = set(np.asarray(log.item)[log.start[user] : log.start[user + 1]].tolist())
-        assert all((item in had) == (counts == 0) for item, counts in zip(negatives[row], weight[row, 1:], strict=True))
+        assert all(
+            (item in had) == (counts == 0)
+            for item, counts in zip(negatives[row], weight[row, 1:], strict=True)
+        )
     assert weight[:, 1:].mean() > 0.5
     assert len(np.unique(negatives[0])) > 3
 
@@ -57,7 +62,9 @@ def test_windows_share_negatives_that_are_not_their_positive(shop):
     )
     assert positive.shape == (3, 5, 1)
     assert negatives.shape == (17,)
-    np.testing.assert_array_equal(weight[..., 1:], negatives[None, None] != np.asarray(batch.positive)[..., None])
+    np.testing.assert_array_equal(
+        weight[..., 1:], negatives[None, None] != np.asarray(batch.positive)[..., None]
+    )
     np.testing.assert_array_equal(batch.weight[2], np.zeros(5))
 
 
@@ -76,7 +83,12 @@ def test_the_full_softmax_scores_everything_once(shop):
 
 def test_positions_that_count_are_drawn_before_padding():
     weight = jnp.array([[0, 0, 1, 1, 1], [0, 0, 0, 0, 1], [1, 1, 1, 1, 1]], jnp.float32)
-    found = np.stack([dual_positions(weight, 2, jax.random.PRNGKey(seed), False) for seed in range(40)])
+    found = np.stack(
+        [
+            dual_positions(weight, 2, jax.random.PRNGKey(seed), False)
+            for seed in range(40)
+        ]
+    )
     assert set(np.unique(found[:, 0])) == {2, 3, 4}
     assert (found[:, 1, 0] == 4).all()
     assert set(np.unique(found[:, 2])) == {0, 1, 2, 3, 4}

@@ -35,14 +35,42 @@ def make_log() -> EventLog:
     number = np.arange(101, dtype=np.int32)
     floats = event.astype(np.float32)
     seen_item = np.arange(seen[-1], dtype=np.int32)
-    return EventLog(USER, event, event + 1, floats, event, floats, event, floats, START, seen_item, seen, number)
+    return EventLog(
+        USER,
+        event,
+        event + 1,
+        floats,
+        event,
+        floats,
+        event,
+        floats,
+        START,
+        seen_item,
+        seen,
+        number,
+    )
 
 
 LOG = make_log()
 
 
-def stream(devices: int = 1, local: range | None = None, window: int = 0, events: int = 0, batch: int = 16) -> Stream:
-    return Stream(LOG, window, batch, events, 5, local or range(devices), devices, lambda number: number)
+def stream(
+    devices: int = 1,
+    local: range | None = None,
+    window: int = 0,
+    events: int = 0,
+    batch: int = 16,
+) -> Stream:
+    return Stream(
+        LOG,
+        window,
+        batch,
+        events,
+        5,
+        local or range(devices),
+        devices,
+        lambda number: number,
+    )
 
 
 def seen_by(chunks, window: int = 0) -> list[np.ndarray]:
@@ -79,11 +107,24 @@ def test_a_chunk_is_small_and_holds_its_users_whole():
             begin, end = log.start[row : row + 2]
             if end > begin:
                 whole = slice(START[number], START[number + 1])
-                for name in ("item", "minute", "value", "kind", "mean_dwell", "prior_kind", "prior_dwell"):
-                    np.testing.assert_array_equal(getattr(log, name)[begin:end], getattr(LOG, name)[whole])
+                for name in (
+                    "item",
+                    "minute",
+                    "value",
+                    "kind",
+                    "mean_dwell",
+                    "prior_kind",
+                    "prior_dwell",
+                ):
+                    np.testing.assert_array_equal(
+                        getattr(log, name)[begin:end], getattr(LOG, name)[whole]
+                    )
                 assert (log.user[begin:end] == row).all()
                 seen = log.seen_item[log.seen_start[row] : log.seen_start[row + 1]]
-                np.testing.assert_array_equal(seen, LOG.seen_item[LOG.seen_start[number] : LOG.seen_start[number + 1]])
+                np.testing.assert_array_equal(
+                    seen,
+                    LOG.seen_item[LOG.seen_start[number] : LOG.seen_start[number + 1]],
+                )
 
 
 def batches(one: Stream, epoch: int = 0) -> list[np.ndarray]:
@@ -91,8 +132,13 @@ def batches(one: Stream, epoch: int = 0) -> list[np.ndarray]:
     found = []
     for chunk in one.epoch(epoch):
         for step in range(chunk[1].shape[1]):
-            rows = [(log, rows[step]) for log, rows in zip(chunk[0].item, chunk[1], strict=True)]
-            found.append(np.concatenate([np.where(at >= 0, log[at], -1) for log, at in rows]))
+            rows = [
+                (log, rows[step])
+                for log, rows in zip(chunk[0].item, chunk[1], strict=True)
+            ]
+            found.append(
+                np.concatenate([np.where(at >= 0, log[at], -1) for log, at in rows])
+            )
     return found
 
 
@@ -100,17 +146,26 @@ def test_batches_do_not_depend_on_the_number_of_devices_or_processes():
     alone = batches(stream(1))
     np.testing.assert_array_equal(alone, batches(stream(4)))
     halves = [batches(stream(4, range(begin, begin + 2))) for begin in (0, 2)]
-    steps = max(map(len, halves))  # processes agree on the number of steps; here each has its own
+    steps = max(
+        map(len, halves)
+    )  # processes agree on the number of steps; here each has its own
     padded = [[*half, *[np.full(8, -1)] * (steps - len(half))] for half in halves]
     np.testing.assert_array_equal(alone, np.concatenate(padded, axis=1))
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
     one = batches(stream())
-    assert all(np.array_equal(a, b) for a, b in zip(one, batches(stream()), strict=True))
-    other_epoch, other_seed = batches(stream(), epoch=1), batches(dataclasses.replace(stream(), seed=6))
+    assert all(
+        np.array_equal(a, b) for a, b in zip(one, batches(stream()), strict=True)
+    )
+    other_epoch, other_seed = (
+        batches(stream(), epoch=1),
+        batches(dataclasses.replace(stream(), seed=6)),
+    )
     for other in (other_epoch, other_seed):
-        assert len(other) != len(one) or any(not np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+        assert len(other) != len(one) or any(
+            not np.array_equal(a, b) for a, b in zip(one, other, strict=True)
+        )
 
 
 def test_lanes_are_shared_evenly():
@@ -118,16 +173,25 @@ def test_lanes_are_shared_evenly():
     assert lanes(3) == 3
 
 
-@pytest.mark.parametrize(("model", "kind"), [("mf", "pmap"), ("mf", "shard_map"), ("ancf", "pmap")])
+@pytest.mark.parametrize(
+    ("model", "kind"), [("mf", "pmap"), ("mf", "shard_map"), ("ancf", "pmap")]
+)
 def test_training_from_a_stream_is_the_same_on_four_devices(tiny, model, kind):
     sure = {"network__dropout": 0.0, "network__user_dropout": 0.0}
-    config = tiny(model, loop__stream=7, loop__spread=kind, optim__optimizer="sgd", **sure)
+    config = tiny(
+        model, loop__stream=7, loop__spread=kind, optim__optimizer="sgd", **sure
+    )
     dataset = data.build(config)
-    log, catalogue = data.event_log(dataset, data.known_parts(VALIDATION)), data.catalogue(dataset)
+    log, catalogue = (
+        data.event_log(dataset, data.known_parts(VALIDATION)),
+        data.catalogue(dataset),
+    )
     states = []
     for devices in (1, 4):
         # As many events at a time over all devices: the blocks of users are the same.
-        settings = dataclasses.replace(config, loop=dataclasses.replace(config.loop, stream=28 // devices))
+        settings = dataclasses.replace(
+            config, loop=dataclasses.replace(config.loop, stream=28 // devices)
+        )
         made = trainer(settings, build_model(config, dataset), log, catalogue, devices)
         state = made.initial_state()
         for epoch in range(2):
@@ -146,7 +210,10 @@ def free_port() -> int:
 
 
 def start(flags: list[str], devices: int, **environment: str) -> subprocess.Popen:
-    settings = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
+    settings = {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_PLATFORMS": "cpu",
+    }
     script = Path(__file__).resolve().parents[2] / "train.py"
     return subprocess.Popen(
         [sys.executable, str(script), *flags],
@@ -158,13 +225,26 @@ def start(flags: list[str], devices: int, **environment: str) -> subprocess.Pope
 
 
 def losses(run: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 def test_two_processes_with_a_share_of_every_table_train_as_one(planted_shop, tmp_path):
-    flags = ["--model", "mf", "--data", str(planted_shop), "--loop.batch-size", "16", "--network.embedding-size", "5"]
+    flags = [
+        "--model",
+        "mf",
+        "--data",
+        str(planted_shop),
+        "--loop.batch-size",
+        "16",
+        "--network.embedding-size",
+        "5",
+    ]
     flags += ["--loop.tables", "divided", "--optim.schedule", "constant", "--epochs"]
-    alone = start([*flags, "2", "--run", str(tmp_path / "one"), "--loop.stream", "1000000"], 4)
+    alone = start(
+        [*flags, "2", "--run", str(tmp_path / "one"), "--loop.stream", "1000000"], 4
+    )
     address = f"127.0.0.1:{free_port()}"
 
     def together(*more: str) -> list[str]:
