@@ -1,7 +1,5 @@
 """Evaluate a run on its held-out events: `python evaluate.py --run DIR`."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +10,20 @@ import pandas as pd
 
 from ancf_jax import cli, report
 from ancf_jax.config import CORNER_STORE
-from ancf_jax.data import splits
-from ancf_jax.data.dataset import known_parts
+from ancf_jax.data import audits, known_parts
 from ancf_jax.evaluation import (
     PARTS,
     Evaluation,
     evaluate,
     truth_metrics,
-    value_loss_of,
+    value_objective,
 )
+from ancf_jax.machine.parallel import ranking_devices
 from ancf_jax.objective import intervals
 from ancf_jax.output import check_ending, write_table
 from ancf_jax.runs import LoadedRun, load
-from ancf_jax.training.parallel import everywhere
 
-NONE = (None, None)  # of a figure over all users together, such as coverage
+NO_INTERVAL = (None, None)  # of a figure over all users together, such as coverage
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,8 @@ class Command:
     split: Literal["validation", "test"] = "test"
     """Which held-out events."""
     protocol: Literal["full", "sampled", "given"] = "full"
-    """Rank against the whole catalogue, the exact expectation over 99 random items, or the items of the files."""
+    """Rank against the whole catalogue, the exact expectation over 99 random items, or the items
+    of the files."""
     keep_seen: bool | None = None
     """Items that the user already had can be hits, too; by default as the run was trained."""
     json: bool = False
@@ -47,11 +45,54 @@ class Command:
     """Write each user's figures to this .csv, .jsonl or .parquet file."""
 
 
+def parse(argv: list[str]) -> Command:
+    """The command that `argv` gives."""
+    return cli.parse(Command, None, argv, "Evaluate a run on held-out events.")
+
+
+def main(argv: list[str], screen: cli.Screen) -> None:
+    """Loads the run, ranks, and shows the figures."""
+    command = parse(argv)
+    if command.per_user is not None:
+        check_ending(command.per_user)
+    part = PARTS[command.split]
+    run = load(command.run, known_parts(part), screen, ranking_devices())
+    keep_seen = command.keep_seen
+    if keep_seen is None:
+        keep_seen = bool(run.config.keep_seen)
+    found = evaluate(
+        run.ranker,
+        run.dataset,
+        part,
+        command.protocol,
+        keep_seen,
+        value_objective(run.prepared),
+        view=screen,
+    )
+    if command.per_user is not None:
+        write_per_user(command.per_user, run, found)
+    if command.json:
+        print(as_json(run, command, keep_seen, found))
+    else:
+        screen.say(describe(run, command.split, keep_seen, found))
+        title = f"{run.config.model}, {command.split}, {command.protocol}"
+        cli.show(to_rows(found), title)
+
+
+def write_per_user(path: Path, run: LoadedRun, found: Evaluation) -> None:
+    """Writes a table of the figures of every user."""
+    users = run.dataset.interactions.users[found.user]
+    table = pd.DataFrame({"user_id": users, **found.per_user})
+    write_table(path, [table])
+
+
 def as_json(
     run: LoadedRun, command: Command, keep_seen: bool, found: Evaluation
 ) -> str:
     """The figures and what they are about, as the text of a JSON object."""
-    unjudged = int(np.isnan(next(iter(found.per_user.values()))).sum())
+    any_figure = next(iter(found.per_user.values()))
+    unjudged = int(np.isnan(any_figure).sum())
+    bounds = {name: found.intervals.get(name, NO_INTERVAL) for name in found.metrics}
     told: dict[str, Any] = {
         "model": run.config.model,
         "split": command.split,
@@ -62,8 +103,7 @@ def as_json(
         "already_had": found.left_out,
         "metrics": {name: _number(value) for name, value in found.metrics.items()},
         "intervals": {
-            name: [_number(x) for x in found.intervals.get(name, NONE)]
-            for name in found.metrics
+            name: [_number(x) for x in ends] for name, ends in bounds.items()
         },
         "audit": run.dataset.audit,
     }
@@ -71,73 +111,38 @@ def as_json(
 
 
 def _number(value: float | None) -> float | None:
+    """A value that JSON knows; None for NaN and infinity."""
     return None if value is None or not np.isfinite(value) else float(value)
 
 
 def describe(run: LoadedRun, split: str, keep_seen: bool, found: Evaluation) -> str:
     """What the figures are about, in a few lines."""
+    config = run.config
+    fate = report.seen(keep_seen)
     lines = [
-        f"{run.config.model} on {run.config.data}, checkpoint {run.epoch}; {report.seen(keep_seen)}"
+        f"{config.model} on {config.data}, checkpoint {run.epoch}; {fate}",
+        audits.describe(run.dataset.audit),
     ]
-    lines.append(splits.describe(run.dataset.audit))
     if found.left_out:
         lines.append(
-            f"{found.left_out} held-out items were already had and cannot be ranked; --keep-seen ranks them"
+            f"{found.left_out} held-out items were already had and cannot be ranked; "
+            "--keep-seen ranks them"
         )
-    if run.config.data == CORNER_STORE:
+    if config.data == CORNER_STORE:
         lines.append(report.SIMULATED)
-    if (best := truth_metrics(run.dataset, PARTS[split], keep_seen)) is not None:
+    best = truth_metrics(run.dataset, PARTS[split], keep_seen)
+    if best is not None:
         lines.append(f"best possible ndcg@10: {intervals.mean(best)['ndcg@10']:.4f}")
     return "\n".join(lines)
 
 
 def to_rows(found: Evaluation) -> list[dict[str, Any]]:
     """A table of every metric with its interval."""
-    rows = (
-        (name, value, *found.intervals.get(name, NONE))
-        for name, value in found.metrics.items()
-    )
-    return [
-        dict(zip(("metric", "value", "95 % from", "to"), row, strict=True))
-        for row in rows
-    ]
-
-
-def main(argv: list[str], screen: cli.Screen) -> None:
-    """Loads the run, ranks, and shows the figures."""
-    command = cli.parse(Command, None, argv, "Evaluate a run on held-out events.")
-    if command.per_user is not None:
-        check_ending(command.per_user)
-    run = load(command.run, known_parts(PARTS[command.split]), screen.say, everywhere())
-    keep_seen = bool(
-        run.config.keep_seen if command.keep_seen is None else command.keep_seen
-    )
-
-    def progress(done: int, total: int) -> None:
-        screen.progress("ranking", done, total)
-
-    part, loss = PARTS[command.split], value_loss_of(run.config, run.ranker.model)
-    found = evaluate(
-        run.ranker,
-        run.dataset,
-        part,
-        command.protocol,
-        keep_seen,
-        loss,
-        progress=progress,
-    )
-    if command.per_user is not None:
-        users = run.dataset.interactions.users[found.user]
-        write_table(
-            command.per_user, [pd.DataFrame({"user_id": users} | found.per_user)]
-        )
-    if command.json:
-        print(as_json(run, command, keep_seen, found))
-    else:
-        screen.say(describe(run, command.split, keep_seen, found))
-        cli.show(
-            to_rows(found), f"{run.config.model}, {command.split}, {command.protocol}"
-        )
+    rows = []
+    for name, value in found.metrics.items():
+        low, high = found.intervals.get(name, NO_INTERVAL)
+        rows.append({"metric": name, "value": value, "95 % from": low, "to": high})
+    return rows
 
 
 if __name__ == "__main__":

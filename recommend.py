@@ -1,7 +1,5 @@
 """Recommend from a run: `python recommend.py --run DIR --users ID` or `--users all --out FILE`."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +9,9 @@ import pandas as pd
 
 from ancf_jax import cli
 from ancf_jax.errors import UserError
+from ancf_jax.machine.parallel import ranking_devices
 from ancf_jax.output import check_ending, write_in_parts
-from ancf_jax.recommender import load_recommender, minute_of
-from ancf_jax.training.parallel import everywhere
+from ancf_jax.recommender import Recommender, lists_of, load_recommender, minute_of
 
 USERS_PER_PART = 1 << 13
 
@@ -29,63 +27,113 @@ class Command:
     top_n: int = 10
     """Length of each list."""
     at: str = ""
-    """Moment to recommend for, such as 2025-07-18T19:00 (the shop's clock); by default the newest event's."""
+    """Moment to recommend for, such as 2025-07-18T19:00 (the shop's clock); by default the newest
+    event's."""
     keep_seen: bool | None = None
     """Recommend also what the user already had; by default as the run was trained."""
     out: Path | None = None
-    """Write to this .parquet, .csv or .jsonl file instead of the terminal; stopped, the same command goes on."""
+    """Write to this .parquet, .csv or .jsonl file instead of the terminal; stopped, the same
+    command goes on."""
     shard: str = "1/1"
-    """I/N: the I-th of N shares of the users alone, so that N hosts do the work; --out gets the ending -I-of-N."""
+    """I/N: the I-th of N shares of the users alone, so that N hosts do the work; --out gets the
+    ending -I-of-N."""
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The lists that are asked for, computed part by part of the users.
+
+    Attributes:
+        recommender: the run.
+        users: ids.
+        top_n: length of each list.
+        minute: the moment to recommend for; the newest event's for None.
+        keep_seen: whether what the user already had is recommended; as trained for None.
+        view: where progress is shown.
+    """
+
+    recommender: Recommender
+    users: list[str]
+    top_n: int
+    minute: int | None
+    keep_seen: bool | None
+    view: cli.Screen
+
+    def parts(self) -> int:
+        """Number of parts."""
+        return -(-len(self.users) // USERS_PER_PART)
+
+    def blocks(self, number: int) -> Iterator[pd.DataFrame]:
+        """The tables of part `number`."""
+        begin = number * USERS_PER_PART
+        return self.recommender.recommend_blocks(
+            self.users,
+            self.top_n,
+            self.minute,
+            self.keep_seen,
+            self.view,
+            part=slice(begin, begin + USERS_PER_PART),
+        )
+
+    def digest(self) -> str:
+        """A name for all that the lists depend on."""
+        return self.recommender.digest(
+            self.users, self.top_n, self.minute, self.keep_seen, USERS_PER_PART
+        )
+
+    def show(self) -> None:
+        """Shows every list as a table for people."""
+        moment = self.recommender.moment_text(self.minute)
+        for number in range(self.parts()):
+            for block in self.blocks(number):
+                for user, rows in lists_of(block):
+                    cli.show(rows.to_dict("records"), f"{user}, {moment}")
+
+
+def parse(argv: list[str]) -> Command:
+    """The command that `argv` gives."""
+    return cli.parse(Command, None, argv, "Recommend items to the users of a run.")
 
 
 def main(argv: list[str], screen: cli.Screen) -> None:
     """Loads the run, recommends block by block, and shows or writes the lists."""
-    command = cli.parse(Command, None, argv, "Recommend items to the users of a run.")
+    command = parse(argv)
     shard, shards = shard_of(command.shard)
     if command.out is not None:
         check_ending(command.out)
     minute = minute_of(command.at) if command.at else None
-    recommender = load_recommender(command.run, screen.say, everywhere())
+    recommender = load_recommender(command.run, screen, ranking_devices())
     users = recommender.users_of(command.users)
-    users = users[len(users) * (shard - 1) // shards : len(users) * shard // shards]
-    if not users:
+    begin = len(users) * (shard - 1) // shards
+    end = len(users) * shard // shards
+    if begin == end:
         raise UserError(
             f"there is no user for --shard {command.shard}; make fewer shares"
         )
-
-    def blocks(number: int) -> Iterator[pd.DataFrame]:
-        begin = number * USERS_PER_PART
-        return recommender.recommend_blocks(
-            users[begin : begin + USERS_PER_PART],
-            command.top_n,
-            minute,
-            command.keep_seen,
-            lambda done, _: screen.progress("recommending", begin + done, len(users)),
-        )
-
-    parts = -(-len(users) // USERS_PER_PART)
-    if command.out is not None:
-        out = (
-            command.out
-            if shards == 1
-            else command.out.with_stem(f"{command.out.stem}-{shard}-of-{shards}")
-        )
-        digest = recommender.digest(
-            users, command.top_n, minute, command.keep_seen, USERS_PER_PART
-        )
-        rows = write_in_parts(out, digest, parts, blocks, screen.say)
-        screen.say(f"{rows} rows for {len(users)} users in {out}")
+    lists = Lists(
+        recommender,
+        users[begin:end],
+        command.top_n,
+        minute,
+        command.keep_seen,
+        view=screen,
+    )
+    if command.out is None:
+        lists.show()
         return
-    for block in (block for number in range(parts) for block in blocks(number)):
-        for user, rows in block.groupby("user_id", sort=False):
-            cli.show(
-                rows.drop(columns="user_id").to_dict("records"),
-                f"{user}, {recommender.moment_text(minute)}",
-            )
+    out = command.out
+    if shards > 1:
+        out = out.with_stem(f"{out.stem}-{shard}-of-{shards}")
+    rows = write_in_parts(out, lists.digest(), lists.parts(), lists.blocks, screen.say)
+    screen.say(f"{rows} rows for {len(lists.users)} users in {out}")
 
 
 def shard_of(text: str) -> tuple[int, int]:
-    """I and N of "I/N"; raises UserError where it is not one of N shares."""
+    """I and N of "I/N".
+
+    Raises:
+        UserError: it is not one of N shares.
+    """
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     shard, shards = map(int, match.groups()) if match else (0, 0)
     if not 1 <= shard <= shards:

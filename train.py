@@ -1,53 +1,77 @@
-"""Train a model: `python train.py --help` lists every setting."""
-
-from __future__ import annotations
+"""Train a model: `python train.py --model NAME --help` lists every setting of the model."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
 from ancf_jax import cli
-from ancf_jax.config import Config, default_config
-from ancf_jax.data.dataset import known_parts
-from ancf_jax.data.interactions import TEST
+from ancf_jax.data import TEST, known_parts, resolve
+from ancf_jax.machine.parallel import is_first, ranking_devices
+from ancf_jax.models.registry import names
 from ancf_jax.report import report_on_test
 from ancf_jax.runs import load
 from ancf_jax.training.fit import fit
-from ancf_jax.training.parallel import everywhere, is_first
 from ancf_jax.training.search import SearchConfig, search
+
+Settings = TypeVar("Settings")  # a Config, with the settings of one model
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(Generic[Settings]):
     """What train.py is asked to do."""
 
-    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+    config: Annotated[Settings, tyro.conf.arg(name="")]
     resume: bool = False
     """Go on with the run in the folder, after its latest checkpoint."""
     search: bool = False
-    """Look for better settings, as --tuning says, instead of training once; a search that was stopped goes on."""
+    """Look for better settings, as --tuning says, instead of training once; a search that was
+    stopped goes on."""
     tuning: SearchConfig = field(default_factory=SearchConfig)
+
+
+def parse(argv: list[str]) -> Command[Any]:
+    """The command that `argv` gives, over the defaults of the model that it names.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    description = (
+        f"Train a model on shop events: {', '.join(names())}. "
+        "The help lists the settings of the one that --model names."
+    )
+    return cli.parse_with_model(Command, argv, description)
 
 
 def main(argv: list[str], screen: cli.Screen) -> None:
     """Trains, then shows the figures on the test events; or searches, then shows the trials."""
-    default = Command(default_config(cli.flag_value(argv, "--model") or "ancf"))
-    command = cli.parse(Command, default, argv, "Train a model on shop events.")
+    command = parse(argv)
     if command.search:
-        rows, verdict, winner = search(command.config, command.tuning, screen)
-        cli.show(rows, f"Trials on {command.config.data}, lowest validation loss first")
-        print(f"{verdict}\ntrain the winner with: {winner}")
-        return
-    fitted = fit(command.config, command.resume, screen)
+        search_settings(command, screen)
+    else:
+        train(command, screen)
+
+
+def train(command: Command[Any], screen: cli.Screen) -> None:
+    """Trains, then shows the figures on the test events."""
+    config = resolve(command.config)
+    stopped = f"stopped by a signal; go on with --run {config.run} --resume"
+    with cli.stopped_by_signals(stopped) as check:
+        fitted = fit(config, command.resume, screen, check)
     if not is_first():
         return
+    run = load(fitted.config.run, known_parts(TEST), screen, ranking_devices())
+    cli.show(*report_on_test(run, screen))
 
-    def progress(done: int, total: int) -> None:
-        screen.progress("testing", done, total)
 
-    run = load(fitted.config.run, known_parts(TEST), screen.say, everywhere())
-    cli.show(*report_on_test(run, progress))
+def search_settings(command: Command[Any], screen: cli.Screen) -> None:
+    """Searches, then shows the trials and the command that trains the winner."""
+    stopped = "stopped by a signal; the same command goes on with the search"
+    with cli.stopped_by_signals(stopped) as check:
+        found = search(command.config, command.tuning, screen, check)
+    title = f"Trials on {command.config.data}, lowest validation loss first"
+    cli.show(found.rows, title)
+    print(f"{found.verdict}\ntrain the winner with: {found.command}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,18 @@ class NumericalError(UserError):
     exit_code = 3
 
 
+class Stopped(UserError):
+    """Somebody asked the work to end; what was saved stands.
+
+    Attributes:
+        exit_code: what the process leaves with, such as 128 + the number of a signal.
+    """
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint such as ` (did you mean "item_id"?)`, or nothing when no known name is close."""
     close = difflib.get_close_matches(name, list(known), n=1)

@@ -1,8 +1,7 @@
 """A run loaded once, then the top N of any shopper at any moment."""
 
-import gc
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,12 +13,15 @@ import numpy as np
 import pandas as pd
 
 from ancf_jax.config import Config, to_json
-from ancf_jax.data.dataset import Dataset
-from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION
+from ancf_jax.data import TEST, TRAIN, UNUSED, VALIDATION, Dataset
 from ancf_jax.errors import UserError
 from ancf_jax.models.protocol import predictions
-from ancf_jax.ranking import Placement, Progress, Ranker, unwatched
+from ancf_jax.ranking import Ranker
 from ancf_jax.runs import load
+from ancf_jax.view import SILENT, View
+
+ALL_PARTS = (TRAIN, VALIDATION, UNUSED, TEST)
+EVERY_USER = slice(None)
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class Recommender:
     """Top N for users of a run, from all their events; built once, asked often.
 
     Unknown users get the most popular items, marked `popular` in the column `source`.
+
+    Attributes:
+        config: the settings of the run.
+        dataset: all events.
+        ranker: the model, knowing all events.
     """
 
     config: Config
@@ -39,50 +46,48 @@ class Recommender:
         return {user: row for row, user in enumerate(self.dataset.interactions.users)}
 
     @cached_property
-    def _popular(self) -> np.ndarray:
-        return np.argsort(-np.asarray(self.ranker.catalogue.popularity), kind="stable")
-
-    def users_of(self, asked: Sequence[str]) -> list[str]:
-        """The ids asked for; every user of the run for `all`."""
-        return (
-            list(self.dataset.interactions.users)
-            if list(asked) == ["all"]
-            else list(asked)
-        )
-
-    @cached_property
     def latest(self) -> int:
         """The minute of the newest event: the moment that is scored unless another is given."""
         return int(np.max(np.asarray(self.ranker.log.minute), initial=0))
 
+    @cached_property
+    def _popular(self) -> np.ndarray:
+        """All items, the most popular first."""
+        popularity = np.asarray(self.ranker.catalogue.popularity)
+        return np.argsort(-popularity, kind="stable")
+
+    def users_of(self, asked: Sequence[str]) -> list[str]:
+        """The ids asked for; every user of the run for `all`."""
+        if list(asked) == ["all"]:
+            return list(self.dataset.interactions.users)
+        return list(asked)
+
     def digest(self, *asked: object) -> str:
-        """A name for all that lists depend on: the model, the data, the devices and what is asked."""
-        sizes, source = (
-            self.ranker.block_sizes(self.ranker.block),
-            self.dataset.interactions.digest,
-        )
-        found = hashlib.blake2b(
-            repr((to_json(self.config), source, sizes, asked)).encode(), digest_size=16
-        )
+        """A name for all that lists depend on: the model, the data, the devices and `asked`."""
+        block_sizes = self.ranker.block_sizes(self.ranker.block)
+        source = self.dataset.interactions.digest
+        description = repr((to_json(self.config), source, block_sizes, asked))
+        digest = hashlib.blake2b(description.encode(), digest_size=16)
         for leaf in jax.tree.leaves(self.ranker.variables):
-            found.update(np.asarray(leaf).tobytes())
-        return found.hexdigest()
+            digest.update(np.asarray(leaf).tobytes())
+        return digest.hexdigest()
 
     def warm_up(self, n: int = 10) -> None:
-        """Compiles what lists of up to n need, and spares what is loaded from garbage collection: for a server."""
+        """Compiles what lists of up to n need, so that the first request is answered soon.
+
+        A server may spare what is loaded from garbage collection afterwards, by `gc.collect()`
+        and `gc.freeze()`; that concerns the whole process, so it is not done here.
+        """
+        user = self.dataset.interactions.users[:1].tolist()
         for size in self.ranker.block_sizes(self.ranker.block):
-            self.recommend(self.dataset.interactions.users[:1].tolist() * size, n)
-        gc.collect()
-        gc.freeze()
+            self.recommend(user * size, n)
 
     def moment_text(self, minute: int | None) -> str:
         """The moment that is scored, for people."""
         if not self.dataset.interactions.clock:
             return "next"
-        moment = datetime.fromtimestamp(
-            60 * (self.latest if minute is None else minute), UTC
-        )
-        return moment.strftime("%A %Y-%m-%d %H:%M")
+        seconds = 60 * (self.latest if minute is None else minute)
+        return datetime.fromtimestamp(seconds, UTC).strftime("%A %Y-%m-%d %H:%M")
 
     def recommend(
         self,
@@ -91,10 +96,16 @@ class Recommender:
         minute: int | None = None,
         keep_seen: bool | None = None,
     ) -> pd.DataFrame:
-        """The top n of each user, in the order asked: rows of user_id, rank, item_id, name, score and source."""
-        return pd.concat(
-            self.recommend_blocks(users, n, minute, keep_seen), ignore_index=True
-        )
+        """The top n of each user, in the order asked.
+
+        See `recommend_blocks` for the arguments.
+
+        Returns:
+            Rows of user_id, rank, item_id, name, score and source. Who is asked for twice has two
+            lists; `lists_of` tells them apart.
+        """
+        blocks = self.recommend_blocks(users, n, minute, keep_seen)
+        return pd.concat(blocks, ignore_index=True)
 
     def recommend_blocks(
         self,
@@ -102,73 +113,108 @@ class Recommender:
         n: int,
         minute: int | None,
         keep_seen: bool | None,
-        progress: Progress = unwatched,
+        view: View = SILENT,
+        part: slice = EVERY_USER,
     ) -> Iterator[pd.DataFrame]:
         """The same, a block of users at a time, so that memory does not grow with the users.
 
         Args:
-            minute: the moment to score for, minutes since 1970 of the shop's clock; the newest event's for None.
-            keep_seen: whether items that the user already had may stand in the list; as trained for None.
+            users: ids.
+            n: length of the lists.
+            minute: the moment to score for, minutes since 1970 of the shop's clock; the newest
+                event's for None.
+            keep_seen: whether items that the user already had may stand in the list; as trained
+                for None.
+            view: where progress is shown.
+            part: the users to recommend to; progress counts those before it as done.
 
-        Raises UserError for n below 1, and for a moment where the data has no clock.
+        Raises:
+            UserError: n is below 1, or there is a moment where the data has no clock.
         """
+        self._check(n, minute)
+        keep_seen = bool(self.config.keep_seen if keep_seen is None else keep_seen)
+        done, end, _ = part.indices(len(users))
+        rows = [self.row_of.get(user, -1) for user in users[done:end]]
+        row = np.array(rows, np.int32)
+        moment = self.latest if minute is None else minute
+        moments = np.full(len(row), moment, np.int32)
+        found = self.ranker.top_n(row, moments, n, keep_seen)
+        for items, scores in found:
+            block = slice(done, done + len(items))
+            done = block.stop
+            yield self._table(users[block], items, scores)
+            view.progress("recommending", done, len(users))
+
+    def _check(self, n: int, minute: int | None) -> None:
         if n < 1:
             raise UserError(f"--top-n is {n}, expected 1 or more")
         if minute is not None and not self.dataset.interactions.clock:
             raise UserError(
-                "--at needs data with times, but this run's data has only an order; leave --at out"
+                "--at needs data with times, but this run's data has only an order; "
+                "leave --at out"
             )
-        moment = np.full(
-            len(users), self.latest if minute is None else minute, np.int32
-        )
-        keep_seen = bool(self.config.keep_seen if keep_seen is None else keep_seen)
-        rows, done = (
-            np.array([self.row_of.get(user, -1) for user in users], np.int32),
-            0,
-        )
-        for ids, scores in self.ranker.top_n(rows, moment, n, keep_seen):
-            part = slice(done, done := done + len(ids))
-            yield self._table(users[part], rows[part, None] < 0, ids, scores)
-            progress(done, len(rows))
 
     def _table(
-        self,
-        users: Sequence[str],
-        unknown: np.ndarray,
-        ids: np.ndarray,
-        scores: np.ndarray,
+        self, users: Sequence[str], items: np.ndarray, scores: np.ndarray
     ) -> pd.DataFrame:
-        ids = np.where(unknown, self._popular[: ids.shape[1]], ids)
-        row, place = np.nonzero(ids >= 0)
-        item, source = ids[row, place], self.dataset.interactions
-        table = {"user_id": np.asarray(users, object)[row], "rank": np.int32(place + 1)}
-        table |= {"item_id": source.items[item], "name": source.names[item]}
-        table["score"] = np.where(
-            unknown, np.nan, predictions(self.ranker.model, scores)
-        )[row, place]
-        table["source"] = np.where(unknown, "popular", "model")[row, 0]
-        return pd.DataFrame(table)
+        """Rows for people from items [B, n], -1 where there are fewer, and their scores [B, n]."""
+        is_unknown = np.array([user not in self.row_of for user in users])[:, None]
+        popular = self._popular[: items.shape[1]]
+        items = np.where(is_unknown, popular, items)
+        predicted = predictions(self.ranker.model, scores)
+        predicted = np.where(is_unknown, np.nan, predicted)
+        row, column = np.nonzero(items >= 0)
+        item = items[row, column]
+        source = self.dataset.interactions
+        return pd.DataFrame(
+            {
+                "user_id": np.asarray(users, object)[row],
+                "rank": np.int32(column + 1),
+                "item_id": source.items[item],
+                "name": source.names[item],
+                "score": predicted[row, column],
+                "source": np.where(is_unknown, "popular", "model")[row, 0],
+            }
+        )
+
+
+def lists_of(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each user and list of a table of recommendations, in the order asked.
+
+    Who was asked for twice has two lists; who has no eligible item has none.
+    """
+    number = (table["rank"] == 1).cumsum()
+    for _, rows in table.groupby(number, sort=False):
+        yield rows["user_id"].iloc[0], rows.drop(columns="user_id")
 
 
 def load_recommender(
-    path: str | Path, say: Callable[[str], None], placement: Placement | None = None
+    path: str | Path, view: View = SILENT, devices: int = 1
 ) -> Recommender:
-    """The run in `path`, knowing all its events, on the devices of `placement`.
+    """The run in `path`, knowing all its events.
 
-    Raises UserError where there is no sound run.
+    Args:
+        path: folder of the run, which is read alone.
+        view: where it is said that a checkpoint is damaged.
+        devices: how many devices share the users.
+
+    Raises:
+        UserError: there is no sound run.
     """
-    run = load(path, (TRAIN, VALIDATION, UNUSED, TEST), say, placement)
+    run = load(path, ALL_PARTS, view, devices)
     return Recommender(run.config, run.dataset, run.ranker)
 
 
 def minute_of(text: str) -> int:
     """Minutes since 1970 of a moment such as 2025-07-18T19:00; a zone is converted to UTC.
 
-    Raises UserError for text that is no ISO 8601 moment, and for one before 1970.
+    Raises:
+        UserError: the text is no ISO 8601 moment, or one before 1970.
     """
     with suppress(ValueError):
         moment = datetime.fromisoformat(text)
-        minute = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() // 60)
+        in_zone = moment.replace(tzinfo=moment.tzinfo or UTC)
+        minute = int(in_zone.timestamp() // 60)
         if 0 <= minute < 2**31:
             return minute
     raise UserError(

@@ -3,68 +3,97 @@
 from dataclasses import replace
 from typing import Any
 
-from ancf_jax import evaluation
-from ancf_jax.config import default_config
-from ancf_jax.data.interactions import TEST
+from ancf_jax import data, evaluation
+from ancf_jax.data import TEST
+from ancf_jax.evaluation import Figures
+from ancf_jax.models.baselines.counting import Popularity
 from ancf_jax.objective import intervals
-from ancf_jax.ranking import Progress, unwatched
-from ancf_jax.runs import LoadedRun, build_model
+from ancf_jax.objective.objective import Objective
+from ancf_jax.ranking import Ranker
+from ancf_jax.runs import LoadedRun
+from ancf_jax.view import SILENT, View
 
 SHOWN = ("ndcg@10", "hit_rate@10", "mrr@10", "recall@20")
-SIMULATED = "simulated data: figures say how well the simulation is understood, not how a real shop would do"
+SIMULATED = (
+    "simulated data: figures say how well the simulation is understood, "
+    "not how a real shop would do"
+)
 Rows = list[dict[str, Any]]
 
 
-def report_on_test(run: LoadedRun, progress: Progress = unwatched) -> tuple[Rows, str]:
-    """The table after training and its title: the model on test events, between the simplest and the best there are."""
-    if loss := evaluation.value_loss_of(run.config, run.ranker.model):
-        found = evaluation.mean_baselines(run.dataset, TEST, loss)
-        found[run.config.model] = evaluation.value_figures(
-            *evaluation.judged(run.ranker, run.dataset, TEST, loss)
-        )
-        return [
-            {"model": name} | figures for name, figures in found.items()
-        ], f"Test events of {run.config.data}"
-    protocol: evaluation.Protocol = (
-        "full" if run.dataset.interactions.given_negatives is None else "given"
-    )
-    note = f"; {SIMULATED}" if run.dataset.truth is not None else ""
-    title = f"Test: {run.config.data}, {len(run.dataset.interactions.users)} users, {protocol} ranking, "
-    return _ranking_rows(run, protocol, progress), title + seen(
-        bool(run.config.keep_seen)
-    ) + note
+def report_on_test(run: LoadedRun, view: View = SILENT) -> tuple[Rows, str]:
+    """The table after training and its title.
+
+    It has the figures of the model on test events, between the simplest and the best there are.
+    """
+    objective = evaluation.value_objective(run.prepared)
+    if objective is not None:
+        return _value_rows(run, objective), f"Test events of {run.config.data}"
+    has_negatives = run.dataset.interactions.given_negatives is not None
+    protocol: evaluation.Protocol = "given" if has_negatives else "full"
+    users = len(run.dataset.interactions.users)
+    title = f"Test: {run.config.data}, {users} users, {protocol} ranking, "
+    title += seen(bool(run.config.keep_seen))
+    if run.dataset.truth is not None:
+        title += f"; {SIMULATED}"
+    return _ranking_rows(run, protocol, view), title
 
 
 def seen(keep_seen: bool) -> str:
     """What becomes of items already had, in words."""
-    return (
-        f"items already had are {'kept in' if keep_seen else 'left out of'} the ranking"
-    )
+    fate = "kept in" if keep_seen else "left out of"
+    return f"items already had are {fate} the ranking"
 
 
-def _ranking_rows(
-    run: LoadedRun, protocol: evaluation.Protocol, progress: Progress
-) -> Rows:
-    """Figures of popularity, the model and, where it is known, the best possible with shares of the gap to it."""
-    keep_seen, ranker = bool(run.config.keep_seen), run.ranker
-    model, variables = (
-        build_model(default_config("popularity"), run.dataset),
-        {"count": ranker.catalogue.popularity},
-    )
-    found: dict[str, Any] = {
-        "popularity": replace(ranker, model=model, variables={"params": variables})
-    }
-    for name, one in (found | {run.config.model: ranker}).items():
-        found[name] = evaluation.evaluate(
-            one, run.dataset, TEST, protocol, keep_seen, progress=progress
-        ).metrics
-    if (best := evaluation.truth_metrics(run.dataset, TEST, keep_seen)) is not None:
-        found["best possible"] = intervals.mean(best)
-    rows: Rows = [
-        {"model": name} | {x: figures[x] for x in SHOWN}
-        for name, figures in found.items()
-    ]
-    low, high = rows[0]["ndcg@10"], rows[-1]["ndcg@10"]
-    for row in rows if best is not None else ():
-        row["share of the gap"] = f"{(row['ndcg@10'] - low) / (high - low):.1%}"
+def _value_rows(run: LoadedRun, objective: Objective) -> Rows:
+    """Figures of the mean of each item, of each user, and of the model."""
+    value_loss = objective.name
+    found = evaluation.mean_baselines(run.dataset, TEST, value_loss)
+    events = evaluation.judged(run.ranker, run.dataset, TEST, value_loss)
+    found[run.config.model] = evaluation.value_figures(*events)
+    return [_row(name, figures) for name, figures in found.items()]
+
+
+def _ranking_rows(run: LoadedRun, protocol: evaluation.Protocol, view: View) -> Rows:
+    """Figures of popularity, of the model and, where it is known, of the best possible.
+
+    With the latter, each row has its share of the gap between the first and the last.
+    """
+    keep_seen = bool(run.config.keep_seen)
+    rankers = {"popularity": _popularity(run)}
+    rankers[run.config.model] = run.ranker
+    rows: Rows = []
+    for name, ranker in rankers.items():
+        found = evaluation.evaluate(
+            ranker, run.dataset, TEST, protocol, keep_seen, view=view
+        )
+        rows.append(_row(name, _shown(found.metrics)))
+    best = evaluation.truth_metrics(run.dataset, TEST, keep_seen)
+    if best is not None:
+        rows.append(_row("best possible", _shown(dict(intervals.mean(best)))))
+        _add_shares(rows)
     return rows
+
+
+def _popularity(run: LoadedRun) -> Ranker:
+    """The ranker of the baseline that every model has to beat."""
+    model = Popularity(data.sizes(run.dataset))
+    ranker = run.ranker
+    variables = model.fit(ranker.log, ranker.catalogue, run.config.seed)
+    return replace(ranker, model=model, variables=variables)
+
+
+def _shown(figures: Figures) -> Figures:
+    return {name: figures[name] for name in SHOWN}
+
+
+def _row(name: str, figures: Figures) -> dict[str, Any]:
+    return {"model": name, **figures}
+
+
+def _add_shares(rows: Rows) -> None:
+    low = rows[0]["ndcg@10"]
+    high = rows[-1]["ndcg@10"]
+    for row in rows:
+        share = (row["ndcg@10"] - low) / (high - low)
+        row["share of the gap"] = f"{share:.1%}"

@@ -1,80 +1,76 @@
 """A saved run opened for scoring: settings, data and the best checkpoint become a ranker."""
 
-import os
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 
-from ancf_jax import models
-from ancf_jax.checkpoint import Say, open_run
+from ancf_jax import data
+from ancf_jax.checkpoint import open_run
 from ancf_jax.config import Config
-from ancf_jax.data import dataset as data
-from ancf_jax.models.protocol import Baseline, Model, NeuralModel
-from ancf_jax.ranking import Placement, Ranker
+from ancf_jax.data import Dataset
+from ancf_jax.models.protocol import NeuralModel
+from ancf_jax.prepared import Prepared, prepare
+from ancf_jax.ranking import Ranker, ranker_of
 from ancf_jax.types import Variables
+from ancf_jax.view import SILENT, View
 
 
 class LoadedRun(NamedTuple):
-    """A run that can score."""
+    """A run that can score.
 
-    config: Config
-    dataset: data.Dataset
+    Attributes:
+        prepared: the model with the data that it knows.
+        ranker: the model at its best checkpoint, over that data.
+        epoch: the epoch of that checkpoint.
+    """
+
+    prepared: Prepared
     ranker: Ranker
     epoch: int
 
+    @property
+    def config(self) -> Config:
+        """The settings of the run."""
+        return self.prepared.config
 
-def build_model(config: Config, dataset: data.Dataset) -> NeuralModel | Baseline:
-    """The model of `config`, sized for the data."""
-    return models.build(config, data.sizes(dataset), dataset.interactions.clock)
-
-
-def make_ranker(
-    dataset: data.Dataset, model: Model, variables: Variables, parts: tuple[int, ...]
-) -> Ranker:
-    """A ranker that knows the events of `parts`."""
-    catalogue = data.catalogue(dataset, getattr(model, "followers", 0))
-    return Ranker(
-        model, variables, *jax.device_put((data.event_log(dataset, parts), catalogue))
-    )
-
-
-def keep_compiled(path: Path) -> None:
-    """Lets JAX keep compiled programs in `path`/compiled, so that the next process answers soon.
-
-    Nothing happens where a place for them is set already, or the folder cannot be written.
-    """
-    if jax.config.values["jax_compilation_cache_dir"] is None and os.access(
-        path, os.W_OK
-    ):
-        jax.config.update("jax_compilation_cache_dir", str(path / "compiled"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    @property
+    def dataset(self) -> Dataset:
+        """The events of the run."""
+        return self.prepared.dataset
 
 
 def load(
     path: str | Path,
     parts: tuple[int, ...],
-    say: Say,
-    placement: Placement | None = None,
+    view: View = SILENT,
+    devices: int = 1,
 ) -> LoadedRun:
-    """The best checkpoint of the run in `path`, knowing the events of `parts`, on the devices of `placement`.
+    """The best checkpoint of the run in `path`, which is read and never written to.
 
-    Raises UserError where there is no run, or none of its checkpoints is sound.
+    Args:
+        path: the folder of the run.
+        parts: the events that the model may see, such as (TRAIN, VALIDATION).
+        view: where damaged checkpoints are told of.
+        devices: number of devices that share the users of a ranking.
+
+    Raises:
+        UserError: there is no run, or none of its checkpoints is sound.
     """
-    run = open_run(path, say)
-    keep_compiled(run.path)
+    run = open_run(path, view)
     dataset = data.load(run.path / "dataset")
     run.data_digest = dataset.interactions.digest
-    model = build_model(run.config, dataset)
-    ranker = replace(make_ranker(dataset, model, {}, parts), placement=placement)
-    key = jax.random.PRNGKey(run.config.seed)
-    shapes = (
-        jax.eval_shape(model.init, key, ranker.catalogue)
-        if isinstance(model, NeuralModel)
-        else model.shapes()
-    )
-    restored = run.restore_best({"batch_stats": {}} | shapes)
-    return LoadedRun(
-        run.config, dataset, ranker.with_variables(restored.state), restored.epoch
-    )
+    prepared = prepare(run.config, dataset, parts)
+    restored = run.restore_best(_shapes(prepared))
+    ranker = ranker_of(prepared, restored.state, devices)
+    return LoadedRun(prepared, ranker, restored.epoch)
+
+
+def _shapes(prepared: Prepared) -> Variables:
+    """Shapes and dtypes of the variables that a checkpoint of the model holds."""
+    model = prepared.model
+    if not isinstance(model, NeuralModel):
+        return {"batch_stats": {}} | model.shapes()
+    key = jax.random.key(prepared.config.seed)
+    shapes = jax.eval_shape(model.init, key, prepared.catalogue)
+    return {"batch_stats": {}} | shapes

@@ -1,12 +1,13 @@
-"""Trains and evaluates the rows of docs/results.md, or of docs/ablations.md, and writes the file with its picture.
+"""Makes docs/results.md, or docs/ablations.md, with its picture: trains and evaluates the rows.
 
 python benchmarks/accuracy.py                          the results table
 python benchmarks/accuracy.py --ablations              the ablation study
 python benchmarks/accuracy.py --only ncf-ml-1m-ease    rows whose name begins so
-python benchmarks/accuracy.py --quick                  one seed, one epoch, small data: only to see that all works
+python benchmarks/accuracy.py --quick                  a smoke test: one seed, one epoch, small data
 
-A row is a preset, and the header of the preset holds its commands. Finished runs are kept under --out and not made
-again, a run that was stopped goes on, and one whose preset has changed begins anew.
+A row is a preset, and the header of the preset holds its commands. Finished runs are kept under
+--out and not made again, a run that was stopped goes on, and one whose preset has changed begins
+anew.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,45 +37,33 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--ablations",
-        action="store_true",
-        help="the ablation study instead of the results table",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--ablations", action="store_true", help="the ablation study instead")
+    add(
         "--only",
         nargs="+",
         default=[""],
         metavar="NAME",
         help="train rows whose name begins so",
     )
-    parser.add_argument(
+    add(
         "--seeds",
         type=int,
         default=SEEDS,
         metavar="N",
         help="seeds of a row that depends on them",
     )
-    parser.add_argument(
+    add(
         "--quick",
         action="store_true",
         help=f"one seed, one epoch, only {' and '.join(QUICK)}",
     )
-    parser.add_argument(
-        "--data", type=Path, default=ROOT.parent / "shared" / "data", metavar="FOLDER"
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=ROOT / "benchmarks" / "out" / "accuracy",
-        metavar="FOLDER",
-    )
-    parser.add_argument(
-        "--docs",
-        type=Path,
-        metavar="FOLDER",
-        help="docs by default; with --quick, OUT/quick",
-    )
+    data = ROOT.parent / "shared" / "data"
+    out = ROOT / "benchmarks" / "out" / "accuracy"
+    add("--data", type=Path, default=data, metavar="FOLDER")
+    add("--out", type=Path, default=out, metavar="FOLDER")
+    docs = "docs by default; with --quick, OUT/quick"
+    add("--docs", type=Path, metavar="FOLDER", help=docs)
     return parser.parse_args()
 
 
@@ -82,24 +71,32 @@ def make_all(
     trials: Iterable[Trial], place: Place, machine: str, write: Callable[[], None]
 ) -> int:
     """Makes what is missing and writes the tables anew after each; how many trials failed."""
-    failures, told = 0, set()
+    failures = 0
+    skipped: set[str] = set()
     for trial in trials:
         try:
-            if reason := missing(trial, place):
-                if trial.row not in told:
-                    say(f"{trial.row}: skipped, {reason}")
-                told.add(trial.row)
-                continue
-            result = finished(trial, place)
-            if result is None:
-                say(f"{trial.name}: started")
-                result = make(trial, place, machine)
-                write()
-            say(f"{trial.name}: {figures(result)}")
+            reason = missing(trial, place)
+            if not reason:
+                make_one(trial, place, machine, write)
+            elif trial.row not in skipped:
+                say(f"{trial.row}: skipped, {reason}")
+                skipped.add(trial.row)
         except UserError as error:
             failures += 1
             say(f"{trial.name}: failed, {error}")
     return failures
+
+
+def make_one(
+    trial: Trial, place: Place, machine: str, write: Callable[[], None]
+) -> None:
+    """Tells the figures of a trial, which is made where they are missing."""
+    result = finished(trial, place)
+    if result is None:
+        say(f"{trial.name}: started")
+        result = make(trial, place, machine)
+        write()
+    say(f"{trial.name}: {figures(result)}")
 
 
 def say(line: str) -> None:
@@ -117,28 +114,20 @@ def figures(result: Result) -> str:
 def main() -> int:
     """Makes what the flags ask for; exit code 1 where a run failed."""
     flags = arguments()
-    out = flags.out.resolve() / "quick" if flags.quick else flags.out.resolve()
-    place, docs = (
-        Place(ROOT / "presets", flags.data.resolve(), out),
-        flags.docs or (out if flags.quick else ROOT / "docs"),
-    )
-    seeds, extra = (1, ("--epochs", "1")) if flags.quick else (flags.seeds, ())
-    sections, write_to = (
-        (STUDIES, write_ablations) if flags.ablations else (GROUPS, write_results)
-    )
-    sections = [
-        section
-        for section in sections
-        if not flags.quick or section.name.startswith(QUICK)
-    ]
-    rows: dict[Any, dict[Any, list[Trial]]] = {
-        section: section.rows(seeds, extra) for section in sections
-    }
-    trials = [trial for each in rows.values() for row in each.values() for trial in row]
+    out = flags.out.resolve()
+    docs = ROOT / "docs"
+    if flags.quick:
+        out = out / "quick"
+        docs = out
+    docs = flags.docs or docs
+    place = Place(ROOT / "presets", flags.data.resolve(), out)
+    write_to = write_ablations if flags.ablations else write_results
+    rows = rows_of(flags)
 
     def write() -> None:
         write_to(rows, place, docs)
 
+    trials = [trial for each in rows.values() for row in each.values() for trial in row]
     chosen = [trial for trial in trials if trial.row.startswith(tuple(flags.only))]
     for folder in (out, docs):
         folder.mkdir(parents=True, exist_ok=True)
@@ -150,6 +139,15 @@ def main() -> int:
         return 130
     write()
     return int(failures > 0)
+
+
+def rows_of(flags: argparse.Namespace) -> dict[Any, dict[Any, list[Trial]]]:
+    """The trials of every section and row."""
+    sections: Sequence[Any] = STUDIES if flags.ablations else GROUPS
+    if flags.quick:
+        small = [section for section in sections if section.name.startswith(QUICK)]
+        return {section: section.rows(1, ("--epochs", "1")) for section in small}
+    return {section: section.rows(flags.seeds, ()) for section in sections}
 
 
 if __name__ == "__main__":

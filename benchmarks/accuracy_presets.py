@@ -1,4 +1,4 @@
-"""A preset and the two commands that its header holds; what is run with them, and where it is kept."""
+"""A preset with the two commands of its header: what is run, and where it is kept."""
 
 from __future__ import annotations
 
@@ -66,8 +66,12 @@ class Place:
 
 
 def read_preset(path: Path) -> Preset:
-    """The preset and the commands of its header; where evaluate.py has none, it ranks the whole catalogue."""
-    text, commands = path.read_text(encoding="utf-8"), {"evaluate.py": []}
+    """The preset and the commands of its header.
+
+    Without a line for evaluate.py the whole catalogue is ranked.
+    """
+    text = path.read_text(encoding="utf-8")
+    commands: dict[str, list[str]] = {"evaluate.py": []}
     for line in text.splitlines():
         if line.startswith("# python "):
             _, _, script, *words = shlex.split(line)

@@ -20,7 +20,10 @@ RANKING = ("ndcg@10", "hit_rate@10")
 
 
 class Published(NamedTuple):
-    """Figures that others report, in the order of the group's metrics; None where one is not reported."""
+    """Figures that others report, in the order of the group's metrics.
+
+    None stands for one that is not reported.
+    """
 
     model: str
     figures: tuple[float | None, ...]
@@ -28,7 +31,10 @@ class Published(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Models on one data set under one protocol: rows that may be compared; the first metric is the main one."""
+    """Models on one data set under one protocol: rows that may be compared.
+
+    The first metric is the main one.
+    """
 
     name: str
     heading: str
@@ -48,7 +54,15 @@ class Group(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """`ancf` with one part switched off; `part` names what the full model has instead, `needs` what the data must."""
+    """`ancf` with one part switched off.
+
+    Attributes:
+        name: for files.
+        label: for people.
+        flags: what switches it off.
+        part: what the full model has instead.
+        needs: what the data must have.
+    """
 
     name: str
     label: str
@@ -58,14 +72,23 @@ class Variant(NamedTuple):
 
 
 class Study(NamedTuple):
-    """An ablation study on one data set; `has`: what a variant may need, a clock or repeated purchases for one."""
+    """An ablation study on one data set.
 
-    name: str  # of the full model's preset
+    Attributes:
+        name: the full model's preset.
+        heading: for people.
+        has: what variants may need of the data, such as a clock or repeated purchases.
+    """
+
+    name: str
     heading: str
     has: tuple[str, ...] = ()
 
     def rows(self, seeds: int, extra: tuple[str, ...]) -> dict[Variant, list[Trial]]:
-        """The runs of every variant, one a seed; those of the full model are those of the results table."""
+        """The runs of every variant, one a seed.
+
+        Those of the full model are those of the results table.
+        """
         variants = [
             variant
             for variant in VARIANTS
@@ -162,7 +185,8 @@ GROUPS = (
     ),
     Group(
         "completejourney",
-        "The Complete Journey, household groceries, leave-one-out, repeat purchases allowed, full ranking",
+        "The Complete Journey, household groceries, leave-one-out, repeat purchases allowed, "
+        "full ranking",
         ("popularity", "most_bought", "ease", "ials", "neumf", "ancf"),
     ),
     Group(
@@ -178,7 +202,8 @@ GROUPS = (
     ),
 )
 
-# Windows need causal attention; without it an example is one event, and the whole catalogue for each is too much.
+# Windows need causal attention; without it an example is one event, and the whole catalogue for
+# each is too much.
 SAMPLED = ("--objective.loss", "sampled_softmax", "--objective.negatives", "64")
 BY_EVENT = ("--loop.batch-size", "512", *SAMPLED)
 FULL = Variant("", "full", (), "")

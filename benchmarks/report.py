@@ -13,59 +13,68 @@ from benchmarks.turns import Worker
 
 
 class Row(NamedTuple):
-    """One line of the table; seconds are medians, None where a side did not work."""
+    """One line of the table.
+
+    Attributes:
+        name: of the comparison.
+        work: what is done, for people.
+        peer: who does the same; empty for nobody.
+        peer_seconds: the median of the peer; None where it did not work.
+        our_seconds: our median.
+        ratio: of the medians, peer / ours.
+        lowest_ratio: of the rounds.
+        highest_ratio: of the rounds.
+        note: further figures, and why somebody did not work.
+    """
 
     name: str
     work: str
     peer: str
     peer_seconds: float | None
     our_seconds: float | None
-    ratio: float | None  # of the medians: peer / ours
-    least: float | None  # the ratio of the rounds, from the least ..
-    most: float | None  # .. to the most
+    ratio: float | None
+    lowest_ratio: float | None
+    highest_ratio: float | None
     note: str
 
 
 def row_of(
     name: str, work: str, ours: Worker, peer: Worker | None, figures: Sequence[str]
 ) -> Row:
-    """Both sides of one comparison."""
-    note = [f"our {figure} {shown(figure, ours)}" for figure in figures if ours.replies]
-    note += [side.refused for side in (peer, ours) if side and side.refused]
-    mine = ours.median() if ours.replies else None
-    theirs = peer.median() if peer and peer.replies else None
-    if peer is None or mine is None or theirs is None:
-        return Row(
-            name,
-            work,
-            peer.task.name if peer else "",
-            theirs,
-            mine,
-            None,
-            None,
-            None,
-            "; ".join(note),
-        )
-    note += [
-        f"peer's {figure} {shown(figure, peer)}"
-        for figure in figures
-        if figure in peer.replies[0]
-    ]
-    each = [
-        p["seconds"] / o["seconds"]
-        for p, o in zip(peer.replies, ours.replies, strict=False)
-    ]
+    """Both programs of one comparison."""
+    our_seconds = ours.median() if ours.replies else None
+    peer_seconds = peer.median() if peer and peer.replies else None
+    ratios = ratios_of(peer, ours)
+    known = our_seconds is not None and peer_seconds is not None
     return Row(
-        name,
-        work,
-        peer.task.name,
-        theirs,
-        mine,
-        theirs / mine,
-        min(each),
-        max(each),
-        "; ".join(note),
+        name=name,
+        work=work,
+        peer=peer.task.name if peer else "",
+        peer_seconds=peer_seconds,
+        our_seconds=our_seconds,
+        ratio=peer_seconds / our_seconds if known else None,
+        lowest_ratio=min(ratios, default=None),
+        highest_ratio=max(ratios, default=None),
+        note="; ".join(notes(ours, peer, figures)),
     )
+
+
+def ratios_of(peer: Worker | None, ours: Worker) -> list[float]:
+    """Peer / ours of every round; none where somebody did not work."""
+    rounds = zip(peer.replies if peer else [], ours.replies, strict=False)
+    return [reply["seconds"] / own["seconds"] for reply, own in rounds]
+
+
+def notes(ours: Worker, peer: Worker | None, figures: Sequence[str]) -> list[str]:
+    """Further figures, and why somebody did not work."""
+    found = []
+    if ours.replies:
+        found += [f"our {figure} {shown(figure, ours)}" for figure in figures]
+    found += [worker.refused for worker in (peer, ours) if worker and worker.refused]
+    if peer and peer.replies and ours.replies:
+        known = [figure for figure in figures if figure in peer.replies[0]]
+        found += [f"peer's {figure} {shown(figure, peer)}" for figure in known]
+    return found
 
 
 def seconds(value: float | None) -> str:
@@ -90,11 +99,9 @@ def shown(figure: str, worker: Worker) -> str:
 
 def cells(row: Row) -> list[str]:
     """The row as people read it."""
-    ratio = (
-        "-"
-        if row.ratio is None
-        else f"{row.ratio:.2f} ({row.least:.2f}-{row.most:.2f})"
-    )
+    ratio = "-"
+    if row.ratio is not None:
+        ratio = f"{row.ratio:.2f} ({row.lowest_ratio:.2f}-{row.highest_ratio:.2f})"
     return [
         row.work,
         row.peer or "-",
@@ -141,20 +148,27 @@ def processor() -> str:
         return platform.processor()
 
 
+def cores() -> int | None:
+    """Number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
 def environment_line(
     load: float, ours: dict[str, str], peers: dict[str, str], data: Iterable[str]
 ) -> str:
-    """Processor, cores, load before the run, versions on both sides, and data, in one line."""
-    cores = (
-        len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count()
-    )
-    mine, theirs = (
-        ", ".join(f"{name} {version}" for name, version in side.items())
-        for side in (ours, peers)
-    )
-    sides = (
-        f"ours: Python {platform.python_version()}, {mine}; peers: {theirs or 'none'}"
-    )
-    return f"{processor()}, {cores} cores, load {load:.1f} before; {sides}; {'; '.join(data)}"
+    """Processor, cores, load before the run, versions of both, and data, in one line."""
+    python = f"Python {platform.python_version()}"
+    parts = [
+        f"{processor()}, {cores()} cores, load {load:.1f} before",
+        f"ours: {python}, {listed(ours)}",
+        f"peers: {listed(peers) or 'none'}",
+        *data,
+    ]
+    return "; ".join(parts)
+
+
+def listed(versions: dict[str, str]) -> str:
+    """Names with their versions."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -1,4 +1,7 @@
-"""The ablation study as Markdown: what each part of `ancf` is worth, by paired differences to the full model."""
+"""The ablation study as Markdown: what each part of `ancf` is worth.
+
+It is told by paired differences to the full model.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +26,17 @@ from benchmarks.results_figures import (
 from benchmarks.results_plots import Panel, Point, draw
 
 INTRODUCTION = f"""\
-Made by `python benchmarks/accuracy.py --ablations`: the preset of a data set with one part of `ancf` changed, all else
-the same. A figure is the mean over the seeds, ± their standard deviation; in brackets the 95 % bootstrap interval over
-the test users of the first seed. The difference is the variant minus the full model in {LABELS[MAIN]}, by user, averaged over
-the seeds, with its 95 % bootstrap interval over users. Without causal attention an example is one event and not a window
-of them, and a softmax over the whole catalogue for each is too much: "no history", as candidate attention where it is
-shown, is trained on batches of 512 events with 64 sampled negatives. "64 sampled negatives" is the full model with such
-negatives. The MLP path is trained at a few positions of a window (`--objective.dual-positions`), since it costs a pass for
-every pair: alone it learns from no more than those. On MovieLens 1M the full model is a smaller one that trains in minutes.
-Runs were made beside other work, and times hold its share.
+Made by `python benchmarks/accuracy.py --ablations`: the preset of a data set with one part of
+`ancf` changed, all else the same. A figure is the mean over the seeds, ± their standard deviation;
+in brackets the 95 % bootstrap interval over the test users of the first seed. The difference is the
+variant minus the full model in {LABELS[MAIN]}, by user, averaged over the seeds, with its 95 %
+bootstrap interval over users. Without causal attention an example is one event and not a window of
+them, and a softmax over the whole catalogue for each is too much: "no history", as candidate
+attention where it is shown, is trained on batches of 512 events with 64 sampled negatives. "64
+sampled negatives" is the full model with such negatives. The MLP path is trained at a few positions
+of a window (`--network.dual-positions`), since it costs a pass for every pair: alone it learns from
+no more than those. On MovieLens 1M the full model is a smaller one that trains in minutes. Runs
+were made beside other work, and times hold its share.
 """
 
 
@@ -46,23 +51,19 @@ class Line(NamedTuple):
 def compared(found: dict[Variant, list[Run]], place: Place) -> list[Line]:
     """Every variant beside the full model."""
     full = found.get(FULL, [])
-    others = {
-        variant: runs for variant, runs in found.items() if full and variant != FULL
-    }
-    differences = {
-        variant: difference(runs, full, place) for variant, runs in others.items()
-    }
-    return [
-        Line(variant, runs, differences.get(variant)) for variant, runs in found.items()
-    ]
+    lines = []
+    for variant, runs in found.items():
+        is_compared = full and variant != FULL
+        lines.append(
+            Line(variant, runs, difference(runs, full, place) if is_compared else None)
+        )
+    return lines
 
 
 def sentence(variant: Variant, found: Difference) -> str:
     """What the difference says about the part, by the sign of its interval."""
-    part, size = (
-        variant.part[0].upper() + variant.part[1:],
-        f"{LABELS[MAIN]} changes by {found}",
-    )
+    part = variant.part[0].upper() + variant.part[1:]
+    size = f"{LABELS[MAIN]} changes by {found}"
     if found.high < 0:
         return f"{part} helps: without it {size}."
     if found.low > 0:
@@ -120,18 +121,12 @@ def write_ablations(
     rows: dict[Study, dict[Variant, list[Trial]]], place: Place, docs: Path
 ) -> None:
     """Writes ablations.md and ablations.png from all that is finished."""
-    found = {
-        study: compared(finished_runs(each, place), place)
-        for study, each in rows.items()
-    }
-    found = {
-        study: lines
-        for study, lines in found.items()
-        if any(line.variant != FULL for line in lines)
-    }
-    draw(
-        [ablations_panel(study, lines) for study, lines in found.items()],
-        docs / "ablations.png",
-    )
+    found = {}
+    for study, each in rows.items():
+        lines = compared(finished_runs(each, place), place)
+        if any(line.variant != FULL for line in lines):
+            found[study] = lines
+    panels = [ablations_panel(study, lines) for study, lines in found.items()]
+    draw(panels, docs / "ablations.png")
     with replacing(docs / "ablations.md") as file:
         file.write(ablations_text(found).encode())

@@ -39,15 +39,13 @@ def finished_runs(
     rows: Mapping[Key, Iterable[Trial]], place: Place
 ) -> dict[Key, list[Run]]:
     """The finished runs of every row that has any."""
-    found = {
-        row: [(trial, finished(trial, place)) for trial in trials]
-        for row, trials in rows.items()
-    }
-    known = {
-        row: [Run(trial, result) for trial, result in each if result]
-        for row, each in found.items()
-    }
-    return {row: runs for row, runs in known.items() if runs}
+    found = {}
+    for row, trials in rows.items():
+        results = [(trial, finished(trial, place)) for trial in trials]
+        runs = [Run(trial, result) for trial, result in results if result]
+        if runs:
+            found[row] = runs
+    return found
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -57,10 +55,9 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def figure(results: Sequence[Result], metric: str) -> str:
-    """Mean, standard deviation and the first seed's interval; empty where there is no such figure."""
-    values = [
-        value for result in results if (value := result.metrics.get(metric)) is not None
-    ]
+    """Mean, standard deviation and the first seed's interval; empty where there is no figure."""
+    found = [result.metrics.get(metric) for result in results]
+    values = [value for value in found if value is not None]
     if not values:
         return ""
     low, high = results[0].intervals.get(metric, (None, None))
@@ -71,15 +68,12 @@ def figure(results: Sequence[Result], metric: str) -> str:
 
 def cost(results: Sequence[Result]) -> list[str]:
     """Time and peak memory."""
-    seconds, more = (
-        statistics.mean(result.seconds for result in results),
-        any(r.resumed for r in results),
-    )
+    seconds = statistics.mean(result.seconds for result in results)
     gibibytes = max(result.mebibytes for result in results) / 1024
-    return [
-        f"{'more than ' if more else ''}{duration(seconds)}",
-        f"{gibibytes:.1f} GiB",
-    ]
+    time = duration(seconds)
+    if any(result.resumed for result in results):
+        time = f"more than {time}"
+    return [time, f"{gibibytes:.1f} GiB"]
 
 
 def duration(seconds: float) -> str:
@@ -91,39 +85,36 @@ def duration(seconds: float) -> str:
 
 def gap_shares(runs: Sequence[Run], floor: Sequence[Run]) -> list[float]:
     """By seed, how much of the way from popularity to the best possible ranking is gone."""
-    low = {run.trial.seed: run.result.metrics[MAIN] for run in floor}
-    ends = [
-        (run.result.metrics[MAIN], low.get(run.trial.seed), run.result.best_possible)
-        for run in runs
-    ]
-    known = [
-        (own, below, best[MAIN])
-        for own, below, best in ends
-        if own is not None and below is not None and best
-    ]
-    return [(own - below) / (best - below) for own, below, best in known]
+    low_of = {run.trial.seed: run.result.metrics[MAIN] for run in floor}
+    shares = []
+    for run in runs:
+        own = run.result.metrics[MAIN]
+        low = low_of.get(run.trial.seed)
+        best = run.result.best_possible
+        if own is not None and low is not None and best:
+            shares.append((own - low) / (best[MAIN] - low))
+    return shares
 
 
 def difference(
     ours: Sequence[Run], others: Sequence[Run], place: Place, metric: str = MAIN
 ) -> Difference | None:
-    """Ours minus theirs by user, averaged over our seeds; each with their same seed on the same data, else their first.
+    """Ours minus theirs by user, averaged over our seeds; None without a common data set.
 
-    None where no two were made from the same data.
+    Each of our runs is held against theirs of the same seed on the same data, else against their
+    first one.
     """
     pairs = []
     for run in ours:
+        digest = run.result.audit["data_sha256"]
         same = [
-            other
-            for other in others
-            if other.result.audit["data_sha256"] == run.result.audit["data_sha256"]
+            other for other in others if other.result.audit["data_sha256"] == digest
         ]
-        same.sort(key=lambda other: other.trial.seed != run.trial.seed)
-        pairs += (
-            [tuple(per_user(one.trial, place, metric) for one in (run, same[0]))]
-            if same
-            else []
-        )
+        if same:
+            same_seed = [other for other in same if other.trial.seed == run.trial.seed]
+            other = (same_seed or same)[0]
+            own_figures = per_user(run.trial, place, metric)
+            pairs.append((own_figures, per_user(other.trial, place, metric)))
     return paired(pairs) if pairs else None
 
 
@@ -133,14 +124,14 @@ def per_user(trial: Trial, place: Place, metric: str) -> pd.Series:
 
 
 def paired(pairs: Iterable[tuple[pd.Series, pd.Series]]) -> Difference:
-    """The difference of two figures by user, averaged over pairs, for the users that both sides of a pair have."""
-    each = [
-        (one - other).dropna() for one, other in pairs
-    ]  # aligned by user; NaN where a side lacks one
+    """The difference of two figures by user, averaged over pairs of tables.
+
+    Only users that both tables of a pair have are counted.
+    """
+    each = [(one - other).dropna() for one, other in pairs]  # aligned by user
     by_user = {MAIN: pd.concat(each, axis=1).mean(axis=1).to_numpy()}
-    return Difference(
-        mean(by_user)[MAIN], *bootstrap(by_user, seed=0)[MAIN], len(by_user[MAIN])
-    )
+    low, high = bootstrap(by_user, seed=0)[MAIN]
+    return Difference(mean(by_user)[MAIN], low, high, len(by_user[MAIN]))
 
 
 class Machines:
@@ -157,8 +148,5 @@ class Machines:
 
     def text(self) -> str:
         """The list of them."""
-        return (
-            "Machines:\n\n"
-            + "\n".join(f"{n}. {name}" for n, name in enumerate(self.known, 1))
-            + "\n"
-        )
+        lines = [f"{n}. {name}" for n, name in enumerate(self.known, 1)]
+        return "\n".join(["Machines:\n", *lines, ""])

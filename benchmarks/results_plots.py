@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 
 from ancf_jax.data.storage import replacing
 
-INK, GREY, COLOUR = "#333333", "#999999", "#1f6f8b"
+INK = "#333333"
+GREY = "#999999"
+COLOUR = "#1f6f8b"
 
 
 class Point(NamedTuple):
@@ -52,7 +54,8 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     for height, (_, value, interval) in enumerate(panel.points):
         if interval:
             axes.plot(interval, (height, height), color=COLOUR, linewidth=2)
-        edge, inside = (COLOUR, COLOUR) if interval else (GREY, "white")
+        edge = COLOUR if interval else GREY
+        inside = COLOUR if interval else "white"
         axes.plot(value, height, marker="o", color=edge, markerfacecolor=inside)
         axes.annotate(
             f"{value:.4f}",

@@ -39,94 +39,91 @@ def peer(name: str, place: str, **options: Any) -> Task:
 def neumf(files: str) -> list[Comparison]:
     """Training and ranking with NeuMF."""
     data = f"{files}/neumf.npz"
+    return [
+        neumf_epoch(data, 2048),
+        neumf_epoch(data, 410),
+        neumf_ranking(data),
+    ]
+
+
+def neumf_epoch(data: str, batch: int) -> Comparison:
+    """An epoch with so many positives a batch."""
+    text = "NeuMF epoch, 4 negatives, 32 + 32 dims, MLP 64-32-16"
     forms = {
         "eager": "PyTorch",
         "compiled": "PyTorch, compiled",
         "sparse": "PyTorch, sparse gradients",
     }
-    epochs = [
-        Comparison(
-            f"neumf-epoch-{batch}",
-            f"NeuMF epoch, 4 negatives, 32 + 32 dims, MLP 64-32-16, {batch:,} positives ({5 * batch:,} pairs) a batch",
-            ours(
-                "neumf_epoch", data=data, loop__batch_size=batch, optim__weight_decay=0
-            ),
-            (
-                peer("RecBole", "recbole_neumf.epoch", data=data, batch=batch),
-                *(
-                    peer(name, "torch_neumf.epoch", data=data, form=form, batch=batch)
-                    for form, name in forms.items()
-                ),
-            ),
-        )
-        for batch in (2048, 410)
+    torch = [
+        peer(name, "torch_neumf.epoch", data=data, form=form, batch=batch)
+        for form, name in forms.items()
     ]
-    return [
-        *epochs,
-        Comparison(
-            "neumf-ranking",
-            "exact full ranking of all users with NeuMF",
-            ours("neumf_ranking", data=data),
-            (
-                peer("RecBole", "recbole_neumf.ranking", data=data),
-                peer(
-                    "RecBole, 18 users a batch",
-                    "recbole_neumf.ranking",
-                    data=data,
-                    eval_batch_size=65536,
-                ),
-                peer(
-                    "PyTorch, 16 users a block",
-                    "torch_neumf.ranking",
-                    data=data,
-                    block=16,
-                ),
+    recbole = peer("RecBole", "recbole_neumf.epoch", data=data, batch=batch)
+    return Comparison(
+        f"neumf-epoch-{batch}",
+        f"{text}, {batch:,} positives ({5 * batch:,} pairs) a batch",
+        ours("neumf_epoch", data=data, loop__batch_size=batch, optim__weight_decay=0),
+        (recbole, *torch),
+    )
+
+
+def neumf_ranking(data: str) -> Comparison:
+    """The ranking of every user."""
+    place = "recbole_neumf.ranking"
+    return Comparison(
+        "neumf-ranking",
+        "exact full ranking of all users with NeuMF",
+        ours("neumf_ranking", data=data),
+        (
+            peer("RecBole", place, data=data),
+            peer("RecBole, 18 users a batch", place, data=data, eval_batch_size=65536),
+            peer(
+                "PyTorch, 16 users a block", "torch_neumf.ranking", data=data, block=16
             ),
         ),
-    ]
+    )
 
 
 def ancf(files: str, quick: bool) -> list[Comparison]:
-    """Training of `ancf` over histories of 200 beside SASRec of the same width, layers and heads."""
-    data, shape = (
-        f"{files}/ancf.npz",
-        {"length": 200, "width": 64, "heads": 4, "layers": 2, "dropout": 0.1},
+    """Training of `ancf` beside SASRec of the same width, layers, heads and history."""
+    return [ancf_epoch(f"{files}/ancf.npz", batch, quick) for batch in (32, 128)]
+
+
+def ancf_epoch(data: str, batch: int, quick: bool) -> Comparison:
+    """A part of an epoch with so many rows of 200 events a batch."""
+    ancf = ours(
+        "ancf_epoch",
+        data=data,
+        chunks=1 if quick else 3,
+        network__history_length=200,
+        loop__batch_size=batch,
+        network__dual_positions=1,
     )
-    found = []
-    for batch in (32, 128):
-        steps = 2 if quick else 960 // batch
-        part = ours(
-            "ancf_epoch",
-            data=data,
-            chunks=1 if quick else 3,
-            network__history_length=200,
-            loop__batch_size=batch,
-            objective__dual_positions=1,
-        )
-        forms = {"eager": "PyTorch SASRec", "compiled": "PyTorch SASRec, compiled"}
-        found.append(
-            Comparison(
-                f"ancf-epoch-{batch}",
-                f"ancf epoch (a part, scaled): latest 200 events of each user, width 64, 2 layers, 4 heads, every event "
-                f"scored against all items; {batch} rows of 200 a batch (ours packed, a peer's one user each)",
-                part,
-                tuple(
-                    peer(
-                        name,
-                        "torch_sasrec.epoch",
-                        data=data,
-                        batch=batch,
-                        steps=steps,
-                        form=form,
-                        **shape,
-                    )
-                    for form, name in forms.items()
-                ),
-                ("step", "steps"),
-                repeats=3,
-            )
-        )
-    return found
+    sasrec = {
+        "data": data,
+        "batch": batch,
+        "steps": 2 if quick else 960 // batch,
+        "length": 200,
+        "width": 64,
+        "heads": 4,
+        "layers": 2,
+        "dropout": 0.1,
+    }
+    forms = {"eager": "PyTorch SASRec", "compiled": "PyTorch SASRec, compiled"}
+    peers = [
+        peer(name, "torch_sasrec.epoch", form=form, **sasrec)
+        for form, name in forms.items()
+    ]
+    return Comparison(
+        f"ancf-epoch-{batch}",
+        "ancf epoch (a part, scaled): latest 200 events of each user, width 64, 2 layers, "
+        f"4 heads, every event scored against all items; {batch} rows of 200 a batch "
+        "(ours packed, a peer's one user each)",
+        ancf,
+        tuple(peers),
+        ("step", "steps"),
+        repeats=3,
+    )
 
 
 def mf_step(rows: int, tables: str, optimizer: str = "adam", steps: int = 40) -> Task:
@@ -186,32 +183,30 @@ def lists() -> list[Comparison]:
 def one_user(quick: bool) -> list[Comparison]:
     """A single request, beside the product of matrix and vector that it cannot do without."""
     calls = 30 if quick else 300
-    return [
-        Comparison(
-            f"one-user-{items}",
-            f"one user's top 10 over {items:,} items, mf of 64 dims, {calls} calls, p50",
-            ours("one_user", items=items, calls=calls),
-            (
-                ours(
-                    "product",
-                    "NumPy matrix-vector product",
-                    items=items,
-                    calls=calls,
-                    by="numpy",
-                ),
-                ours(
-                    "product",
-                    "JAX matrix-vector product",
-                    items=items,
-                    calls=calls,
-                    by="jax",
-                ),
-            ),
-            ("p99",),
-            repeats=3,
+    return [one_user_of(items, calls) for items in (10_000, 100_000, 1_000_000)]
+
+
+def one_user_of(items: int, calls: int) -> Comparison:
+    """A single request over so many items."""
+    by = {"numpy": "NumPy", "jax": "JAX"}
+    products = [
+        ours(
+            "product",
+            f"{name} matrix-vector product",
+            items=items,
+            calls=calls,
+            by=library,
         )
-        for items in (10_000, 100_000, 1_000_000)
+        for library, name in by.items()
     ]
+    return Comparison(
+        f"one-user-{items}",
+        f"one user's top 10 over {items:,} items, mf of 64 dims, {calls} calls, p50",
+        ours("one_user", items=items, calls=calls),
+        tuple(products),
+        ("p99",),
+        repeats=3,
+    )
 
 
 def memory(quick: bool) -> list[Comparison]:

@@ -5,7 +5,8 @@ python benchmarks/speed.py --only neumf one-user     rows whose name begins so
 python benchmarks/speed.py --quick              a smoke test with little data
 python benchmarks/speed.py --plots docs         growth curves as pictures
 
-The peers' packages are in benchmarks/requirements.txt; --peer-python names the interpreter that has them.
+The peers' packages are in benchmarks/requirements.txt; --peer-python names the interpreter that
+has them. Without them a row shows ours alone.
 """
 
 from __future__ import annotations
@@ -33,38 +34,29 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        default=[""],
-        metavar="NAME",
-        help="rows whose name begins so",
-    )
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="little data, one round: only to see that all works",
-    )
-    parser.add_argument(
-        "--repeats", type=int, help="rounds of every row instead of its own number"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    begins = "rows whose name begins so"
+    add("--only", nargs="+", default=[""], metavar="NAME", help=begins)
+    smoke = "little data, one round: only to see that all works"
+    add("--quick", action="store_true", help=smoke)
+    add("--repeats", type=int, help="rounds of every row instead of its own number")
+    add(
         "--peer-python",
         default=sys.executable,
         metavar="PATH",
         help="interpreter of the peers",
     )
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", metavar="FOLDER",
-                        help="holds ncf-ml-1m and gsasrec-ml-1m; made events of the same sizes where it does not")  # fmt: skip
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "benchmarks" / "out", metavar="FOLDER"
-    )
-    parser.add_argument(
-        "--plots",
+    add(
+        "--data",
         type=Path,
+        default=ROOT.parent / "shared" / "data",
         metavar="FOLDER",
-        help="measure growth curves and draw them there",
+        help="holds ncf-ml-1m and gsasrec-ml-1m; else events of the same sizes are made",
     )
+    out = ROOT / "benchmarks" / "out"
+    add("--out", type=Path, default=out, metavar="FOLDER")
+    plots = "measure growth curves and draw them there"
+    add("--plots", type=Path, metavar="FOLDER", help=plots)
     return parser.parse_args()
 
 
@@ -73,33 +65,33 @@ def compare(
 ) -> tuple[list[Row], list[Worker]]:
     """The rows of one comparison, and the workers, which know their versions."""
     repeats = flags.repeats or (1 if flags.quick else comparison.repeats)
-    workers = alternate(
-        (comparison.ours, *comparison.peers), repeats, flags.peer_python, errors
-    )
-    peers = workers[1:] or [None]
-    return [
+    tasks = (comparison.ours, *comparison.peers)
+    workers = alternate(tasks, repeats, flags.peer_python, errors)
+    rows = [
         row_of(comparison.name, comparison.text, workers[0], peer, comparison.figures)
-        for peer in peers
-    ], workers
+        for peer in workers[1:] or [None]
+    ]
+    return rows, workers
 
 
 def run_all(
     files: str, data: Iterable[str], flags: argparse.Namespace, errors: TextIO
 ) -> None:
     """Prints each row as soon as it is there, and writes the table anew after each."""
-    rows, ours, peers, load = [], {}, {}, os.getloadavg()[0]
-    for comparison in (
-        c for c in all_rows(files, flags.quick) if c.name.startswith(tuple(flags.only))
-    ):
+    load = os.getloadavg()[0]
+    rows: list[Row] = []
+    ours: dict[str, str] = {}
+    peers: dict[str, str] = {}
+    for comparison in all_rows(files, flags.quick):
+        if not comparison.name.startswith(tuple(flags.only)):
+            continue
         found, workers = compare(comparison, flags, errors)
         rows += found
         for worker in workers:
-            (peers if worker.task.peer else ours).update(worker.versions)
-        print(
-            *(" | ".join((row.name, *report.cells(row))) for row in found),
-            sep="\n",
-            flush=True,
-        )
+            versions = peers if worker.task.peer else ours
+            versions.update(worker.versions)
+        for row in found:
+            print(" | ".join([row.name, *report.cells(row)]), flush=True)
         report.write(rows, report.environment_line(load, ours, peers, data), flags.out)
     print(report.environment_line(load, ours, peers, data))
 

@@ -18,7 +18,15 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker does: a function of a module under benchmarks/, its options, and whether it is a peer's."""
+    """What a worker does: a function of a module under benchmarks/, with its options.
+
+    Attributes:
+        name: for people.
+        module: under benchmarks.
+        function: of the module.
+        options: what the function is given, as texts.
+        peer: whether the peers' interpreter does it.
+    """
 
     name: str
     module: str
@@ -56,11 +64,11 @@ class Worker:
         """The next answer; `refused` where there is none."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        reply = (
-            json.loads(line)
-            if line
-            else {"refused": f"worker ended with code {self.process.wait()}"}
-        )
+        if line:
+            reply = json.loads(line)
+        else:
+            code = self.process.wait()
+            reply = {"refused": f"worker ended with code {code}"}
         self.refused = reply.get("refused", "")
         return reply
 
@@ -86,14 +94,16 @@ class Worker:
 @contextmanager
 def started(task: Task, peer_python: str, errors: TextIO) -> Iterator[Worker]:
     """A worker that has warmed up; it ends when its pipe is closed."""
-    command, environment = (
+    child = subprocess.Popen(
         task.command(peer_python),
-        os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
     )
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
-    with subprocess.Popen(
-        command, text=True, cwd=ROOT, env=environment, **pipes
-    ) as process:
+    with child as process:
         worker = Worker(task, process)
         worker.wait_until_ready()
         try:

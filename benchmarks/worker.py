@@ -33,7 +33,7 @@ def versions() -> dict[str, str]:
 
 
 def answers() -> Answer:
-    """A function that writes one line to the parent; whatever else this process prints goes to stderr."""
+    """A function that writes one line to the parent; all else that is printed goes to stderr."""
     pipe = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     return lambda reply: print(json.dumps(reply), file=pipe, flush=True)
@@ -44,28 +44,28 @@ def serve(
     options: dict[str, str],
     answer: Answer,
 ) -> None:
-    """Prepares and warms up, then one repetition per line of stdin; work may return a dict of figures."""
+    """Prepares and warms up, then does one repetition per line of stdin.
+
+    Work may return a dict of figures.
+    """
     work = prepare(options)
     work()
     answer({"versions": versions()})
     for _ in sys.stdin:
         begin = perf_counter()
         found = work()
-        answer(
-            {"seconds": perf_counter() - begin}
-            | (found if isinstance(found, dict) else {})
-        )
+        reply = {"seconds": perf_counter() - begin}
+        if isinstance(found, dict):
+            reply.update(found)
+        answer(reply)
 
 
 def main(module: str, function: str, *options: str) -> None:
     """Answers every failure with its reason, so that the other rows go on."""
     answer = answers()
     try:
-        serve(
-            getattr(import_module(module), function),
-            dict(word.split("=", 1) for word in options),
-            answer,
-        )
+        prepare = getattr(import_module(module), function)
+        serve(prepare, dict(word.split("=", 1) for word in options), answer)
     except ModuleNotFoundError as problem:
         answer({"refused": f"peer not installed: {problem.name}"})
     except Exception as problem:

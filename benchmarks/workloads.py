@@ -12,14 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import Config, default_config, override
-from ancf_jax.data import dataset as data
-from ancf_jax.data.dataset import Dataset
-from ancf_jax.data.interactions import TEST, TRAIN
+from ancf_jax.config import Config, override
+from ancf_jax.data import TEST, TRAIN, Dataset, heldout
+from ancf_jax.models.protocol import NeuralModel
+from ancf_jax.models.registry import default_config
 from ancf_jax.objective.metrics import ranking_metrics
-from ancf_jax.ranking import Ranker
+from ancf_jax.prepared import prepare
+from ancf_jax.ranking import Ranker, ranker_of
 from ancf_jax.recommender import Recommender
-from ancf_jax.runs import build_model, make_ranker
 from ancf_jax.training.loop import Trainer, trainer
 from benchmarks.shop import dataset_of, read, synthetic
 
@@ -30,23 +30,21 @@ TRAINING = (TRAIN,)
 
 def make_trainer(config: Config, dataset: Dataset) -> Trainer:
     """The trainer of a run with these settings."""
-    return trainer(
-        config,
-        build_model(config, dataset),
-        data.event_log(dataset, TRAINING),
-        data.catalogue(dataset),
-    )
+    return trainer(prepare(config, dataset, TRAINING))
 
 
 def epochs(made: Trainer, chunks: int | None = None) -> Work:
-    """One epoch per repetition, or its first `chunks` (of about 20) with the time scaled to the whole."""
-    state, number = made.initial_state(), 0
+    """One epoch per repetition, or its first `chunks` of about 20, scaled to the whole."""
+    state = made.initial_state()
+    number = 0
 
     def work() -> dict[str, Any]:
         nonlocal state, number
-        begin, done = perf_counter(), 0
-        for reached, step in islice(made.epoch(state, number), chunks):
-            state, done = reached, step.done
+        begin = perf_counter()
+        done = 0
+        for reached, report in islice(made.epoch(state, number), chunks):
+            state = reached
+            done = report.done
         jax.block_until_ready(state)
         number += 1
         taken = perf_counter() - begin
@@ -71,74 +69,86 @@ def settings(model: str, options: Options) -> Config:
 
 def neumf_epoch(options: Options) -> Work:
     """An epoch of `neumf` by its defaults."""
-    return epochs(make_trainer(settings("neumf", options), read(options["data"])[1]))
+    _, dataset = read(options["data"])
+    return epochs(make_trainer(settings("neumf", options), dataset))
 
 
 def neumf_epoch_of(options: Options) -> Work:
     """An epoch of `neumf` over a number of synthetic events."""
-    shop = synthetic(int(options["events"]), 6_040, 3_706)
-    dataset = dataset_of(
-        shop["user"], shop["item"], np.full(len(shop["user"]), TRAIN), 6_040, 3_706
-    )
+    users = 6_040
+    items = 3_706
+    shop = synthetic(int(options["events"]), users, items)
+    dataset = training_of(shop["user"], shop["item"], users, items)
     return epochs(make_trainer(settings("neumf", options), dataset))
 
 
 def ancf_epoch(options: Options) -> Work:
     """A part of an epoch of `ancf` by its defaults, scaled."""
-    made = make_trainer(settings("ancf", options), read(options["data"])[1])
+    _, dataset = read(options["data"])
+    made = make_trainer(settings("ancf", options), dataset)
     return epochs(made, int(options["chunks"]))
 
 
 def ancf_epoch_of(options: Options) -> Work:
-    """A part of an epoch of `ancf` over users with exactly `length` synthetic events, so that no row holds padding."""
-    users, length = 320, int(options["length"])
-    dataset = shop_of_size(users, 3_416, length)
-    return epochs(
-        make_trainer(settings("ancf", options), dataset), int(options["chunks"])
-    )
+    """A part of an epoch of `ancf` over users with exactly `length` synthetic events.
+
+    So no row holds padding.
+    """
+    dataset = shop_of_size(320, 3_416, int(options["length"]))
+    made = make_trainer(settings("ancf", options), dataset)
+    return epochs(made, int(options["chunks"]))
 
 
 def mf_step(options: Options) -> Work:
-    """A step of `mf`: 2,048 positives with 2 negatives each touch 8,192 rows of two tables of `rows` rows."""
-    rows, steps = int(options["rows"]), int(options["steps"])
+    """A step of `mf` with 2,048 positives and 2 negatives each, over tables of `rows` rows.
+
+    It touches 8,192 rows of two tables.
+    """
+    rows = int(options["rows"])
+    events = 2048 * int(options["steps"])
     rng = np.random.default_rng(0)
-    user, item = (
-        np.sort(rng.integers(0, rows, 2048 * steps)),
-        rng.integers(0, rows, 2048 * steps),
-    )
-    made = make_trainer(
-        settings("mf", {"objective.negatives": "2"} | options),
-        dataset_of(user, item, np.full(len(user), TRAIN), rows, rows),
-    )
-    work = epochs(made)
+    user = np.sort(rng.integers(0, rows, events))
+    item = rng.integers(0, rows, events)
+    config = settings("mf", {"objective.negatives": "2", **options})
+    work = epochs(make_trainer(config, training_of(user, item, rows, rows)))
     return lambda: {"seconds": work()["step"]}
 
 
 def drawn_ranker(model: str, dataset: Dataset, size: int) -> Ranker:
-    """A ranker of a model as it is before training: what a parameter is does not change the time."""
+    """A ranker of a model before training: what a parameter is does not change the time."""
     changes = {"network.embedding_size": size} if model == "mf" else {}
     config = override(default_config(model), changes)
-    built = build_model(config, dataset)
-    ranker = make_ranker(dataset, built, {}, TRAINING)
-    return ranker.with_variables(
-        jax.jit(built.init)(jax.random.PRNGKey(0), ranker.catalogue)
-    )
+    prepared = prepare(config, dataset, TRAINING)
+    assert isinstance(prepared.model, NeuralModel)
+    init = jax.jit(prepared.model.init)
+    variables = init(jax.random.PRNGKey(0), prepared.catalogue)
+    return ranker_of(prepared, variables)
 
 
 def neumf_ranking(options: Options) -> Work:
     """The place of every user's held-out item among all items, and the metrics of them."""
-    dataset = read(options["data"])[1]
-    ranker, held = drawn_ranker("neumf", dataset, 32), data.heldout(dataset, TEST)
-    return lambda: {
-        "users": len(ranking_metrics(ranker.ranks(held, keep_seen=False)[0])["ndcg@10"])
-    }
+    _, dataset = read(options["data"])
+    ranker = drawn_ranker("neumf", dataset, 32)
+    held = heldout(dataset, TEST)
+
+    def work() -> dict[str, Any]:
+        ranks, _ = ranker.ranks(held, keep_seen=False)
+        return {"users": len(ranking_metrics(ranks)["ndcg@10"])}
+
+    return work
+
+
+def training_of(user: np.ndarray, item: np.ndarray, users: int, items: int) -> Dataset:
+    """A dataset whose events all train."""
+    part = np.full(len(user), TRAIN)
+    return dataset_of(user, item, part, users, items)
 
 
 def shop_of_size(users: int, items: int, per_user: int = 20) -> Dataset:
     """Users with `per_user` events each, drawn uniformly."""
     user = np.repeat(np.arange(users), per_user)
     item = np.random.default_rng(0).integers(0, items, len(user))
-    return dataset_of(user, item, np.full(len(user), TRAIN), users, items)
+    return training_of(user, item, users, items)
 
 
 def neumf_top_of(options: Options) -> Work:
@@ -149,9 +159,10 @@ def neumf_top_of(options: Options) -> Work:
 
 def top_n_of(ranker: Ranker, user: np.ndarray) -> Work:
     """Top 10 of users, seen items left out."""
+    minute = np.zeros(len(user), np.int32)
 
     def work() -> None:
-        for _ in ranker.top_n(user, np.zeros(len(user), np.int32), 10, keep_seen=False):
+        for _ in ranker.top_n(user, minute, 10, keep_seen=False):
             pass
 
     return work
@@ -159,50 +170,49 @@ def top_n_of(ranker: Ranker, user: np.ndarray) -> Work:
 
 def mf_top_n(options: Options) -> Work:
     """Top 10 of all users with `mf` of 64 dimensions."""
-    users, items = int(options["users"]), int(options["items"])
-    return top_n_of(
-        drawn_ranker("mf", shop_of_size(users, items), 64),
-        np.arange(users, dtype=np.int32),
-    )
+    users = int(options["users"])
+    ranker = drawn_ranker("mf", shop_of_size(users, int(options["items"])), 64)
+    return top_n_of(ranker, np.arange(users, dtype=np.int32))
 
 
 def one_user(options: Options) -> Work:
-    """Requests for one user's top 10, each timed alone, to a recommender that is loaded and warm."""
-    dataset = shop_of_size(1_000, int(options["items"]))
-    recommender = Recommender(
-        default_config("mf"), dataset, drawn_ranker("mf", dataset, 64)
-    )
+    """Requests for one user's top 10, each timed alone, to a recommender that is warm."""
+    users = 1_000
+    dataset = shop_of_size(users, int(options["items"]))
+    ranker = drawn_ranker("mf", dataset, 64)
+    recommender = Recommender(default_config("mf"), dataset, ranker)
 
-    def work() -> dict[str, float]:
-        taken = []
-        for call in range(int(options["calls"])):
-            begin = perf_counter()
-            recommender.recommend([str(call * 7 % 1_000)], n=10)
-            taken.append(perf_counter() - begin)
-        return {
-            "seconds": float(np.median(taken)),
-            "p99": float(np.quantile(taken, 0.99)),
-        }
+    def call(number: int) -> None:
+        recommender.recommend([str(number * 7 % users)], n=10)
 
-    return work
+    return timed_calls(call, int(options["calls"]))
 
 
 def product(options: Options) -> Work:
-    """The product of a matrix [items, 64] and a vector: what one user's scores take at least."""
+    """The product of a matrix [items, 64] and a vector, without which no user has scores."""
     table = np.random.default_rng(0).random((int(options["items"]), 64), np.float32)
     vector = table[0].copy()
-    times, table_there = jax.jit(jnp.matmul), jnp.asarray(table)
-    by_numpy, by_jax = (
-        (lambda: table @ vector),
-        (lambda: times(table_there, vector).block_until_ready()),
-    )
-    best = {"numpy": by_numpy, "jax": by_jax}[options["by"]]
+    on_device = jnp.asarray(table)
+    multiply = jax.jit(jnp.matmul)
+
+    def by_numpy(_: int) -> None:
+        table @ vector
+
+    def by_jax(_: int) -> None:
+        multiply(on_device, vector).block_until_ready()
+
+    call = {"numpy": by_numpy, "jax": by_jax}[options["by"]]
+    return timed_calls(call, int(options["calls"]))
+
+
+def timed_calls(call: Callable[[int], None], calls: int) -> Work:
+    """The median time of calls, numbered from 0, and the time that one in a hundred exceeds."""
 
     def work() -> dict[str, float]:
         taken = []
-        for _ in range(int(options["calls"])):
+        for number in range(calls):
             begin = perf_counter()
-            best()
+            call(number)
             taken.append(perf_counter() - begin)
         return {
             "seconds": float(np.median(taken)),
@@ -213,34 +223,39 @@ def product(options: Options) -> Work:
 
 
 def rank_memory(options: Options) -> Work:
-    """Top 10 of the first `asked` of many users, how far resident memory rose above what lay there before, and the
-    time for all users at this pace."""
-    users, asked = int(options["users"]), int(options["asked"])
-    ranker = drawn_ranker(
-        "mf", shop_of_size(users, int(options["items"]), per_user=5), 64
-    )
+    """Top 10 of the first `asked` of many users: memory, and the time for all at this pace.
+
+    The growth is how far resident memory rose above what lay there before.
+    """
+    users = int(options["users"])
+    asked = int(options["asked"])
+    shop = shop_of_size(users, int(options["items"]), per_user=5)
+    ranker = drawn_ranker("mf", shop, 64)
     jax.block_until_ready((ranker.variables, ranker.item_side))
     work = top_n_of(ranker, np.arange(asked, dtype=np.int32))
-    Path("/proc/self/clear_refs").write_text(
-        "5", encoding="ascii"
-    )  # the peak counts from here
+    count_peak_from_here()
     before = status_mib("VmRSS")
 
     def measured() -> dict[str, float]:
         begin = perf_counter()
         work()
-        minutes = (perf_counter() - begin) / asked * users / 60
-        growth = status_mib("VmHWM") - before
+        per_user = (perf_counter() - begin) / asked
         return {
-            "growth in MiB": growth,
+            "growth in MiB": status_mib("VmHWM") - before,
             "memory before in MiB": before,
-            "all users in minutes": minutes,
+            "all users in minutes": per_user * users / 60,
         }
 
     return measured
 
 
+def count_peak_from_here() -> None:
+    """Forgets the peak of resident memory so far; on Linux alone."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def status_mib(name: str) -> float:
     """VmRSS (resident memory) or VmHWM (its peak) of this process; Linux alone tells."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+    line = next(line for line in lines if line.startswith(name))
+    return int(line.split()[1]) / 1024

@@ -19,7 +19,8 @@ import jax
 import numpy as np
 import pytest
 
-from ancf_jax.config import Config, default_config, override
+from ancf_jax.config import Config, flatten, override
+from ancf_jax.models.registry import default_config
 
 # Compiling takes most of the time of these tests: what is compiled alike is shared, with processes they start, too.
 COMPILED = tempfile.TemporaryDirectory(prefix="compiled-for-tests-")
@@ -98,10 +99,12 @@ def _small(model: str, data: Path, **changes: Any) -> Config:
         "loop.batch_size": 16,
         "loop.patience": 0,
         "optim.learning_rate": 0.02,
-        "baseline.ials_size": 3,
-        "baseline.ials_sweeps": 3,
+        "network.size": 3,
+        "network.sweeps": 3,
     }
-    config = override(default_config(model), small)
+    config = default_config(model)
+    known = flatten(config)
+    config = override(config, {name: x for name, x in small.items() if name in known})
     if config.objective.negatives:
         config = override(config, {"objective.negatives": 7})
     return override(

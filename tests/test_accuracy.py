@@ -34,11 +34,26 @@ PRESET = """\
 --keep-seen
 """
 TRIAL = Trial("shop-ease", 2, "alone", ("--network.temporal",))
-AUDIT = dict.fromkeys(("users", "items", "events", "train", "validation", "test", "unused", "duplicates"), 3) | {
-    "split": "leave_one_out", "ties_in_time": None, "test_before_newest_train": None, "cold_users": 0, "cold_items": 0,
-    "test_before_newest_train_of_user": 0.5, "repeat_share": 0.0, "test_pairs_in_train": 0.0,
-    "left_out": {}, "data_sha256": "abc",
-}  # fmt: skip
+AUDIT = {
+    "users": 3,
+    "items": 3,
+    "events": 3,
+    "train": 3,
+    "validation": 3,
+    "test": 3,
+    "unused": 3,
+    "duplicates": 3,
+    "split": "leave_one_out",
+    "ties_in_time": None,
+    "test_before_newest_train": None,
+    "cold_users": 0,
+    "cold_items": 0,
+    "test_before_newest_train_of_user": 0.5,
+    "repeat_share": 0.0,
+    "test_pairs_in_train": 0.0,
+    "left_out": {},
+    "data_sha256": "abc",
+}
 
 
 @pytest.fixture
@@ -51,7 +66,10 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The words of every train.py that would have been started; evaluate.py finds planted figures."""
+    """The words of every train.py that would have been started.
+
+    evaluate.py finds planted figures.
+    """
     made: list[list[str]] = []
     found: dict[str, Any] = {
         "metrics": {"ndcg@10": 0.5},

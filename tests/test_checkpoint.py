@@ -1,8 +1,12 @@
-"""A run on disk: what is written comes back bit for bit, and what is damaged is never taken for good."""
+"""A run on disk: what is written comes back bit for bit.
+
+What is damaged is never taken for good.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
@@ -21,9 +25,11 @@ import numpy as np
 import pytest
 
 from ancf_jax.checkpoint import RunFolder, open_run
-from ancf_jax.config import Config, default_config, override
+from ancf_jax.config import override
 from ancf_jax.errors import UserError
+from ancf_jax.models.registry import default_config
 from ancf_jax.types import TrainState
+from ancf_jax.view import Silent
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -46,26 +52,29 @@ def _bits(tree) -> list[bytes]:
     return [np.array(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
 
 
-class _Shop:
+class _Shop(Silent):
     """A run folder under test: its path and what was said to the person."""
 
     def __init__(self, path: Path):
-        self.path, self.said = path, []
+        self.path = path
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
 
     def train(
         self, *, resume: bool = False, **changes
     ) -> AbstractContextManager[RunFolder]:
         names = {name.replace("__", "."): value for name, value in changes.items()}
-        return RunFolder.create(
-            self.path, override(Config(), names), resume=resume, say=self.said.append
-        )
+        config = override(default_config("ancf"), names)
+        return RunFolder.create(self.path, config, resume=resume, view=self)
 
     def refuse(self, message: str, **options) -> None:
         with pytest.raises(UserError, match=message), self.train(**options):
             pass
 
     def view(self):
-        return open_run(self.path, self.said.append)
+        return open_run(self.path, self)
 
     def data_file(self, epoch: int) -> Path:
         return max(
@@ -326,8 +335,8 @@ def test_another_format_and_other_data_are_refused(shop, monkeypatch):
     view.data_digest = "cd" * 16
     with pytest.raises(UserError, match="made from other data"):
         view.restore_best(TEMPLATE)
-    monkeypatch.setattr("ancf_jax.checkpoint.FORMAT", 2)
-    with pytest.raises(UserError, match="has format 1, expected 2"):
+    monkeypatch.setattr("ancf_jax.checkpoint.record.FORMAT", 3)
+    with pytest.raises(UserError, match="has format 2, expected 3"):
         shop.view().restore_best(TEMPLATE)
 
 
@@ -335,8 +344,10 @@ _CHILD = """
 import os, signal, sys
 import jax.numpy as jnp
 from ancf_jax.checkpoint import RunFolder
-from ancf_jax.config import Config
-opened = RunFolder.create(sys.argv[1], Config(), resume=False, say=print)
+from ancf_jax.models.registry import default_config
+from ancf_jax.view import PRINTED
+config = default_config("ancf")
+opened = RunFolder.create(sys.argv[1], config, resume=False, view=PRINTED)
 run = opened.__enter__()
 for epoch in range(3):
     run.append_metrics({"epoch": epoch})
@@ -448,7 +459,7 @@ def test_resume_takes_over_the_length_of_the_run_and_refuses_another_model(shop)
 
 def test_a_setting_that_the_older_run_did_not_have_is_at_its_models_default(shop):
     started = default_config("engagement")  # whose loss is not that of Config()
-    with RunFolder.create(shop.path, started, resume=False, say=print):
+    with RunFolder.create(shop.path, started, resume=False):
         pass
     file = shop.path / "config.json"
     saved = {
@@ -459,14 +470,14 @@ def test_a_setting_that_the_older_run_did_not_have_is_at_its_models_default(shop
     file.write_text(json.dumps(saved))
     assert shop.view().config == started
     changed = RunFolder.create(
-        shop.path, override(started, {"objective.loss": "mse"}), resume=True, say=print
+        shop.path, override(started, {"objective.loss": "mse"}), resume=True
     )
     with (
         pytest.raises(UserError, match=r"objective\.loss log_loss -> mse; keep them"),
         changed,
     ):
         pass
-    with RunFolder.create(shop.path, started, resume=True, say=print):
+    with RunFolder.create(shop.path, started, resume=True):
         assert json.loads(file.read_text())["objective.loss"] == "log_loss"
 
 
@@ -478,6 +489,45 @@ def test_settings_that_cannot_be_read_are_told(shop, text):
     with pytest.raises(UserError, match="cannot be read"):
         shop.view()
     shop.refuse("cannot be read", resume=True)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"baseline.ease_l2": 250.0}, {"network.heads_": 2}]
+)
+def test_settings_of_another_version_are_told(shop, changes):
+    with shop.train():
+        pass
+    file = shop.path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    with pytest.raises(UserError, match=r"was written by another version \(there is"):
+        shop.view()
+
+
+def test_a_run_of_a_model_that_is_not_registered_says_what_to_do(shop):
+    with shop.train():
+        pass
+    file = shop.path / "config.json"
+    file.write_text(file.read_text().replace('"ancf"', '"mine"'))
+    with pytest.raises(UserError, match=r'no model "mine".*register it first'):
+        shop.view()
+
+
+def test_saving_leaves_the_programs_logging_as_it_was(shop):
+    logging.disable(logging.DEBUG)
+    filters = list(logging.getLogger("absl").filters)
+    with shop.train() as run:
+        _save(run, 1)
+    assert logging.root.manager.disable == logging.DEBUG
+    assert logging.getLogger("absl").filters == filters
+    logging.disable(logging.NOTSET)
+
+
+def test_another_model_cannot_go_on_with_a_run(shop):
+    with shop.train():
+        pass
+    other = RunFolder.create(shop.path, default_config("mf"), resume=True)
+    with pytest.raises(UserError, match=r"model ancf -> mf.*; keep them"), other:
+        pass
 
 
 def test_the_view_writes_nothing(shop):
@@ -494,7 +544,7 @@ def test_the_view_writes_nothing(shop):
         assert view.read_metrics() == [{"epoch": 1, "loss": 0.5}]
         assert listing() == before
     with pytest.raises(UserError, match="no run in"):
-        open_run(shop.path / "none", print)
+        open_run(shop.path / "none")
 
 
 def test_a_view_of_a_run_without_checkpoints_says_so(shop):

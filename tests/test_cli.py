@@ -1,20 +1,32 @@
-"""The three scripts as people call them: figures on standard output, one sentence and a code when all is not well."""
+"""The three scripts as people call them.
+
+Figures stand on standard output; what is wrong is one sentence and a code.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 
+import jax
 import pandas as pd
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from ancf_jax import cli
-from ancf_jax.errors import UserError
+from ancf_jax.config import Config, flatten, validate
+from ancf_jax.errors import Stopped, UserError
+from ancf_jax.machine.compile import cache_programs, cached_programs
+from ancf_jax.models.registry import default_config
+from ancf_jax.recommender import load_recommender
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -56,6 +68,7 @@ def leave(monkeypatch, capsys):
     return run
 
 
+SPLIT = ["--split.kind", "leave_one_out"]
 TINY = [
     "--epochs",
     "2",
@@ -63,10 +76,9 @@ TINY = [
     "16",
     "--network.embedding-size",
     "3",
-    "--split.kind",
-    "leave_one_out",
     "--objective.negatives",
     "3",
+    *SPLIT,
 ]
 
 
@@ -86,7 +98,7 @@ def test_training_ends_with_a_table(planted_shop, tmp_path, capsys):
         "popularity",
         "--run",
         tmp_path / "run",
-        *TINY[4:],
+        *SPLIT,
     )
     found = capsys.readouterr()
     assert "popularity" in found.out
@@ -175,6 +187,15 @@ def test_lists_for_people_have_names(run, leave):
     assert out.count("product ") == 3
 
 
+def test_who_is_asked_for_twice_gets_two_lists(run, leave):
+    code, out, err = leave(
+        "recommend", "--run", run, "--users", "u03", "u03", "--top-n", 3
+    )
+    assert code == 0, err
+    assert out.count("u03, ") == 2
+    assert out.count("product ") == 6
+
+
 def test_an_unknown_user_gets_the_popular_items(run, leave):
     code, out, err = leave("recommend", "--run", run, "--users", "nobody", "--top-n", 3)
     assert code == 0, err
@@ -215,10 +236,18 @@ import os, sys
 sys.path.insert(0, sys.argv[1])
 import recommend
 from ancf_jax import cli
-made = recommend.write_in_parts
+write = recommend.write_in_parts
+
 def killed(path, digest, parts, make, say):
-    made(path, digest, parts, lambda number: os.kill(os.getpid(), 9) if number == 2 else make(number), say)
-recommend.write_in_parts, recommend.USERS_PER_PART = killed, 3
+    def make_or_die(number):
+        if number == 2:
+            os.kill(os.getpid(), 9)
+        return make(number)
+
+    write(path, digest, parts, make_or_die, say)
+
+recommend.write_in_parts = killed
+recommend.USERS_PER_PART = 3
 with cli.Screen() as screen:
     recommend.main(sys.argv[2:], screen)
 """
@@ -228,7 +257,10 @@ with cli.Screen() as screen:
 def test_killed_scoring_goes_on_to_the_same_bytes(
     run, leave, tmp_path, monkeypatch, ending
 ):
-    """Five parts; kill -9 within the third, then the same command, and one that asks for something else."""
+    """Five parts; kill -9 within the third.
+
+    Then the same command, and one that asks for something else.
+    """
     monkeypatch.setattr(script("recommend"), "USERS_PER_PART", 3)
     straight, path = tmp_path / f"straight.{ending}", tmp_path / f"lists.{ending}"
     asked = ["--run", run, "--users", "all", "--top-n", 3, "--out"]
@@ -331,12 +363,76 @@ def test_what_a_run_cannot_do_is_said(run, leave, flags, words):
     assert err.count("error:") == 1
 
 
+def times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in [folder, *folder.rglob("*")]}
+
+
+def test_a_run_is_read_without_a_trace(run, leave, tmp_path, monkeypatch, no_cache):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = times(run)
+    assert leave("evaluate", "--run", run)[0] == 0
+    assert leave("recommend", "--run", run, "--users", "u03")[0] == 0
+    load_recommender(run).recommend(["u03"])
+    assert times(run) == before
+    assert any((tmp_path / "ancf_jax" / "compiled").iterdir())
+
+
 def test_a_damaged_run_is_said(run, leave, tmp_path):
     (tmp_path / "config.json").write_text("{")
     code, _, err = leave("evaluate", "--run", tmp_path)
     assert code == 2
     assert "config.json" in err
     assert no_traceback(err)
+
+
+@pytest.mark.parametrize(
+    ("model", "shown", "hidden"),
+    [
+        ("neumf", ["--network.hidden", "--optim.clip"], ["--network.heads"]),
+        ("ancf", ["--network.heads", "--loop.stream"], ["--network.l2"]),
+        ("ease", ["--network.l2", "--seed"], ["--optim.", "--loop.", "--objective."]),
+        ("popularity", ["--split.kind"], ["--network.", "--optim."]),
+    ],
+)
+def test_the_help_shows_what_the_model_uses(leave, model, shown, hidden):
+    code, out, _ = leave("train", "--model", model, "--help")
+    assert code == 0
+    assert all(flag in out for flag in shown)
+    assert not any(flag in out for flag in hidden)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (
+            ["--model", "mf", "--network.no-popularity"],
+            "--network.popularity is a setting of ancf; mf does not have it",
+        ),
+        (
+            ["--model=ials", "--optim.clip=2"],
+            "--optim.clip is a setting of ancf, linear,",
+        ),
+    ],
+)
+def test_a_flag_of_other_models_is_refused_and_says_whose_it_is(leave, argv, words):
+    code, _, err = leave("train", *argv)
+    assert code == 2
+    assert "Unrecognized" in err
+    assert words in err
+
+
+@pytest.mark.parametrize("model", ["ease", "mf"])
+def test_flags_change_what_they_name_and_nothing_else(model):
+    config = script("train").parse(["--model", model, "--seed", "5"]).config
+    assert type(config) is Config
+    assert flatten(config) == flatten(default_config(model)) | {"seed": 5}
+
+
+@pytest.mark.parametrize(
+    "preset", sorted((REPOSITORY / "presets").iterdir()), ids=lambda path: path.stem
+)
+def test_every_preset_is_understood(preset):
+    validate(script("train").parse(cli.expand([f"@{preset}"])).config)
 
 
 def test_a_run_is_not_overwritten_and_says_how_to_go_on(run, planted_shop, leave):
@@ -367,3 +463,121 @@ def test_the_last_value_of_a_flag_counts():
     assert cli.flag_value(["--models", "mf"], "--model") is None
     assert cli.flag_value(["--model"], "--model") is None
     assert cli.flag_value([], "--model") is None
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_signal_ends_the_work_where_it_asks(number, code):
+    before = signal.getsignal(number)
+    reached = []
+    stopped = pytest.raises(Stopped, match="go on later")
+    with stopped as caught, cli.stopped_by_signals("go on later") as check:
+        check()
+        os.kill(os.getpid(), number)
+        reached.append("after the signal")
+        check()
+        reached.append("after the check")
+    assert reached == ["after the signal"]
+    assert caught.value.exit_code == code
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_is_told_by_work_that_never_asks():
+    with pytest.raises(Stopped), cli.stopped_by_signals("go on later"):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_second_signal_ends_the_process_at_once():
+    code = """
+import os, signal
+from ancf_jax import cli
+with cli.stopped_by_signals("go on later"):
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("still here")
+"""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, check=False)
+    assert done.returncode == -signal.SIGTERM
+    assert done.stdout == b""
+
+
+def test_other_threads_leave_signals_alone():
+    before = signal.getsignal(signal.SIGTERM)
+    found = []
+
+    def work() -> None:
+        with cli.stopped_by_signals("go on later") as check:
+            check()
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [before]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], "error: stopped by a signal; go on with --run {run} --resume\n"),
+        (["--search"], "error: stopped by a signal; the same command goes on"),
+    ],
+)
+def test_stopped_training_says_how_to_go_on(leave, tmp_path, monkeypatch, flags, words):
+    def stopped(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        arguments[-1]()
+
+    monkeypatch.setattr(script("train"), "fit", stopped)
+    monkeypatch.setattr(script("train"), "search", stopped)
+    run = tmp_path / "run"
+    code, _, err = leave("train", "--run", run, *flags)
+    assert code == 128 + signal.SIGTERM
+    assert words.format(run=run) in err
+
+
+FOLDER = "jax_compilation_cache_dir"
+
+
+@pytest.fixture
+def no_cache():
+    """JAX without the folder for compiled programs that the tests share."""
+    before = jax.config.values[FOLDER]
+    jax.config.update(FOLDER, None)
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update(FOLDER, before)
+    compilation_cache.reset_cache()
+
+
+def compile_anew(number: float) -> None:
+    jax.jit(lambda x: x * number)(1.0)
+
+
+def test_programs_are_kept_within_the_block_alone(no_cache, tmp_path):
+    folder = tmp_path / "a" / "folder"
+    before = dict(jax.config.values)
+    with cached_programs(folder):
+        compile_anew(3.25)
+    kept = sorted(folder.iterdir())
+    compile_anew(4.25)
+    assert kept
+    assert sorted(folder.iterdir()) == kept
+    assert dict(jax.config.values) == before
+
+
+def test_a_folder_that_cannot_be_made_is_passed_over(no_cache, tmp_path):
+    (tmp_path / "file").touch()
+    cache_programs(tmp_path / "file" / "folder")
+    compile_anew(5.25)
+    assert jax.config.values[FOLDER] is None
+
+
+def test_a_folder_that_is_set_already_stays(tmp_path):
+    before = jax.config.values[FOLDER]
+    with cached_programs(tmp_path / "folder"):
+        assert jax.config.values[FOLDER] == before
+    assert not (tmp_path / "folder").exists()

@@ -10,11 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.config import default_config
-from ancf_jax.data import dataset as data
+from ancf_jax import data
+from ancf_jax.config import ObjectiveConfig
+from ancf_jax.data import TEST, TRAIN, VALIDATION, Dataset, Interactions
 from ancf_jax.data.corner_store import Truth
-from ancf_jax.data.dataset import Dataset
-from ancf_jax.data.interactions import TEST, TRAIN, VALIDATION, Interactions
 from ancf_jax.errors import UserError
 from ancf_jax.evaluation import (
     evaluate,
@@ -23,30 +22,30 @@ from ancf_jax.evaluation import (
     only_liked,
     truth_metrics,
     value_figures,
-    value_loss_of,
+    value_objective,
 )
-from ancf_jax.models import build
+from ancf_jax.machine.parallel import device_count
 from ancf_jax.models.protocol import predictions
+from ancf_jax.models.registry import default_config
+from ancf_jax.objective.objective import objective_of
+from ancf_jax.prepared import prepare
 from ancf_jax.ranking import Ranker
-from ancf_jax.training.parallel import everywhere
-from ancf_jax.types import Sizes
 
-USERS, ITEMS = 3, 7
+USERS = 3
+ITEMS = 7
 # user, item, part, value
 EVENTS = [
-    *[
-        (0, 1, TRAIN, 5.0),
-        (0, 2, TRAIN, 1.0),
-        (0, 3, VALIDATION, 4.0),
-        (0, 4, TEST, 3.0),
-    ],
-    *[
-        (1, 1, TRAIN, 3.0),
-        (1, 5, TRAIN, 2.0),
-        (1, 1, VALIDATION, 5.0),
-        (1, 5, TEST, 1.0),
-    ],
-    *[(2, 6, TRAIN, 4.0), (2, 6, VALIDATION, 3.0), (2, 0, TEST, 5.0)],
+    (0, 1, TRAIN, 5.0),
+    (0, 2, TRAIN, 1.0),
+    (0, 3, VALIDATION, 4.0),
+    (0, 4, TEST, 3.0),
+    (1, 1, TRAIN, 3.0),
+    (1, 5, TRAIN, 2.0),
+    (1, 1, VALIDATION, 5.0),
+    (1, 5, TEST, 1.0),
+    (2, 6, TRAIN, 4.0),
+    (2, 6, VALIDATION, 3.0),
+    (2, 0, TEST, 5.0),
 ]
 SCORES = np.array(
     [[7, 6, 5, 4, 3, 2, 1], [1, 1, 1, 1, 1, 1, 1], [0, 9, 8, 0, 0, 0, 7]], np.float32
@@ -55,18 +54,16 @@ SCORES = np.array(
 
 @dataclass(frozen=True)
 class ByTable:
-    def encode_users(self, variables, log, catalogue, query):
-        return variables["table"][query.user]
+    def encode_users(self, variables, log, catalogue, request):
+        return variables["table"][request.user]
 
     def encode_items(self, variables, catalogue, items):
         return items
 
     def score(self, variables, users, items):
-        return (
-            users[:, items]
-            if items.ndim == 1
-            else jnp.take_along_axis(users, items, axis=1)
-        )
+        if items.ndim == 1:
+            return users[:, items]
+        return jnp.take_along_axis(users, items, axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -90,19 +87,14 @@ def shop() -> Dataset:
 
 @pytest.fixture(scope="module", params=["one device", "all devices"])
 def ranker(shop, request) -> Ranker:
-    placement = everywhere() if request.param == "all devices" else None
-    assert (placement is None) == (request.param == "one device"), (
-        "the tests have several devices"
-    )
-    log = jax.tree.map(jnp.asarray, data.event_log(shop, data.known_parts(TEST)))
-    catalogue = jax.tree.map(jnp.asarray, data.catalogue(shop))
+    assert device_count() > 1, "the tests have several devices"
     return Ranker(
-        ByTable(),
-        {"table": jnp.asarray(SCORES)},
-        log,
-        catalogue,
+        model=ByTable(),
+        variables={"table": jnp.asarray(SCORES)},
+        log=jax.tree.map(jnp.asarray, data.event_log(shop, data.known_parts(TEST))),
+        catalogue=jax.tree.map(jnp.asarray, data.catalogue(shop)),
         block=2,
-        placement=placement,
+        devices=device_count() if request.param == "all devices" else 1,
     )
 
 
@@ -114,7 +106,10 @@ def test_a_part_without_events_is_refused(shop, ranker):
 
 
 def test_full_ranking_with_seen_items_left_out(shop, ranker):
-    """a: 0 above 4 of the unseen 0, 4, 5, 6: place 2. b: 5 was had before. c: 0 ties with 3, 4, 5 below 1, 2."""
+    """a: 0 above 4 of the unseen 0, 4, 5, 6: place 2. b: 5 was had before.
+
+    c: 0 ties with 3, 4, 5 below 1, 2.
+    """
     found = evaluate(ranker, shop, TEST)
     assert found.left_out == 1
     np.testing.assert_array_equal(found.user, [0, 1, 2])
@@ -132,11 +127,8 @@ def test_full_ranking_with_seen_items_left_out(shop, ranker):
 def test_full_ranking_with_seen_items_kept(shop, ranker):
     found = evaluate(ranker, shop, TEST, keep_seen=True)
     assert found.left_out == 0
-    places = [
-        [5],
-        range(1, 8),
-        range(4, 8),
-    ]  # b is tied with all, c's item 0 with 3, 4 and 5 below 1, 2 and 6
+    # b is tied with all, c's item 0 with 3, 4 and 5 below 1, 2 and 6.
+    places = [[5], range(1, 8), range(4, 8)]
     expected = [np.mean([1 / p if p <= 5 else 0 for p in among]) for among in places]
     np.testing.assert_allclose(found.per_user["mrr@5"], expected)
 
@@ -162,25 +154,26 @@ def test_the_sampled_protocol_is_an_expectation(shop, ranker):
 
 
 def test_given_negatives_that_cannot_be_used_are_explained(shop, ranker):
-    without = dataclasses.replace(
-        shop, interactions=dataclasses.replace(shop.interactions, given_negatives=None)
-    )
+    interactions = dataclasses.replace(shop.interactions, given_negatives=None)
+    without = dataclasses.replace(shop, interactions=interactions)
     with pytest.raises(UserError, match="no given negatives"):
         given_ranks(ranker, without, data.heldout(shop, TEST))
-    two = data.heldout(
-        dataclasses.replace(shop, part=np.where(shop.part == TRAIN, TEST, shop.part)),
-        TEST,
-    )
+    part = np.where(shop.part == TRAIN, TEST, shop.part)
+    two = data.heldout(dataclasses.replace(shop, part=part), TEST)
     with pytest.raises(UserError, match="exactly one"):
         given_ranks(ranker, shop, two)
 
 
 def test_values_make_hits_of_what_is_liked_alone(shop, ranker):
-    """The median of the training values 5, 1, 3, 2, 4 is 3: of the test values 3, 1, 5 b's does not count."""
+    """The median of the training values 5, 1, 3, 2, 4 is 3.
+
+    So of the test values 3, 1, 5 b's does not count.
+    """
     liked = only_liked(data.heldout(shop, TEST), shop)
     np.testing.assert_array_equal(liked.item, [4, 0])
     np.testing.assert_array_equal(liked.start, [0, 1, 1, 2])
-    found = evaluate(ranker, shop, TEST, value_loss="mse", keep_seen=True)
+    mse = objective_of(ObjectiveConfig(loss="mse"), ITEMS)
+    found = evaluate(ranker, shop, TEST, objective=mse, keep_seen=True)
     errors = np.array([3 - 3, 1 - 1, 0 - 5])
     assert found.metrics["rmse"] == pytest.approx(np.sqrt((errors**2).mean()))
     assert found.metrics["mae"] == pytest.approx(np.abs(errors).mean())
@@ -188,22 +181,21 @@ def test_values_make_hits_of_what_is_liked_alone(shop, ranker):
 
 
 def test_engagement_is_judged_by_auc_and_log_loss(shop, ranker):
-    figures = value_figures(
-        np.array([0.9, 0.2, 0.6]), np.array([1.0, 0.0, 0.5]), "log_loss", 0.5
-    )
+    prediction = np.array([0.9, 0.2, 0.6])
+    value = np.array([1.0, 0.0, 0.5])
+    figures = value_figures(prediction, value, "log_loss", 0.5)
     assert figures["auc"] == 1.0
     expected = -np.mean([np.log(0.9), np.log(0.8), (np.log(0.6) + np.log(0.4)) / 2])
     assert figures["log_loss"] == pytest.approx(expected)
-    assert (
-        value_figures(np.array([0.9, 0.2]), np.array([1.0, 1.0]), "log_loss", 0.5)[
-            "auc"
-        ]
-        is None
-    )  # one class
+    one_class = value_figures(prediction, np.ones(3), "log_loss", 0.5)
+    assert one_class["auc"] is None
 
 
 def test_means_of_items_and_users(shop):
-    """Known before the test: items 1 (5, 3, 5), 2 (1), 3 (4), 5 (2), 6 (4, 3); users a (5, 1, 4), b (3, 2, 5), c (4, 3)."""
+    """Known before the test: items 1 (5, 3, 5), 2 (1), 3 (4), 5 (2), 6 (4, 3).
+
+    Users a (5, 1, 4), b (3, 2, 5), c (4, 3).
+    """
     found = mean_baselines(shop, TEST, "mse")
     overall = np.mean([5, 1, 4, 3, 2, 5, 4, 3])
     item = np.array([overall - 3, 2 - 1, overall - 5])  # tested are items 4, 5 and 0
@@ -216,30 +208,38 @@ def test_the_truth_is_the_best_there_is(shop):
     """True chances rank b's item first; a's is behind item 0, unless that is left out as seen."""
     assert truth_metrics(shop, TEST, True) is None
     chance = np.full((USERS, ITEMS), 0.1, np.float32)
-    chance[0, [1, 4]] = 0.4, 0.3  # 1 was had before
+    chance[0, [1, 4]] = [0.4, 0.3]  # 1 was had before
     chance[1, 5] = 0.5
     chance[2, 0] = 0.2
-    simulated = dataclasses.replace(
-        shop, truth=Truth(validation=1 - chance, test=chance)
-    )
-    np.testing.assert_allclose(
-        truth_metrics(simulated, TEST, True)["mrr@5"], [1 / 2, 1, 1]
-    )
-    np.testing.assert_allclose(
-        truth_metrics(simulated, TEST, False)["mrr@5"], [1, np.nan, 1]
-    )
+    truth = Truth(validation=1 - chance, test=chance)
+    simulated = dataclasses.replace(shop, truth=truth)
+    kept = truth_metrics(simulated, TEST, True)
+    np.testing.assert_allclose(kept["mrr@5"], [1 / 2, 1, 1])
+    unseen = truth_metrics(simulated, TEST, False)
+    np.testing.assert_allclose(unseen["mrr@5"], [1, np.nan, 1])
 
 
-def test_models_that_predict_values_are_known_by_their_loss():
-    sizes = Sizes(3, 7, 1, (), ())
-    for name, expected in (
-        ("linear", ("mse", 0.3)),
-        ("engagement", ("log_loss", 1 / (1 + np.exp(-0.3)))),
-        ("neumf", (None, 1 / (1 + np.exp(-0.3)))),
-        ("popularity", (None, 0.3)),
-    ):
-        config = default_config(name)
-        model = build(config, sizes, clock=False)
-        assert (value_loss_of(config, model), predictions(model, 0.3)) == pytest.approx(
-            expected
-        )
+@pytest.mark.parametrize(
+    ("name", "value_loss", "prediction"),
+    [
+        ("linear", "mse", 0.3),
+        ("engagement", "log_loss", 1 / (1 + np.exp(-0.3))),
+        ("neumf", None, 1 / (1 + np.exp(-0.3))),
+        ("popularity", None, 0.3),
+    ],
+)
+def test_models_that_predict_values_are_known_by_their_loss(
+    shop, name, value_loss, prediction
+):
+    prepared = prepare(default_config(name), shop, (TRAIN,))
+    objective = value_objective(prepared)
+    assert (objective and objective.name) == value_loss
+    assert predictions(prepared.model, 0.3) == pytest.approx(prediction)
+
+
+def test_an_objective_without_values_changes_nothing(shop, ranker):
+    softmax = objective_of(ObjectiveConfig(loss="softmax"), ITEMS)
+    found = evaluate(ranker, shop, TEST, objective=softmax)
+    plain = evaluate(ranker, shop, TEST)
+    assert found.metrics == plain.metrics
+    assert found.intervals == plain.intervals

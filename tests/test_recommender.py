@@ -16,22 +16,32 @@ import pandas as pd
 import pytest
 
 from ancf_jax.errors import UserError
-from ancf_jax.ranking import USERS_PER_BLOCK
-from ancf_jax.recommender import Recommender, load_recommender, minute_of
+from ancf_jax.machine.sizes import USERS_PER_BLOCK
+from ancf_jax.recommender import (
+    Recommender,
+    lists_of,
+    load_recommender,
+    minute_of,
+)
 from ancf_jax.training.fit import fit
+from ancf_jax.view import Silent
 
 
-class Quiet:
-    def say(self, message: str) -> None: ...
+class Recorded(Silent):
+    """A view that keeps the progress."""
 
-    def progress(self, title: str, done: int, total: int, note: str = "") -> None: ...
+    def __init__(self) -> None:
+        self.done: list[tuple[str, int, int]] = []
+
+    def progress(self, title: str, done: int, total: int, note: str = "") -> None:
+        self.done.append((title, done, total))
 
 
 @pytest.fixture(scope="module")
 def recommender(tiny, tmp_path_factory) -> Recommender:
     run = str(tmp_path_factory.mktemp("recommender") / "run")
-    fit(tiny("mf", epochs=2, run=run), resume=False, view=Quiet())
-    return load_recommender(run, print)
+    fit(tiny("mf", epochs=2, run=run))
+    return load_recommender(run)
 
 
 @pytest.fixture(scope="module")
@@ -48,33 +58,35 @@ def lists(recommender) -> pd.DataFrame:
 
 
 def test_lists_come_in_the_order_asked(lists):
-    assert lists.columns.tolist() == [
-        "user_id",
-        "rank",
-        "item_id",
-        "name",
-        "score",
-        "source",
-    ]
+    columns = ["user_id", "rank", "item_id", "name", "score", "source"]
+    assert lists.columns.tolist() == columns
     assert lists["user_id"].tolist() == [user for user in ASKED for _ in range(4)]
     assert lists["rank"].tolist() == [1, 2, 3, 4] * 5
-    first, last = (
-        lists.iloc[rows].drop(columns="user_id").reset_index(drop=True)
-        for rows in (range(4), range(16, 20))
-    )
-    pd.testing.assert_frame_equal(first, last)
+    first_list = lists.iloc[:4].reset_index(drop=True)
+    last_list = lists.iloc[16:].reset_index(drop=True)
+    pd.testing.assert_frame_equal(first_list, last_list)
+
+
+@pytest.mark.parametrize("asked", [ASKED, ["u07", "u07"], ["nobody"], ["u07"] * 200])
+def test_every_asked_user_has_a_list_of_his_own(recommender, asked):
+    """Also who is asked for twice, and twice in a row."""
+    table = recommender.recommend(asked, n=4)
+    found = list(lists_of(table))
+    assert [user for user, _ in found] == asked
+    for user, rows in found:
+        assert rows["rank"].tolist() == [1, 2, 3, 4]
+        expected = table[table["user_id"] == user].iloc[:4]
+        assert rows.columns.tolist() == table.columns[1:].tolist()
+        assert rows["item_id"].tolist() == expected["item_id"].tolist()
 
 
 def test_items_are_known_unseen_and_named(lists, events):
-    for user, rows in (
-        lists[:16].query("source == 'model'").groupby("user_id")
-    ):  # the last is asked for twice
-        had = set(events.loc[events["user_id"] == user, "item_id"])
-        assert not had & set(rows["item_id"])
+    for user, rows in lists_of(lists[lists["source"] == "model"]):
+        seen = set(events.loc[events["user_id"] == user, "item_id"])
+        assert not seen & set(rows["item_id"])
         assert rows["item_id"].is_unique
-    assert (
-        lists["name"] == "product " + lists["item_id"].str[1:].astype(int).astype(str)
-    ).all()
+    number = lists["item_id"].str[1:].astype(int).astype(str)
+    assert (lists["name"] == "product " + number).all()
 
 
 def test_scores_are_probabilities_and_fall(lists):
@@ -89,10 +101,8 @@ def test_an_unknown_user_gets_the_popular_items_and_no_score(recommender, lists)
     assert rows["score"].isna().all()
     source = recommender.dataset.interactions
     count = np.bincount(source.item[recommender.dataset.part == 0], minlength=23)
-    assert (
-        rows["item_id"].tolist()
-        == source.items[np.argsort(-count, kind="stable")[:4]].tolist()
-    )
+    popular = np.argsort(-count, kind="stable")[:4]
+    assert rows["item_id"].tolist() == source.items[popular].tolist()
     assert set(lists[lists["user_id"] != "nobody"]["source"]) == {"model"}
 
 
@@ -100,82 +110,99 @@ def test_all_users_in_blocks(recommender):
     users = recommender.users_of(["all"])
     assert users == [f"u{n:02d}" for n in range(13)]
     many = users * 3
-    done: list[tuple[int, int]] = []
-    blocks = list(
-        recommender.recommend_blocks(
-            many, 3, None, None, lambda *progress: done.append(progress)
-        )
-    )
+    view = Recorded()
+    blocks = list(recommender.recommend_blocks(many, 3, None, None, view))
     assert len(blocks) == -(-39 // USERS_PER_BLOCK)
     whole = pd.concat(blocks, ignore_index=True)
-    alone = pd.concat(
-        [recommender.recommend([user], 3) for user in users], ignore_index=True
-    )
+    each = [recommender.recommend([user], 3) for user in users]
+    alone = pd.concat(each, ignore_index=True)
     pd.testing.assert_frame_equal(whole.iloc[: len(alone)], alone, rtol=1e-5)
-    assert done[-1] == (39, 39)
+    assert view.done[-1] == ("recommending", 39, 39)
+
+
+def test_a_part_of_the_users(recommender):
+    users = recommender.users_of(["all"])
+    view = Recorded()
+    part = slice(5, 9)
+    blocks = recommender.recommend_blocks(users, 3, None, None, view, part)
+    found = pd.concat(blocks, ignore_index=True)
+    pd.testing.assert_frame_equal(found, recommender.recommend(users[part], 3))
+    assert view.done == [("recommending", 9, 13)]
 
 
 def test_what_was_had_may_be_kept(recommender, events):
-    """With everything allowed, u06, who has had nearly all even products, gets a full list; without, a short one."""
-    had = set(events.loc[events["user_id"] == "u06", "item_id"])
-    whole, unseen = (
-        recommender.recommend(["u06"], 99, keep_seen=keep) for keep in (True, False)
-    )
+    """With everything allowed, u06, who has had nearly all even products, gets a full list.
+
+    Without, it is a short one.
+    """
+    seen = set(events.loc[events["user_id"] == "u06", "item_id"])
+    whole = recommender.recommend(["u06"], 99, keep_seen=True)
+    unseen = recommender.recommend(["u06"], 99, keep_seen=False)
     assert len(whole) == 23
-    assert set(unseen["item_id"]) == set(whole["item_id"]) - had
+    assert set(unseen["item_id"]) == set(whole["item_id"]) - seen
     assert unseen["rank"].tolist() == list(range(1, len(unseen) + 1))
 
 
 def test_the_lists_are_those_of_the_saved_model(recommender):
     """The dot product and biases of `mf`, from the parameters alone."""
-    p = {
-        name: np.asarray(leaf)
-        for name, leaf in recommender.ranker.variables["params"].items()
-    }
-    score = (
-        p["user_table"][3] @ p["item_table"].T
-        + p["user_bias"][3]
-        + p["item_bias"][:, 0]
-        + p["bias"]
-    )
+    params = recommender.ranker.variables["params"]
+    product = np.asarray(params["item_table"]) @ np.asarray(params["user_table"][3])
+    bias = np.asarray(params["user_bias"][3] + params["bias"])
+    score = product + bias + np.asarray(params["item_bias"])[:, 0]
     found = recommender.recommend(["u03"], 23, keep_seen=True)
-    np.testing.assert_allclose(
-        found["score"], np.sort(1 / (1 + np.exp(-score)))[::-1], rtol=1e-4
-    )
+    expected = np.sort(1 / (1 + np.exp(-score)))[::-1]
+    np.testing.assert_allclose(found["score"], expected, rtol=1e-4)
 
 
 def test_a_warm_recommender_compiles_nothing_more(recommender, caplog):
-    try:
-        recommender.warm_up(4)
-        with caplog.at_level(logging.WARNING), jax.log_compiles():
-            for users in (["u01"], ["u01", "nobody"], ["u02"] * 7, ["u03"] * 39):
-                for n in (3, 4):
-                    assert len(recommender.recommend(users, n)) > 0
-            assert not caplog.records
-            recommender.recommend(["u01"], 9)
-            assert caplog.records, "where something is compiled it is seen"
-    finally:
-        gc.unfreeze()
+    recommender.warm_up(4)
+    with caplog.at_level(logging.WARNING), jax.log_compiles():
+        for users in (["u01"], ["u01", "nobody"], ["u02"] * 7, ["u03"] * 39):
+            for n in (3, 4):
+                assert len(recommender.recommend(users, n)) > 0
+        assert not caplog.records
+        recommender.recommend(["u01"], 9)
+        assert caplog.records, "where something is compiled it is seen"
 
 
-def test_compiled_programs_lie_in_the_run_folder(recommender, tmp_path):
-    """A second process finds there what the first one left; where nothing can be written, nothing is."""
-    run = Path(recommender.config.run)
-    code = "import sys; from ancf_jax import load_recommender as load; load(sys.argv[1], print).recommend(['u01'])"
-    unset = {"JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS"}
-    environment = {
-        name: value for name, value in os.environ.items() if name not in unset
+def test_warming_up_leaves_garbage_collection_alone(recommender):
+    before = gc.get_freeze_count()
+    recommender.warm_up(4)
+    assert gc.get_freeze_count() == before
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """All files below a folder with what is in them, and all folders."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
     }
-    sizes = []
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code, run],
-            env=environment,
-            check=True,
-        )
-        assert done.returncode == 0
-        sizes.append(len(list((run / "compiled").glob("*-cache"))))
-    assert sizes[0] == sizes[1] > 0
+
+
+READER = """
+import sys
+from ancf_jax.recommender import load_recommender
+
+print(load_recommender(sys.argv[1]).recommend(["u01", "u05"], 4).to_csv(index=False))
+"""
+
+
+def test_a_run_opened_for_reading_is_not_written_to(recommender):
+    """By a process of its own, without the settings of these tests; its lists are the same."""
+    run = Path(recommender.config.run)
+    before = contents(run)
+    unset = {"JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS"}
+    environment = {x: value for x, value in os.environ.items() if x not in unset}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", READER, run],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = recommender.recommend(["u01", "u05"], 4).to_csv(index=False)
+    assert done.stdout.split() == expected.split()
+    assert contents(run) == before
 
 
 def test_a_length_below_one_is_refused(recommender):
@@ -184,16 +211,11 @@ def test_a_length_below_one_is_refused(recommender):
 
 
 def test_a_moment_needs_a_clock(tiny, tmp_path):
-    (tmp_path / "order.csv").write_text(
-        "user_id,item_id\n" + "a,x\na,y\na,z\nb,y\nb,x\nb,z\n"
-    )
+    events = tmp_path / "order.csv"
+    events.write_text("user_id,item_id\na,x\na,y\na,z\nb,y\nb,x\nb,z\n")
     config = tiny("popularity", run=str(tmp_path / "run"), table__user_features=())
-    fit(
-        dataclasses.replace(config, data=str(tmp_path / "order.csv")),
-        resume=False,
-        view=Quiet(),
-    )
-    without = load_recommender(tmp_path / "run", print)
+    fit(dataclasses.replace(config, data=str(events)))
+    without = load_recommender(tmp_path / "run")
     with pytest.raises(UserError, match="--at needs data with times"):
         without.recommend(["a"], minute=5)
     assert without.moment_text(None) == "next"
@@ -202,10 +224,8 @@ def test_a_moment_needs_a_clock(tiny, tmp_path):
 
 def test_the_moment_is_the_newest_event_unless_given(recommender, events):
     assert recommender.latest == events["timestamp"].max() // 60
-    assert (
-        recommender.moment_text(minute_of("2025-07-18T19:00"))
-        == "Friday 2025-07-18 19:00"
-    )
+    minute = minute_of("2025-07-18T19:00")
+    assert recommender.moment_text(minute) == "Friday 2025-07-18 19:00"
 
 
 @pytest.mark.parametrize(

@@ -1,203 +1,191 @@
-"""From columns in any order to `Interactions`: vocabularies, sorting, features aligned with them."""
+"""From columns in any order to `Interactions`: vocabularies, sorting, aligned features."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
-from ancf_jax.config import TableConfig
-from ancf_jax.data.interactions import Feature, Interactions
-from ancf_jax.data.tabular import Table, Texts, encode
+from ancf_jax.data.columns import Texts, encode
+from ancf_jax.data.interactions import TEST, TRAIN, Feature, Interactions
+from ancf_jax.data.tabular import Table
 from ancf_jax.errors import UserError
-
-COLUMNS = {
-    "user": Table.ids,
-    "item": Table.ids,
-    "time": Table.times,
-    "event": Table.kinds,
-}
-COLUMNS |= {"clicked": Table.flags} | dict.fromkeys(
-    ("rating", "dwell", "hover", "quantity"), Table.numbers
-)
-FEATURES = {
-    "item": "features",
-    "user": "user_features",
-}  # the setting that lists the columns of features
-DEFAULTS = TableConfig()
 
 
 class Entities(NamedTuple):
-    """What is known of R items or users besides their events; no id stands twice."""
+    """What is known of R items or users besides their events.
+
+    Attributes:
+        ids: text [R], every id once.
+        names: text [R], "" where an item has none; or empty where no item has one.
+        features: features by name, with R rows.
+        surplus: those without events are kept if R is at most `surplus` times the number of
+            those with events.
+    """
 
     ids: Texts = pa.array([], pa.large_string())
-    names: Sequence[str] = ()  # "" where a row has none, or no names at all
-    features: Mapping[str, Feature] = {}  # with R rows
-    spare: float = 0  # those without events are kept if R is at most so many times the number of those with events
+    names: Sequence[str] = ()
+    features: Mapping[str, Feature] = {}
+    surplus: float = 0
 
 
-def usable_events(table: Table, mapping: TableConfig) -> pa.Table:
-    """The rows that are fit for use, as `assemble` takes them: users, items, and what else `mapping` names or finds."""
-    found = {
-        name: read(table, column)
-        for name, read in COLUMNS.items()
-        for column in _asked(table, mapping, name)
-    }
-    events = pa.table(found).filter(pa.array(table.keep))
-    if mapping.dwell_gap_cap > 0:
-        if "time" not in found or found["time"].dtype.kind != "M":
-            raise UserError(
-                "--table.dwell-gap-cap needs the times of events; name their column with --table.time"
-            )
-        user, micros = (
-            encode(events["user"])[1],
-            events["time"].to_numpy().astype(np.int64),
-        )
-        dwell = gap_dwell(user, micros, mapping.dwell_gap_cap, mapping.dwell_gap_drop)
-        events = pa.table(
-            dict(zip(found, events.columns, strict=True)) | {"dwell": dwell}
-        )
-    return events
+class _Vocabulary(NamedTuple):
+    """The V items or users of the log.
+
+    Attributes:
+        ids: text [V], those with events first, in order of first appearance.
+        code: int32 [N] place of each event's item or user in `ids`.
+        row: int32 [V] row in the `Entities`, -1 for none.
+    """
+
+    ids: np.ndarray
+    code: np.ndarray
+    row: np.ndarray
 
 
-def gap_dwell(
-    user: np.ndarray, micros: np.ndarray, cap: float, drop: float
-) -> np.ndarray:
-    """Seconds from each event to its user's next one, at most `cap`; float32 [N], NaN for the last, or for `drop`."""
-    time = pd.Series(micros).sort_values(kind="stable")
-    gap = time.groupby(user[time.index]).diff(-1).sort_index() / -1e6
-    return (
-        gap.mask((drop > 0) & ((gap - drop).abs() < 1e-6))
-        .clip(upper=cap)
-        .to_numpy(np.float32)
-    )
-
-
-def entities(table: Table, mapping: TableConfig, side: str) -> Entities:
-    """What a table of the `side` ("item" or "user") tells: ids, features and, of items, names."""
-    ids = table.ids(*_asked(table, mapping, side), only_once=True)
-    features = {
-        column: table.multi_valued(column)
-        for column in _asked(table, mapping, FEATURES[side])
-    }
-    named, kept = (
-        _asked(table, mapping, "name") if side == "item" else [],
-        pa.array(table.keep),
-    )
-    # At most 80 characters of each, for an array is as wide as its longest.
-    names = [
-        name.strip()[:80]
-        for column in named
-        for name in table.texts(column).filter(kept).to_pylist()
-    ]
-    return Entities(ids.filter(kept), names, features, spare=2 if side == "item" else 0)
-
-
-def _asked(table: Table, mapping: TableConfig, option: str) -> list[str]:
-    """The columns that an option names; other ones than ids, by their default name, only where they are there."""
-    named, flag = getattr(mapping, option), f"--table.{option.replace('_', '-')}"
-    optional = named == getattr(DEFAULTS, option) and option not in ("user", "item")
-    names = (named,) if isinstance(named, str) else named
-    return [
-        table.require(name, flag)
-        for name in names
-        if name in table.names or not optional
-    ]
+NOTHING_KNOWN = Entities()
+# New items are wanted, but not a list that is far longer than that of the items with events.
+ITEM_SURPLUS = 2
+_TEXT_COLUMNS = ("user", "item", "event")
 
 
 def assemble(
     events: pa.Table,
     tables: Sequence[Table],
     files: Sequence[Path] = (),
-    **known: Entities,
+    items: Entities = NOTHING_KNOWN,
+    users: Entities = NOTHING_KNOWN,
 ) -> Interactions:
-    """The log of N raw events, sorted by (user, time, input order) and coded by order of first appearance.
+    """The log of N raw events, sorted by (user, time, input order).
 
-    `events` holds texts `user`, `item` and maybe `event` (its kind), `given_part`, signals, and `time`: a timestamp
-    or int64 that only orders. `known` tells of `item` and `user`. All comes from `tables` and `files`: their broken
-    rows are counted, their bytes make the digest.
+    Args:
+        events: texts `user`, `item` and maybe `event` (its kind); maybe `time`, a timestamp or
+            an int64 that only orders; maybe `given_part` and signals such as `rating`.
+        tables: what all comes from; their broken rows are counted.
+        files: further files that it comes from; all bytes make the digest.
+        items: what is known of items.
+        users: what is known of users.
+
+    Raises:
+        UserError: where there are no events.
     """
-    items, users = known.get("item", Entities()), known.get("user", Entities())
-    named = [
-        name for name in events.column_names if name not in ("user", "item", "event")
-    ]
-    log: dict[str, Any] = {name: events[name].to_numpy() for name in named}
-    user_ids, log["user"], user_rows = _vocabulary(events["user"], users)
-    item_ids, log["item"], item_rows = _vocabulary(events["item"], items)
-    event = (
-        events["event"]
-        if "event" in events.column_names
-        else pa.repeat(pa.scalar("interaction"), len(events))
-    )
-    kinds, kind = encode(event)
-    order = np.lexsort((log.get("time", np.zeros(len(events))), log["user"]))
-    log = {
-        name: column[order]
-        for name, column in (log | {"kind": kind.astype(np.int8)}).items()
-    }
-    clock = "time" in log and log["time"].dtype.kind == "M"
-    place = np.arange(len(order)) - np.searchsorted(
-        log["user"], log["user"]
-    )  # in the user's history
-    log["time"] = (
-        log["time"].astype("datetime64[s]").astype(np.int64) if clock else place
-    )
-    names = np.array([*(items.names or [""] * len(items.ids)), ""])[
-        item_rows
-    ]  # row -1 is the last
-    log |= {
-        "users": user_ids,
-        "items": item_ids,
-        "names": np.where(names != "", names, item_ids),
-    }
-    log |= {
-        "item_features": _aligned(items, item_rows),
-        "user_features": _aligned(users, user_rows),
-    }
-    unsold = Counter(
-        {"items without events": len(items.ids) - int((item_rows >= 0).sum())}
-    )
-    left_out = dict(sum((table.left_out for table in tables), +unsold))
-    digest = hashlib.sha256()
-    for path in [*(table.path for table in tables), *files]:
-        digest.update(path.read_bytes())
+    user = _vocabulary(events["user"], users)
+    item = _vocabulary(events["item"], items)
+    kinds, kind = encode(_kind_column(events))
+    columns = _numeric_columns(events)
+    columns.update(user=user.code, item=item.code, kind=kind.astype(np.int8))
+    log, clock = _in_order(columns)
     return Interactions(
         **log,
         clock=clock,
+        users=user.ids,
+        items=item.ids,
+        names=_names(items, item),
         kinds=tuple(kinds.tolist()),
-        left_out=left_out,
-        digest=digest.hexdigest(),
+        item_features=_aligned(items, item.row),
+        user_features=_aligned(users, user.row),
+        left_out=_count_left_out(tables, items, item),
+        digest=_digest([*(table.path for table in tables), *files]),
     )
 
 
-def _vocabulary(
-    column: pa.ChunkedArray, table: Entities
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids, those of events first; int32 [N] the place of each event's; int32 [ids] the table's row of each, or -1."""
+def _vocabulary(column: pa.ChunkedArray, known: Entities) -> _Vocabulary:
     if not len(column):
         raise UserError(
             "no events are left to work with; look at the rows that were left out"
         )
-    ids, code = encode(pa.chunked_array([*column.chunks, table.ids]))
-    code, told = code[: len(column)], code[len(column) :]
-    with_events = int(code.max()) + 1
-    size = len(ids) if len(told) <= table.spare * with_events else with_events
+    ids, code = encode(pa.chunked_array([*column.chunks, known.ids]))
+    event_code = code[: len(column)]
+    known_code = code[len(column) :]
+    size = int(event_code.max()) + 1
+    if len(known_code) <= known.surplus * size:
+        size = len(ids)
     row = np.full(len(ids), -1, np.int32)
-    row[told] = np.arange(len(told))
-    return ids[:size], code, row[:size]
+    row[known_code] = np.arange(len(known_code))
+    return _Vocabulary(ids[:size], event_code, row[:size])
 
 
-def _aligned(table: Entities, row: np.ndarray) -> dict[str, Feature]:
-    """The features of each id; row -1 meets the empty one that is put at the end."""
-    padded = {
-        name: np.pad(f.ids, ((0, 1), (0, 0)), constant_values=-1)
-        for name, f in table.features.items()
+def _kind_column(events: pa.Table) -> Texts | pa.ChunkedArray:
+    if "event" in events.column_names:
+        return events["event"]
+    return pa.repeat(pa.scalar("interaction"), len(events))
+
+
+def _numeric_columns(events: pa.Table) -> dict[str, np.ndarray]:
+    names = [name for name in events.column_names if name not in _TEXT_COLUMNS]
+    return {name: events[name].to_numpy() for name in names}
+
+
+def _in_order(columns: dict[str, np.ndarray]) -> tuple[dict[str, Any], bool]:
+    """The columns sorted by (user, time, input order), and whether `time` is a real time.
+
+    A real time becomes seconds, any other the position in the user's history.
+    """
+    time = columns.get("time", np.zeros(len(columns["user"])))
+    order = np.lexsort((time, columns["user"]))
+    log = {name: column[order] for name, column in columns.items()}
+    clock = time.dtype.kind == "M"
+    if clock:
+        log["time"] = log["time"].astype("datetime64[s]").astype(np.int64)
+    else:
+        log["time"] = np.arange(len(order)) - np.searchsorted(log["user"], log["user"])
+    return log, clock
+
+
+def _names(items: Entities, vocabulary: _Vocabulary) -> np.ndarray:
+    """text [I]: the name of each item, or its id where it has none."""
+    known = items.names or [""] * len(items.ids)
+    # An item without a row has row -1, which meets the empty name at the end.
+    names = np.array([*known, ""])[vocabulary.row]
+    return np.where(names != "", names, vocabulary.ids)
+
+
+def _aligned(known: Entities, row: np.ndarray) -> dict[str, Feature]:
+    """The features of each id; row -1 meets the row without values that is put at the end."""
+    aligned = {}
+    for name, feature in known.features.items():
+        padded = np.pad(feature.ids, ((0, 1), (0, 0)), constant_values=-1)
+        aligned[name] = Feature(feature.values, padded[row])
+    return aligned
+
+
+def _count_left_out(
+    tables: Sequence[Table], items: Entities, vocabulary: _Vocabulary
+) -> dict[str, int]:
+    kept = int((vocabulary.row >= 0).sum())
+    # The unary plus drops a count of zero, as each sum does.
+    left_out = +Counter({"items without events": len(items.ids) - kept})
+    for table in tables:
+        left_out += table.left_out
+    return dict(left_out)
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def join_parts(train: pa.Table, test: pa.Table) -> pa.Table:
+    """Training and test events in one table, marked in a column `given_part`.
+
+    A column that only one of them has is null in the rows of the other.
+
+    Raises:
+        UserError: where only one of them has real times.
+    """
+    types = {
+        events["time"].type for events in (train, test) if "time" in events.column_names
     }
-    return {
-        name: Feature(table.features[name].values, ids[row])
-        for name, ids in padded.items()
-    }
+    if len(types) > 1:
+        raise UserError(
+            "the times of the training and the test events are of different kinds; "
+            "correct one file"
+        )
+    part = np.repeat(np.array([TRAIN, TEST], np.int8), [len(train), len(test)])
+    events = pa.concat_tables([train, test], promote_options="default")
+    return events.append_column("given_part", pa.array(part))

@@ -1,15 +1,18 @@
-"""Hover, dwell and click compressed into one engagement score, and what is known before an event."""
+"""Hover, dwell and click as one engagement score, and what is known before an event."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-CLICK_WEIGHT, DWELL_WEIGHT, HOVER_WEIGHT = 0.4, 0.4, 0.2
-Trace = np.ndarray | None  # [N], NaN where it is unknown
-QUANTILE = (
-    0.95  # of the positive training durations: longer ones count as full engagement
-)
+CLICK_WEIGHT = 0.4
+DWELL_WEIGHT = 0.4
+HOVER_WEIGHT = 0.2
+
+# Of the positive training durations: longer ones count as full engagement.
+QUANTILE = 0.95
+
+Trace = np.ndarray | None  # [N], NaN where it is unknown; None where all are
 
 
 @dataclass(frozen=True)
@@ -21,16 +24,25 @@ class Scales:
 
 
 def fit_scales(hover: Trace, dwell: Trace) -> Scales:
-    """The 95 % quantile of the known positive durations [N] of training events in seconds, 1 where there are none."""
-    known = [
-        np.zeros(0) if x is None else x[x > 0] for x in (hover, dwell)
-    ]  # NaN is not above 0
-    return Scales(
-        *(
-            float(np.quantile(seconds, QUANTILE)) if seconds.size else 1.0
-            for seconds in known
-        )
-    )
+    """The 95 % quantile of the known positive durations of training events.
+
+    Args:
+        hover: seconds [N].
+        dwell: seconds [N].
+
+    Returns:
+        Seconds; 1 where no duration is known and positive.
+    """
+    return Scales(_fit_scale(hover), _fit_scale(dwell))
+
+
+def _fit_scale(seconds: Trace) -> float:
+    if seconds is None:
+        return 1.0
+    positive = seconds[seconds > 0]  # NaN is not above 0
+    if not positive.size:
+        return 1.0
+    return float(np.quantile(positive, QUANTILE))
 
 
 def compress_dwell(dwell: np.ndarray, scale: float) -> np.ndarray:
@@ -39,50 +51,73 @@ def compress_dwell(dwell: np.ndarray, scale: float) -> np.ndarray:
     The logarithm tames the heavy tail of durations, the clip bounds what is left of it.
     """
     seconds = np.maximum(np.asarray(dwell, dtype=np.float64), 0.0)
-    return np.minimum(np.log1p(seconds) / np.log1p(scale), 1.0).astype(np.float32)
+    compressed = np.log1p(seconds) / np.log1p(scale)
+    return np.minimum(compressed, 1.0).astype(np.float32)
 
 
 def engagement_score(
     hover: Trace, dwell: Trace, clicked: Trace, scales: Scales
 ) -> np.ndarray:
-    """How much an event says that the product was liked: float32 [N] in [0, 1], three decimals.
+    """How much an event says that the product was liked.
 
-    score = (.4 clicked + .4 d + .2 h) / (sum of the weights of the known traces), with d and h the
-    dwell and hover seconds [N] after `compress_dwell` and clicked [N] 0 or 1. A trace that is NaN, or
-    None for all events, is unknown and takes no part. NaN where no trace is known.
+    score = (.4 clicked + .4 d + .2 h) / (sum of the weights of the known traces)
+
+    with d and h the dwell and hover seconds after `compress_dwell`. A trace that is NaN, or
+    None for all events, is unknown and takes no part.
+
+    Args:
+        hover: seconds [N].
+        dwell: seconds [N].
+        clicked: [N] 0 or 1.
+        scales: seconds that count as full engagement.
+
+    Returns:
+        float32 [N] in [0, 1], rounded to three decimals; NaN where no trace is known.
     """
-    clicked, dwell, hover = (
-        np.array(np.nan) if trace is None else trace
-        for trace in (clicked, dwell, hover)
+    traces = np.broadcast_arrays(
+        _or_unknown(clicked),
+        compress_dwell(_or_unknown(dwell), scales.dwell),
+        compress_dwell(_or_unknown(hover), scales.hover),
     )
-    traces = (
-        clicked,
-        compress_dwell(dwell, scales.dwell),
-        compress_dwell(hover, scales.hover),
-    )
-    known = np.ma.masked_invalid(
-        np.stack(np.broadcast_arrays(*traces)).astype(np.float64)
-    )
-    score = np.ma.average(
-        known, axis=0, weights=[CLICK_WEIGHT, DWELL_WEIGHT, HOVER_WEIGHT]
-    )
+    weights = [CLICK_WEIGHT, DWELL_WEIGHT, HOVER_WEIGHT]
+    known = np.ma.masked_invalid(np.stack(traces).astype(np.float64))
+    score = np.ma.average(known, axis=0, weights=weights)
     return np.ma.filled(score, np.nan).round(3).astype(np.float32)
 
 
-def mean_dwell(user: np.ndarray, dwell01: np.ndarray) -> np.ndarray:
-    """Mean of the user's known compressed dwells so far, float32 [N], 0 where none is known yet; NaN is skipped.
+def _or_unknown(trace: Trace) -> np.ndarray:
+    """The trace, or a scalar NaN that stands for all events."""
+    return np.array(np.nan) if trace is None else trace
 
-    Rows [N] are sorted by (user, time). Row e depends on no later row and on no other user, to the last bit.
+
+def mean_dwell(user: np.ndarray, compressed: np.ndarray) -> np.ndarray:
+    """Mean of the user's known compressed dwells up to and including each event.
+
+    Row e depends on no later row and on no other user, to the last bit.
+
+    Args:
+        user: [N] sorted by (user, time).
+        compressed: [N] from `compress_dwell`; NaN, unknown, is skipped.
+
+    Returns:
+        float32 [N], 0 where none is known yet.
     """
     known = pd.DataFrame(
-        {"sum": np.nan_to_num(dwell01).astype(float), "count": ~np.isnan(dwell01) * 1.0}
+        {
+            "sum": np.nan_to_num(compressed).astype(float),
+            "count": ~np.isnan(compressed) * 1.0,
+        }
     )
     total = known.groupby(user).cumsum()
-    return (total["sum"] / total["count"].clip(lower=1)).to_numpy(np.float32)
+    count = total["count"].clip(lower=1)
+    return (total["sum"] / count).to_numpy(np.float32)
 
 
 def previous(user: np.ndarray, column: np.ndarray, initial: int) -> np.ndarray:
-    """The column [N] of the user's previous event, `initial` for the first; rows are sorted by (user, time)."""
-    return np.where(np.diff(user, prepend=-1) != 0, initial, np.roll(column, 1)).astype(
-        column.dtype
-    )
+    """The column [N] at the user's previous event, `initial` at the first.
+
+    Rows are sorted by (user, time).
+    """
+    is_earliest = np.diff(user, prepend=-1) != 0
+    shifted = np.roll(column, 1)
+    return np.where(is_earliest, initial, shifted).astype(column.dtype)

@@ -1,67 +1,114 @@
 """`mf`, `gmf`, `mlp` and `neumf` of Neural Collaborative Filtering (He et al. 2017)."""
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
-import jax.numpy as jnp
 
-from ancf_jax.models.protocol import PairModule
+from ancf_jax.config import Config, Share, Size, Widths, require_layers
+from ancf_jax.machine import forms
+from ancf_jax.models.protocol import NeuralModel, PairModule
+from ancf_jax.models.registry import Registration
 from ancf_jax.modules.embeddings import lookup, lookup_parts, pair_align, pair_dot
 from ancf_jax.modules.heads import Dense, Tower
-from ancf_jax.types import Array, Catalogue, Query
+from ancf_jax.types import Array, Catalogue, Request, Sizes
 
 SMALL = nn.initializers.normal(0.01)  # the paper's initialisation of embeddings
 
 
-class MatrixFactorisation(PairModule):
-    """score = u . i + b_u + b_i + b: the dot product with biases (Koren et al. 2009; Rendle et al. 2020)."""
+@dataclass(frozen=True)
+class FactorSettings:
+    """The shape of `mf` and `gmf`."""
 
-    TABLES: ClassVar[dict[str, str]] = {
-        f"{of}_{what}": of for of in ("user", "item") for what in ("table", "bias")
+    embedding_size: Size = 32
+    """Width of user and item embeddings."""
+
+
+@dataclass(frozen=True)
+class MlpSettings:
+    """The shape of `mlp`."""
+
+    mlp_size: Size = 32
+    """Width of user and item embeddings."""
+    hidden: Widths = (64, 32, 16)
+    """Widths of the MLP tower, first layer first."""
+    dropout: Share = 0.0
+    """Share of units dropped in training."""
+
+    def check(self) -> None:
+        """Raises UserError where the tower has no layers."""
+        require_layers(self.hidden)
+
+
+@dataclass(frozen=True)
+class NeuMFSettings(MlpSettings):
+    """The shape of `neumf`."""
+
+    embedding_size: Size = 32
+    """Width of the embeddings of the GMF part; `mlp_size` is that of the MLP part."""
+
+
+class MatrixFactorisation(PairModule):
+    """score = u . i + b_u + b_i + b (Koren et al. 2009; Rendle et al. 2020)."""
+
+    TABLES: ClassVar[Mapping[str, str]] = {
+        "user_table": "user",
+        "user_bias": "user",
+        "item_table": "item",
+        "item_bias": "item",
     }
     size: int
 
     def setup(self) -> None:
         init = nn.initializers.normal(0.1 * self.size**-0.5)
+        zeros = nn.initializers.zeros
         self.user_table = self.param("user_table", init, (self.sizes.users, self.size))
         self.item_table = self.param("item_table", init, (self.sizes.items, self.size))
-        self.user_bias = self.param(
-            "user_bias", nn.initializers.zeros, (self.sizes.users, 1)
-        )
-        self.item_bias = self.param(
-            "item_bias", nn.initializers.zeros, (self.sizes.items, 1)
-        )
-        self.bias = self.param("bias", nn.initializers.zeros, (1,))
+        self.user_bias = self.param("user_bias", zeros, (self.sizes.users, 1))
+        self.item_bias = self.param("item_bias", zeros, (self.sizes.items, 1))
+        self.bias = self.param("bias", zeros, (1,))
 
     def encode_users(
-        self, catalogue: Catalogue, query: Query, train: bool = False
-    ) -> Any:
+        self, catalogue: Catalogue, request: Request, train: bool = False
+    ) -> tuple[Array, Array]:
         """Factors [B, D] and biases [B, 1]."""
-        return lookup(self.user_table, query.user), lookup(self.user_bias, query.user)
+        return lookup(self.user_table, request.user), lookup(
+            self.user_bias, request.user
+        )
 
-    def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
+    def encode_items(self, catalogue: Catalogue, items: Array) -> tuple[Array, Array]:
         """Factors [..., C, D] and biases [..., C, 1]."""
         return lookup(self.item_table, items), lookup(self.item_bias, items)
 
-    def couple(self, users: Any, items: Any) -> Array:
+    def couple(self, users: tuple[Array, Array], items: tuple[Array, Array]) -> Array:
         """The dot product and the biases: [..., C, 1]."""
         user_bias, item_bias = pair_align(users[1], items[1])
-        return (
-            pair_dot(users[0], items[0])[..., None]
-            + user_bias
-            + item_bias
-            + self.bias[0]
-        )
+        product = pair_dot(users[0], items[0])[..., None]
+        return product + user_bias + item_bias + self.bias[0]
+
+
+class NeuMFSide(NamedTuple):
+    """What a user or an item contributes to its pairs.
+
+    Attributes:
+        gmf: [..., D] factors; None without GMF.
+        first_layer: [..., hidden[0]] part of the first layer; None without the MLP.
+    """
+
+    gmf: Array | None
+    first_layer: Array | None
 
 
 class NeuMF(PairModule):
-    """h . concat(p * q, tower(first(u, i))): generalised matrix factorisation beside an MLP, each optional.
+    """score = h . concat(p * q, tower(Dense(concat(u, i)))) + b.
 
-    GMF and MLP have tables of their own, which lie side by side: the first `size` columns of a row are GMF's. The
-    output layer weighs both. `gmf` alone and `mlp` alone are the paper's two parts.
+    Generalised matrix factorisation beside an MLP, each optional: `gmf` alone and `mlp` alone
+    are the paper's two parts. They have embeddings of their own, p, q and u, i, which lie side by
+    side: the first `size` columns of a row are GMF's. The output layer h weighs both.
     """
 
-    TABLES: ClassVar[dict[str, str]] = {"user_table": "user", "item_table": "item"}
+    TABLES: ClassVar[Mapping[str, str]] = {"user_table": "user", "item_table": "item"}
     size: int
     mlp_size: int
     hidden: tuple[int, ...]
@@ -74,58 +121,90 @@ class NeuMF(PairModule):
         self.user_table = self.param("user_table", SMALL, (self.sizes.users, width))
         self.item_table = self.param("item_table", SMALL, (self.sizes.items, width))
         if self.gmf:
-            self.gmf_output = self.param(
-                "gmf_output", nn.initializers.lecun_normal(), (self.size, 1)
-            )
-        self.first_user, self.first_item = (
-            Dense(self.hidden[0]),
-            Dense(self.hidden[0], use_bias=False),
-        )
-        self.tower, self.mlp_output = (
-            Tower(self.hidden, self.dropout),
-            Dense(1, use_bias=False),
-        )
+            lecun = nn.initializers.lecun_normal()
+            self.gmf_output = self.param("gmf_output", lecun, (self.size, 1))
+        if self.mlp:
+            self.first_user = Dense(self.hidden[0])
+            self.first_item = Dense(self.hidden[0], use_bias=False)
+            self.tower = Tower(self.hidden, self.dropout)
+            self.mlp_output = Dense(1, use_bias=False)
         self.bias = self.param("bias", nn.initializers.zeros, (1,))
 
     def encode_users(
-        self, catalogue: Catalogue, query: Query, train: bool = False
-    ) -> Any:
-        """GMF factors weighed by the output layer [B, D], and the MLP's first layer over the user [B, hidden[0]]."""
-        factors, embedding = lookup_parts(
-            self.user_table, query.user, (self.gmf * self.size,)
-        )
-        # A product is made once; a multiplication XLA would make again in the gradient of every item.
-        gmf = {"gmf": factors @ jnp.diag(self.gmf_output[:, 0])} if self.gmf else {}
-        return gmf | ({"first": self.first_user(embedding)} if self.mlp else {})
+        self, catalogue: Catalogue, request: Request, train: bool = False
+    ) -> NeuMFSide:
+        """GMF factors weighed by the output layer, and the first layer over the user."""
+        factors, embedding = self._parts(self.user_table, request.user)
+        gmf = forms.scale_columns(factors, self.gmf_output[:, 0]) if self.gmf else None
+        return NeuMFSide(gmf, self.first_user(embedding) if self.mlp else None)
 
-    def encode_items(self, catalogue: Catalogue, items: Array) -> Any:
-        """GMF factors [..., C, D], and the MLP's first layer over the item [..., C, hidden[0]]."""
-        factors, embedding = lookup_parts(
-            self.item_table, items, (self.gmf * self.size,)
-        )
-        return ({"gmf": factors} if self.gmf else {}) | (
-            {"first": self.first_item(embedding)} if self.mlp else {}
-        )
+    def encode_items(self, catalogue: Catalogue, items: Array) -> NeuMFSide:
+        """GMF factors, and the first layer over the item."""
+        factors, embedding = self._parts(self.item_table, items)
+        gmf = factors if self.gmf else None
+        return NeuMFSide(gmf, self.first_item(embedding) if self.mlp else None)
 
-    def couple(self, users: Any, items: Any) -> Any:
-        """The weighed product [..., C, 1], and the MLP's first layer [..., C, hidden[0]]."""
-        gmf = (
-            {"gmf": pair_dot(users["gmf"], items["gmf"])[..., None]} if self.gmf else {}
-        )
-        return gmf | (
-            {"first": sum(pair_align(users["first"], items["first"]))}
-            if self.mlp
-            else {}
-        )
+    def _parts(self, table: Array, ids: Array) -> list[Array]:
+        """Rows of a table, cut into GMF's and the MLP's columns."""
+        return lookup_parts(table, ids, (self.gmf * self.size,))
+
+    def couple(self, users: NeuMFSide, items: NeuMFSide) -> NeuMFSide:
+        """The weighed product [..., C, 1], and the first layer [..., C, hidden[0]]."""
+        product = None
+        first_layer = None
+        if self.gmf:
+            product = pair_dot(users.gmf, items.gmf)[..., None]
+        if self.mlp:
+            first_layer = sum(pair_align(users.first_layer, items.first_layer))
+        return NeuMFSide(product, first_layer)
 
     def finish(
-        self, pairs: Any, weight: Array | None = None, train: bool = False
+        self, pairs: NeuMFSide, weight: Array | None = None, train: bool = False
     ) -> Array:
         """The weighed product plus the hidden layers over the first one: [..., C]."""
-        gmf = pairs["gmf"][..., 0] if self.gmf else 0.0
-        mlp = (
-            self.mlp_output(self.tower(pairs["first"], weight, train))[..., 0]
-            if self.mlp
-            else 0.0
-        )
+        gmf: Any = 0.0
+        mlp: Any = 0.0
+        if self.gmf:
+            gmf = pairs.gmf[..., 0]
+        if self.mlp:
+            mlp = self.mlp_output(self.tower(pairs.first_layer, weight, train))[..., 0]
         return self.bias[0] + gmf + mlp
+
+
+def build_mf(config: Config, sizes: Sizes, clock: bool) -> NeuralModel:
+    """`mf` by its settings."""
+    return NeuralModel(MatrixFactorisation(sizes, config.network.embedding_size))
+
+
+def build_gmf(config: Config, sizes: Sizes, clock: bool) -> NeuralModel:
+    """`gmf` by its settings."""
+    size = config.network.embedding_size
+    return NeuralModel(NeuMF(sizes, size, 0, (), mlp=False))
+
+
+def build_mlp(config: Config, sizes: Sizes, clock: bool) -> NeuralModel:
+    """`mlp` by its settings."""
+    n = config.network
+    return NeuralModel(NeuMF(sizes, 0, n.mlp_size, n.hidden, n.dropout, gmf=False))
+
+
+def build_neumf(config: Config, sizes: Sizes, clock: bool) -> NeuralModel:
+    """`neumf` by its settings."""
+    n = config.network
+    return NeuralModel(NeuMF(sizes, n.embedding_size, n.mlp_size, n.hidden, n.dropout))
+
+
+DEFAULTS = {
+    "epochs": 12,
+    "loop.batch_size": 2048,
+    "objective.loss": "bce",
+    "objective.negatives": 4,
+    "optim.optimizer": "adam",
+    "optim.learning_rate": 0.002,
+    "optim.weight_decay": 1e-6,
+    "optim.clip": 0.0,
+}
+MF = Registration("mf", FactorSettings, build_mf, DEFAULTS)
+GMF = Registration("gmf", FactorSettings, build_gmf, DEFAULTS)
+MLP = Registration("mlp", MlpSettings, build_mlp, DEFAULTS)
+NEUMF = Registration("neumf", NeuMFSettings, build_neumf, DEFAULTS)

@@ -7,13 +7,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.modules.embeddings import repeat
+from ancf_jax.machine import forms
 from ancf_jax.modules.heads import Dense
 from ancf_jax.types import Array
 
-QUERY_BLOCK = 64
+QUERIES_AT_ONCE = 64
 HIDDEN = -1e30
-GAPS = 20  # buckets of time gaps: the last begins at a year
+TIME_BUCKETS = 20  # of the time between two events; the last begins at a year
 
 
 def attend(
@@ -21,23 +21,29 @@ def attend(
 ) -> tuple[Array, Array]:
     """softmax(q k^T / sqrt(D) + bias + mask) v.
 
+    Source: Vaswani et al. 2017.
+
     Args:
+        q_BxQxHxD: queries.
+        k_BxLxHxD: keys.
+        v_BxLxHxD: values.
         bias: added to the logits, broadcast to [B, H, Q, L].
-        mask: 0 where a query may look at a key and HIDDEN elsewhere, broadcast to [B, H, Q, L]; a query without any
-            key gets the zero vector.
+        mask: 0 where a query may look at a key and HIDDEN elsewhere, broadcast to [B, H, Q, L]; a
+            query without any key gets the zero vector.
 
     Returns:
-        The attended values [B, Q, H, D] and the weights [B, H, Q, L]. Source: Vaswani et al. 2017.
+        The attended values [B, Q, H, D] and the weights [B, H, Q, L].
     """
-    scale, rows = q_BxQxHxD.shape[-1] ** -0.5, q_BxQxHxD.shape[0]
-    if jnp.ndim(bias) == 4 and bias.shape[0] == 1 < rows:
-        bias = repeat(bias[0], rows)
-    logits = (
-        jnp.einsum("...qhd,...lhd->...hql", q_BxQxHxD * scale, k_BxLxHxD) + bias + mask
-    )
-    some = mask.max(-1, keepdims=True) > HIDDEN
-    weights = jnp.where(some, jax.nn.softmax(logits, axis=-1), 0.0)
-    return jnp.einsum("...hql,...lhd->...qhd", weights, v_BxLxHxD), weights
+    batch = q_BxQxHxD.shape[0]
+    scale = q_BxQxHxD.shape[-1] ** -0.5
+    if jnp.ndim(bias) == 4 and bias.shape[0] == 1 < batch:
+        bias = forms.repeat(bias[0], batch)
+    products = jnp.einsum("...qhd,...lhd->...hql", q_BxQxHxD * scale, k_BxLxHxD)
+    weights_BxHxQxL = jax.nn.softmax(products + bias + mask, axis=-1)
+    has_keys = mask.max(-1, keepdims=True) > HIDDEN
+    weights_BxHxQxL = jnp.where(has_keys, weights_BxHxQxL, 0.0)
+    mixed_BxQxHxD = jnp.einsum("...hql,...lhd->...qhd", weights_BxHxQxL, v_BxLxHxD)
+    return mixed_BxQxHxD, weights_BxHxQxL
 
 
 def split_heads(x: Array, heads: int) -> Array:
@@ -45,30 +51,52 @@ def split_heads(x: Array, heads: int) -> Array:
     return x.reshape(*x.shape[:-1], heads, -1)
 
 
-def attend_backwards(
-    q: Array, k: Array, v: Array, bias: Array, mask: Array
-) -> tuple[Array, Array]:
-    """`attend` where no query looks beyond its own place, the queries [B, Q, H, D] being the last Q of L tokens.
+def join_heads(x: Array) -> Array:
+    """[..., heads, D] as [..., heads * D]."""
+    return x.reshape(*x.shape[:-2], -1)
 
-    Blocks of queries meet the keys up to their end alone, which saves nearly half of the work of long histories.
+
+def attend_causally(
+    q_BxQxHxD: Array, k_BxLxHxD: Array, v_BxLxHxD: Array, bias: Array, mask: Array
+) -> tuple[Array, Array]:
+    """`attend` where no query looks beyond its own place; the queries are the last Q of L tokens.
+
+    Blocks of queries meet the keys up to their own end alone, which saves nearly half of the work
+    for long histories.
+
+    Args:
+        q_BxQxHxD: queries.
+        k_BxLxHxD: keys.
+        v_BxLxHxD: values.
+        bias: [B or 1, H, Q, L].
+        mask: as for `attend`, [B or 1, H or 1, Q, L]; HIDDEN where l lies beyond q.
+
+    Returns:
+        As `attend`.
     """
-    queries, length = q.shape[-3], k.shape[-3]
-    mixed, weights = [], []
-    for begin in range(0, queries, QUERY_BLOCK):
-        rows = slice(begin, min(begin + QUERY_BLOCK, queries))
-        end = length - queries + rows.stop
-        near = (
-            k[..., :end, :, :],
-            v[..., :end, :, :],
-            bias[..., rows, :end],
-            mask[..., rows, :end],
+    queries = q_BxQxHxD.shape[-3]
+    length = k_BxLxHxD.shape[-3]
+    mixed = []
+    weights = []
+    for begin in range(0, queries, QUERIES_AT_ONCE):
+        block = slice(begin, min(begin + QUERIES_AT_ONCE, queries))
+        end = length - queries + block.stop
+        mixed_part, weights_part = attend(
+            q_BxQxHxD[..., block, :, :],
+            k_BxLxHxD[..., :end, :, :],
+            v_BxLxHxD[..., :end, :, :],
+            bias[..., block, :end],
+            mask[..., block, :end],
         )
-        part = attend(q[..., rows, :, :], *near)
-        mixed.append(part[0])
-        weights.append(
-            jnp.pad(part[1], [(0, 0)] * (part[1].ndim - 1) + [(0, length - end)])
-        )
-    return jnp.concatenate(mixed, -3), jnp.concatenate(weights, -2)
+        mixed.append(mixed_part)
+        weights.append(_padded_keys(weights_part, length))
+    return jnp.concatenate(mixed, axis=-3), jnp.concatenate(weights, axis=-2)
+
+
+def _padded_keys(weights: Array, length: int) -> Array:
+    """Weights [..., E] of the first keys as [..., length], 0 for the keys beyond."""
+    beyond = (0, length - weights.shape[-1])
+    return jnp.pad(weights, [(0, 0)] * (weights.ndim - 1) + [beyond])
 
 
 def mask_of(allowed: Array) -> Array:
@@ -77,40 +105,53 @@ def mask_of(allowed: Array) -> Array:
 
 
 def causal_mask(segment: Array) -> Array:
-    """Mask [B, 1, L, L]: position q may look at the tokens l <= q of its own segment (`segment` [B, L], -1: padding)."""
+    """Mask [B, 1, L, L]: position q may look at the tokens l <= q of its own segment.
+
+    Args:
+        segment: int32 [B, L]; -1 is padding.
+    """
     order = jnp.arange(segment.shape[-1])
-    back = order[:, None] >= order[None, :]
-
-    def one(segment: Array) -> Array:
-        return mask_of(
-            back & (segment[:, None] == segment[None, :]) & (segment >= 0)[None, :]
-        )[None]
-
-    return jax.lax.map(
-        one, segment
-    )  # in a loop it is made once; else XLA makes it again wherever it is used
+    is_back = order[:, None] >= order[None, :]
+    is_same = segment[:, :, None] == segment[:, None, :]
+    is_token = (segment >= 0)[:, None, :]
+    mask = mask_of(is_back[None] & is_same & is_token)
+    return forms.made_once(mask)[:, None]
 
 
 def distance_bias(by_distance: Array) -> Array:
-    """Bias [1, H, L, L] that depends on how far back a key lies: `by_distance` [H, L] at q - l."""
+    """Bias [1, H, L, L] that depends on how far back a key lies.
+
+    Args:
+        by_distance: [H, L], the bias of distances 0 to L - 1; keys ahead get that of 0.
+    """
     length = by_distance.shape[-1]
     order = jnp.arange(length)
-    return by_distance[:, jnp.clip(order[:, None] - order[None, :], 0, length - 1)][
-        None
-    ]
+    distance = jnp.clip(order[:, None] - order[None, :], 0, length - 1)
+    return by_distance[:, distance][None]
 
 
-def gap_bucket(now: Array, then: Array) -> Array:
-    """Bucket floor(log2(1 + minutes)) int32 [B, L, L] of the time from each event `then` [B, L] to each `now` [B, L]."""
+def time_bucket(now: Array, then: Array) -> Array:
+    """The time between two events as floor(log2(1 + minutes)): int32 [B, L, L].
+
+    Args:
+        now: int32 [B, L] minutes that are looked back from.
+        then: int32 [B, L] minutes of the events; those after `now` count as simultaneous.
+    """
     minutes = jnp.maximum(now[:, :, None] - then[:, None, :], 0)
-    return jnp.minimum(jnp.log2(1.0 + minutes).astype(jnp.int32), GAPS - 1)
+    bucket = jnp.log2(1.0 + minutes).astype(jnp.int32)
+    return jnp.minimum(bucket, TIME_BUCKETS - 1)
 
 
 class CausalBlock(nn.Module):
-    """x + MHA(LN(x)), then x + FFN(LN(x)): one pre-norm block over tokens, [B, L, D] to [B, L or 1, D].
+    """x + MHA(LN(x)), then x + FFN(LN(x)): one pre-norm block over tokens.
 
-    Attention is biased by how many events lie between, and by the time `gap` [B, L, L] where there is a clock.
-    With `last` only the state of the last token is computed.
+    Attention is biased by how many events lie between two tokens, and by the time between them
+    where there is a clock.
+
+    Attributes:
+        heads: of the attention.
+        dropout: share of units dropped in training.
+        last: whether only the state of the last token is computed.
     """
 
     heads: int
@@ -118,37 +159,59 @@ class CausalBlock(nn.Module):
     last: bool = False
 
     @nn.compact
-    def __call__(self, x: Array, mask: Array, gap: Array | None, train: bool) -> Array:
-        size, length = x.shape[-1], x.shape[-2]
-        bias = distance_bias(
-            self.param("distance_bias", nn.initializers.zeros, (self.heads, length))
+    def __call__(
+        self, x: Array, mask: Array, bucket: Array | None, train: bool
+    ) -> Array:
+        """Tokens [B, L, D] to states [B, L, D], or [B, 1, D] with `last`.
+
+        Args:
+            x: [B, L, D].
+            mask: [B, 1, L, L], see `causal_mask`.
+            bucket: int32 [B, L, L], see `time_bucket`; None where there is no clock.
+            train: whether dropout is on.
+        """
+        queries = slice(-1 if self.last else 0, None)
+        bias = self._bias(x.shape[-2], bucket)
+        normal = nn.LayerNorm()(x)
+        mixed = self._attention(
+            normal, queries, bias[..., queries, :], mask[..., queries, :]
         )
-        if gap is not None:
-            by_gap = self.param("gap_bias", nn.initializers.zeros, (GAPS, self.heads))
-            bias = bias + jnp.moveaxis(by_gap[gap], -1, 1)
-        y, rows = nn.LayerNorm()(x), slice(-1 if self.last else 0, None)
-        query, key, value = (
-            Dense(size, use_bias=False, name=name) for name in ("query", "key", "value")
-        )
-        q, k, v = (
-            split_heads(x, self.heads)
-            for x in (query(y[..., rows, :]), key(y), value(y))
-        )
-        y, weights = attend_backwards(q, k, v, bias[..., rows, :], mask[..., rows, :])
+        x = x[..., queries, :] + self._drop(mixed, train)
+        wide = nn.gelu(Dense(2 * x.shape[-1], name="widen")(nn.LayerNorm()(x)))
+        narrow = Dense(x.shape[-1], name="narrow")(self._drop(wide, train))
+        return x + self._drop(narrow, train)
+
+    def _bias(self, length: int, bucket: Array | None) -> Array:
+        """The learned bias of the logits: [B or 1, H, L, L]."""
+        zeros = nn.initializers.zeros
+        bias = distance_bias(self.param("distance_bias", zeros, (self.heads, length)))
+        if bucket is None:
+            return bias
+        by_time = self.param("time_bias", zeros, (TIME_BUCKETS, self.heads))
+        return bias + jnp.moveaxis(by_time[bucket], -1, 1)
+
+    def _attention(self, x: Array, queries: slice, bias: Array, mask: Array) -> Array:
+        """What the tokens `queries` of x [B, L, D] find among all of them."""
+        size = x.shape[-1]
+        query = Dense(size, use_bias=False, name="query")(x[..., queries, :])
+        key = Dense(size, use_bias=False, name="key")(x)
+        value = Dense(size, use_bias=False, name="value")(x)
+        q, k, v = (split_heads(part, self.heads) for part in (query, key, value))
+        mixed, weights = attend_causally(q, k, v, bias, mask)
         self.sow("intermediates", "weights", weights)
-        y = Dense(size, use_bias=False, name="out")(y.reshape(*y.shape[:-2], size))
-        x = x[..., rows, :] + nn.Dropout(self.dropout, deterministic=not train)(y)
-        y = nn.gelu(Dense(2 * size, name="widen")(nn.LayerNorm()(x)))
-        y = Dense(size, name="narrow")(
-            nn.Dropout(self.dropout, deterministic=not train)(y)
-        )
-        return x + nn.Dropout(self.dropout, deterministic=not train)(y)
+        return Dense(size, use_bias=False, name="out")(join_heads(mixed))
+
+    def _drop(self, x: Array, train: bool) -> Array:
+        return nn.Dropout(self.dropout, deterministic=not train)(x)
 
 
 class CausalEncoder(nn.Module):
-    """Blocks of self-attention over tokens [B, L, D]; a position knows what `mask` [B, 1, L, L] lets it see.
+    """Blocks of causal self-attention over tokens.
 
-    Returns the states [B, L, D], or [B, 1, D] with `last`: that of the last token alone.
+    Attributes:
+        layers: number of blocks.
+        heads: of each block.
+        dropout: share of units dropped in training.
     """
 
     layers: int
@@ -157,12 +220,32 @@ class CausalEncoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, mask: Array, gap: Array | None, train: bool, last: bool = False
+        self,
+        x: Array,
+        mask: Array,
+        bucket: Array | None,
+        train: bool,
+        last: bool = False,
     ) -> Array:
+        """Tokens [B, L, D] to states [B, L, D], or to that of the last token, [B, 1, D].
+
+        Args:
+            x: [B, L, D].
+            mask: [B, 1, L, L], see `causal_mask`.
+            bucket: int32 [B, L, L], see `time_bucket`; None where there is no clock.
+            train: whether dropout is on.
+            last: whether only the state of the last token is wanted.
+        """
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         for layer in range(self.layers):
-            only = last and layer == self.layers - 1
-            x = CausalBlock(self.heads, self.dropout, only, name=f"block_{layer}")(
-                x, mask, gap, train
+            only_last = last and layer == self.layers - 1
+            block = CausalBlock(
+                self.heads, self.dropout, only_last, name=f"block_{layer}"
             )
+            x = block(x, mask, bucket, train)
         return nn.LayerNorm()(x)
+
+
+# Until the callers have changed.
+GAPS = TIME_BUCKETS
+gap_bucket = time_bucket

@@ -1,109 +1,129 @@
-"""What turns a pair of user and item into a score: batch norm that knows padding, and the MLP tower."""
+"""What turns a pair of user and item into a score: Dense, batch norm, and the MLP tower."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.types import Array
+from ancf_jax.machine import forms
+from ancf_jax.types import AXIS, Array
 
-AXIS = "data"  # the axis over which a step is spread; statistics are shared along it
-MOMENTUM = 0.98
+MOMENTUM = 0.98  # of the running moments of batch normalisation
+
+
+class Dense(nn.Module):
+    """x @ kernel + bias over the last axis.
+
+    Attributes:
+        features: K, the width of the result.
+        use_bias: whether there is a bias.
+        kernel_init: what the kernel [D, K] is drawn by.
+    """
+
+    features: int
+    use_bias: bool = True
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """[..., D] to [..., K]."""
+        shape = (x.shape[-1], self.features)
+        y = forms.matmul(x, self.param("kernel", self.kernel_init, shape))
+        if not self.use_bias:
+            return y
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return y + along_last(bias, y.ndim)
+
+
+def along_last(vector: Array, ndim: int) -> Array:
+    """A vector [D] as [1, ..., 1, D] with `ndim` axes."""
+    return vector.reshape((1,) * (ndim - 1) + vector.shape)
 
 
 def weighted_moments(
     x: Array, weight: Array, axis_name: str | None = None
 ) -> tuple[Array, Array]:
-    """Mean and variance [D] of x [..., D] over rows of weight [...], over all devices of `axis_name`.
+    """Mean and variance of rows that count by their weight.
 
-    Rows of weight 0 count for nothing, so padded and unequal shards give the moments of the whole batch.
+    mean = sum_n w_n x_n / sum_n w_n, variance = sum_n w_n x_n^2 / sum_n w_n - mean^2
+
+    Rows of weight 0 count for nothing, so padded and unequal shares of a batch give the moments of
+    the whole batch.
+
+    Args:
+        x: [..., D].
+        weight: [...].
+        axis_name: the axis of devices over which the sums are taken, too; None for one device.
+
+    Returns:
+        Two arrays [D].
     """
-    axes = tuple(range(x.ndim - 1))
-    sums = (
-        weight.sum(),
-        (x * weight[..., None]).sum(axes),
-        (x**2 * weight[..., None]).sum(axes),
-    )
+    rows = tuple(range(x.ndim - 1))
+    weights = weight[..., None]
+    sums = weight.sum(), (x * weights).sum(rows), (x**2 * weights).sum(rows)
     if axis_name is not None:
         sums = jax.lax.psum(sums, axis_name)
-    total = jnp.maximum(sums[0], 1e-9)
-    mean = sums[1] / total
-    return mean, jnp.maximum(sums[2] / total - mean**2, 0.0)
+    total_weight, total, total_square = sums
+    total_weight = jnp.maximum(total_weight, 1e-9)
+    mean = total / total_weight
+    return mean, jnp.maximum(total_square / total_weight - mean**2, 0.0)
+
+
+def standardise(
+    x: Array, mean: Array, variance: Array, scale: Array, bias: Array
+) -> Array:
+    """scale (x - mean) / sqrt(variance + 1e-5) + bias as one affine map of x [..., D]."""
+    gain = scale * jax.lax.rsqrt(variance + 1e-5)
+    shift = bias - mean * gain
+    return x * along_last(gain, x.ndim) + along_last(shift, x.ndim)
 
 
 class BatchNorm(nn.Module):
-    """scale * (x - mean) / sqrt(variance + 1e-5) + bias; batch moments in training, running ones after.
+    """Normalises by the moments of the batch in training, and by running ones after.
 
-    At inference it is one affine map. Source: Ioffe and Szegedy 2015.
+    Source: Ioffe and Szegedy 2015.
     """
 
     @nn.compact
     def __call__(self, x: Array, weight: Array | None, train: bool) -> Array:
+        """[..., D] to [..., D].
+
+        Args:
+            x: [..., D].
+            weight: [...], 0 for rows that are padding; None where all rows count.
+            train: whether the moments are those of the batch, which all devices of `AXIS` share.
+        """
         shape = (x.shape[-1],)
-        mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
-        variance = self.variable("batch_stats", "variance", jnp.ones, shape)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        running_variance = self.variable("batch_stats", "variance", jnp.ones, shape)
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
-        m, v = mean.value, variance.value
-        if train:
-            m, v = weighted_moments(
-                x, jnp.ones(x.shape[:-1]) if weight is None else weight, AXIS
-            )
-            mean.value = MOMENTUM * mean.value + (1 - MOMENTUM) * jax.lax.stop_gradient(
-                m
-            )
-            variance.value = MOMENTUM * variance.value + (
-                1 - MOMENTUM
-            ) * jax.lax.stop_gradient(v)
-        gain = scale * jax.lax.rsqrt(v + 1e-5)
-        shift = bias - m * gain
-        expand = (1,) * (x.ndim - 1) + shape
-        return x * gain.reshape(expand) + shift.reshape(expand)
+        if not train:
+            moments = running_mean.value, running_variance.value
+            return standardise(x, *moments, scale, bias)
+        counted = jnp.ones(x.shape[:-1]) if weight is None else weight
+        mean, variance = weighted_moments(x, counted, AXIS)
+        _move(running_mean, mean)
+        _move(running_variance, variance)
+        return standardise(x, mean, variance, scale, bias)
 
 
-@jax.custom_vjp
-def product(x: Array, kernel: Array) -> Array:
-    """x @ kernel of x [N, D] and a kernel [D, K] whose gradient is made with its narrower side as rows.
-
-    XLA takes up to four times as long on CPUs the other way, and would turn it back but for the barrier.
-    """
-    return x @ kernel
-
-
-def _product_back(saved: tuple[Array, Array], above: Array) -> tuple[Array, Array]:
-    x, kernel = saved
-    as_is = x.shape[1] <= above.shape[1]
-    return above @ kernel.T, x.T @ above if as_is else jax.lax.optimization_barrier(
-        above.T @ x
-    ).T
-
-
-product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _product_back)
-
-
-class Dense(nn.Dense):
-    """x @ kernel + bias over the last axis, as one `product` of two matrices whatever the axes before it.
-
-    On CPUs XLA takes twice as long for the same product, forward and back, with more than one axis of rows.
-    """
-
-    dot_general: Any = lambda x, kernel, *_, **__: product(x, kernel)
-
-    def __call__(self, inputs: Array) -> Array:
-        """[..., D] to [..., features]."""
-        return (
-            super()
-            .__call__(inputs.reshape(-1, inputs.shape[-1]))
-            .reshape(*inputs.shape[:-1], self.features)
-        )
+def _move(running: nn.Variable, moment: Array) -> None:
+    """Moves a running moment a little towards that of a batch."""
+    latest = jax.lax.stop_gradient(moment)
+    running.value = MOMENTUM * running.value + (1 - MOMENTUM) * latest
 
 
 class Tower(nn.Module):
-    """From the sum that is the first layer, [..., hidden[0]], to [..., hidden[-1]].
+    """From the first layer before its ReLU, [..., hidden[0]], to [..., hidden[-1]].
 
     ReLU, (BatchNorm, Dropout), then Dense -> ReLU -> (BatchNorm, Dropout) of falling width.
+
+    Attributes:
+        hidden: widths of the layers, the first among them.
+        dropout: share of units dropped in training.
+        normalise: whether there is batch normalisation.
     """
 
     hidden: Sequence[int]
@@ -112,18 +132,21 @@ class Tower(nn.Module):
 
     @nn.compact
     def __call__(
-        self, first: Array, weight: Array | None = None, train: bool = False
+        self, x: Array, weight: Array | None = None, train: bool = False
     ) -> Array:
-        x = first
+        """[..., C, hidden[0]] to [..., C, hidden[-1]]; `weight` [..., C] is 0 for padding."""
         for layer, width in enumerate(self.hidden):
-            if layer:
+            if layer > 0:
                 x = Dense(width, name=f"dense_{layer}")(x)
-            # The same for finite x; of the longer way XLA makes vector code on CPUs, for narrow layers, too.
-            x = nn.relu(x) if train else (x + jnp.abs(x)) * 0.5
+            x = nn.relu(x) if train else forms.relu_at_inference(x)
             if self.normalise:
                 x = BatchNorm(name=f"norm_{layer}")(x, weight, train)
-            # One mask for all candidates of a query: they are compared with each other on the same units.
-            x = nn.Dropout(self.dropout, broadcast_dims=(-2,), deterministic=not train)(
-                x
-            )
+            x = self._drop(x, train)
         return x
+
+    def _drop(self, x: Array, train: bool) -> Array:
+        """Drops the same units for all candidates, which are compared with each other on them."""
+        dropout = nn.Dropout(
+            self.dropout, broadcast_dims=(-2,), deterministic=not train
+        )
+        return dropout(x)

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 
 from ancf_jax.types import Array
 
+ABSENT = -1e30  # the logit of a level that an item has not
+
 
 def level_attention(query: Array, levels: Array, present: Array) -> tuple[Array, Array]:
     """sum_g softmax_g(query . levels_g / sqrt(D)) levels_g over the levels that an item has.
@@ -17,8 +19,9 @@ def level_attention(query: Array, levels: Array, present: Array) -> tuple[Array,
     Returns:
         [..., D] and the weights [..., G].
     """
-    logits = jnp.einsum("...d,...gd->...g", query, levels) * query.shape[-1] ** -0.5
-    weights = jnp.where(
-        present, jax.nn.softmax(jnp.where(present, logits, -1e30), axis=-1), 0.0
-    )
-    return jnp.einsum("...g,...gd->...d", weights, levels), weights
+    scale = query.shape[-1] ** -0.5
+    logits = jnp.einsum("...d,...gd->...g", query, levels) * scale
+    weights = jax.nn.softmax(jnp.where(present, logits, ABSENT), axis=-1)
+    weights = jnp.where(present, weights, 0.0)
+    mixed = jnp.einsum("...g,...gd->...d", weights, levels)
+    return mixed, weights

@@ -1,4 +1,4 @@
-"""When: the calendar on the device, and its sinusoidal encoding."""
+"""When: the calendar as arithmetic on arrays, and its sinusoidal encoding."""
 
 from collections.abc import Sequence
 
@@ -6,29 +6,36 @@ import jax.numpy as jnp
 
 from ancf_jax.types import Array
 
-DAY = 24 * 60
+DAY = 24 * 60  # minutes
 
 
 def day_of_year_and_month(day: Array) -> tuple[Array, Array]:
-    """Day of the year 0..365 and month 0..11 of `day`, days since 1970-01-01 (proleptic Gregorian).
+    """Day of the year 0..365 and month 0..11 in the proleptic Gregorian calendar.
 
-    Integer arithmetic over 400-year eras that begin on 1 March, so that the leap day stands last.
+    Integer arithmetic over eras of 400 years that begin on 1 March, so that the leap day is the
+    last of its year.
+
+    Args:
+        day: int32 [...] days since 1970-01-01.
     """
     era_day = (day + 719_468) % 146_097
-    year = (era_day - era_day // 1_460 + era_day // 36_524 - era_day // 146_096) // 365
+    leap_days = era_day // 1_460 - era_day // 36_524 + era_day // 146_096
+    year = (era_day - leap_days) // 365
     march_day = era_day - (365 * year + year // 4 - year // 100)
     month = ((5 * march_day + 2) // 153 + 2) % 12
-    leap = ((year % 4 == 0) & (year % 100 != 0)) | (year % 400 == 0)
+    is_leap = ((year % 4 == 0) & (year % 100 != 0)) | (year % 400 == 0)
     # Day 306 of a year that begins on 1 March is 1 January.
-    return jnp.where(
-        march_day >= 306, march_day - 306, march_day + 59 + leap.astype(day.dtype)
-    ), month
+    before_march = march_day - 306
+    from_march = march_day + 59 + is_leap.astype(day.dtype)
+    return jnp.where(march_day >= 306, before_march, from_march), month
 
 
 def calendar(minute: Array) -> dict[str, Array]:
     """Position of each minute since 1970 within its day, week and year.
 
-    Returns int32 arrays: hour 0..23, weekday 0..6 (Monday is 0), day (of the year) 0..365, month 0..11.
+    Returns:
+        int32 arrays: hour 0..23, weekday 0..6 (Monday is 0), day (of the year) 0..365, month
+        0..11.
     """
     day = minute // DAY
     day_of_year, month = day_of_year_and_month(day)
@@ -45,15 +52,12 @@ def sinusoid(position: Array, size: int) -> Array:
 
     Source: Vaswani et al. 2017, section 3.5.
     """
-    rate = 10_000.0 ** (
-        -2.0 * jnp.arange((size + 1) // 2, dtype=jnp.float32) / size
-    )  # of each k
-    angle = position[..., None].astype(jnp.float32) * rate.reshape(
-        (1,) * position.ndim + rate.shape
-    )
-    return jnp.stack([jnp.sin(angle), jnp.cos(angle)], -1).reshape(
-        (*position.shape, -1)
-    )[..., :size]
+    k = jnp.arange((size + 1) // 2, dtype=jnp.float32)
+    rate = 10_000.0 ** (-2.0 * k / size)
+    rate = rate.reshape((1,) * position.ndim + rate.shape)
+    angle = position[..., None].astype(jnp.float32) * rate
+    pairs = jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+    return pairs.reshape((*position.shape, -1))[..., :size]
 
 
 def temporal_encoding(
@@ -61,9 +65,14 @@ def temporal_encoding(
 ) -> Array:
     """Sinusoids of the chosen granularities side by side: float32 [..., G * size].
 
-    A position is taken modulo `max_period`, so the width never depends on the time span.
+    A position is taken modulo `max_period`, so that the width never depends on the time span.
+
+    Args:
+        minute: int32 [...] minutes since 1970-01-01.
+        granularities: names of positions that `calendar` returns.
+        size: width of each sinusoid.
+        max_period: the longest period.
     """
     positions = calendar(minute)
-    return jnp.concatenate(
-        [sinusoid(positions[name] % max_period, size) for name in granularities], -1
-    )
+    parts = [sinusoid(positions[name] % max_period, size) for name in granularities]
+    return jnp.concatenate(parts, axis=-1)

@@ -8,35 +8,57 @@ Intervals = dict[str, Interval]  # by metric
 
 
 def mean(per_user: dict[str, np.ndarray]) -> dict[str, float]:
-    """Mean of each metric [U] over its users, NaN ones left out; NaN where no user is left."""
+    """Mean over users of each metric [U].
+
+    A NaN is left out: its user has no such figure. The mean is NaN where no user is left.
+    """
     return {name: float(pd.Series(values).mean()) for name, values in per_user.items()}
 
 
 def bootstrap(
     per_user: dict[str, np.ndarray], seed: int, draws: int = 1000, level: float = 0.95
 ) -> Intervals:
-    """Percentile bootstrap interval (low, high) of the mean over users of each metric [U], NaN ones left out.
+    """Percentile bootstrap interval of the mean over users of each metric.
 
-    It spans the middle `level` of the means of `draws` draws of all users; (NaN, NaN) where none has the metric.
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+
+    Args:
+        per_user: name -> [U]; NaN figures are left out of their metric's mean.
+        seed: of the draws; all metrics see the same users.
+        draws: how often U users are drawn with replacement.
+        level: share of the means that the interval spans, from the middle.
+
+    Returns:
+        (low, high) by name; (NaN, NaN) where no user has the metric.
     """
-    values, rng = (
-        np.stack([*per_user.values()], axis=1).astype(np.float64),
-        np.random.default_rng(seed),
-    )
-    values, known, means = (
-        np.nan_to_num(values),
-        1.0 - np.isnan(values),
-        [np.full(len(per_user), np.nan)],
-    )
+    columns = list(per_user.values())
+    values = np.stack(columns, axis=1).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    means = pd.DataFrame(_means_of_draws(values, draws, rng))
+    bounds = means.quantile([(1 - level) / 2, (1 + level) / 2])
+    lows, highs = bounds.to_numpy().tolist()
+    intervals = zip(lows, highs, strict=True)
+    return dict(zip(per_user, intervals, strict=True))
+
+
+def _means_of_draws(
+    values: np.ndarray, draws: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Means [M] of values [U, M] over users drawn with replacement, one entry a draw.
+
+    The first entry is NaN and stands for no draw; `quantile` leaves it out.
+    """
+    users, metrics = values.shape
+    known = 1.0 - np.isnan(values)
+    values = np.nan_to_num(values)
+    means = [np.full(metrics, np.nan)]
+    if users == 0:
+        return means
     with np.errstate(invalid="ignore"):  # 0 / 0 where nobody drawn has the metric
-        for _ in range(draws if len(values) else 0):
-            times = np.bincount(
-                rng.integers(len(values), size=len(values)), minlength=len(values)
-            )
-            means.append(times @ values / (times @ known))
-    bounds = pd.DataFrame(means).quantile([(1 - level) / 2, (1 + level) / 2]).to_numpy()
-    return {
-        name: (float(low), float(high))
-        for name, low, high in zip(per_user, *bounds, strict=True)
-    }
+        for _ in range(draws):
+            drawn = rng.integers(users, size=users)
+            times_drawn = np.bincount(drawn, minlength=users)
+            total = times_drawn @ values
+            count = times_drawn @ known
+            means.append(total / count)
+    return means

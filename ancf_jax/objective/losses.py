@@ -1,146 +1,235 @@
-"""Losses per example, as pure functions of scores; summing and weighing is left to the caller.
+"""Losses per example, as pure functions of scores; the caller sums and weighs them.
 
-`scores` is [..., C] with the positive first; `weight` [..., C - 1] is 0 for negatives that do not count.
+In the losses of a positive against negatives, `scores` is [..., C] with the positive in front, s+,
+and the negatives s- behind it; `weight` is [..., C - 1], 0 for negatives that do not count.
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from math import prod
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
+from jax.nn import log_sigmoid, logsumexp
 
-from ancf_jax.config import ObjectiveConfig
-from ancf_jax.types import Array, Prior
+from ancf_jax.types import Array, SparsePrior
 
-SCORES_AT_ONCE, MIN_ROWS = 2**21, 32  # by measurement: what stays in the cache
+_Pair = tuple[Array, Array]
 
 
 def bce(scores: Array, weight: Array) -> Array:
-    """-log sigmoid(s+) - sum over negatives of log sigmoid(-s-): [...] (He et al. 2017, eq. 7)."""
-    return -jax.nn.log_sigmoid(scores[..., 0]) - (
-        weight * jax.nn.log_sigmoid(-scores[..., 1:])
-    ).sum(-1)
+    """-log sigmoid(s+) - sum over negatives of log sigmoid(-s-): [...].
+
+    Source: He et al., Neural Collaborative Filtering (2017), eq. 7.
+    """
+    log_accepted = log_sigmoid(scores[..., 0])
+    return -log_accepted - _log_rejected(scores, weight)
 
 
 def bpr(scores: Array, weight: Array) -> Array:
-    """-mean over negatives of log sigmoid(s+ - s-): [...] (Rendle et al. 2009)."""
-    margins = jax.nn.log_sigmoid(scores[..., :1] - scores[..., 1:])
-    return -(weight * margins).sum(-1) / jnp.maximum(weight.sum(-1), 1.0)
+    """-mean over negatives of log sigmoid(s+ - s-): [...].
+
+    Source: Rendle et al., BPR: Bayesian Personalized Ranking (2009).
+    """
+    margin = scores[..., :1] - scores[..., 1:]
+    log_chance = weight * log_sigmoid(margin)
+    count = jnp.maximum(weight.sum(-1), 1.0)
+    return -log_chance.sum(-1) / count
 
 
 def sampled_softmax(scores: Array, weight: Array, items: int) -> Array:
     """-s+ + log(exp s+ + (items - 1) / n * sum over n uniform negatives of exp s-): [...].
 
-    The factor makes the sum an unbiased estimate of the full softmax's (Bengio and Senecal 2008).
+    The factor makes the sum an unbiased estimate of the full softmax's.
+
+    Source: Bengio and Senecal, Adaptive Importance Sampling (2008).
+
+    Args:
+        scores: [..., C].
+        weight: [..., C - 1].
+        items: size of the catalogue from which the negatives are drawn.
     """
     count = jnp.maximum(weight.sum(-1, keepdims=True), 1.0)
-    shift = jnp.log((items - 1) / count)
-    negatives = jnp.where(weight > 0, scores[..., 1:] + shift, -jnp.inf)
-    return (
-        jax.nn.logsumexp(jnp.concatenate([scores[..., :1], negatives], -1), axis=-1)
-        - scores[..., 0]
-    )
+    log_factor = jnp.log((items - 1) / count)
+    negatives = scores[..., 1:] + log_factor
+    counted = jnp.where(weight > 0, negatives, -jnp.inf)
+    terms = jnp.concatenate([scores[..., :1], counted], -1)
+    return logsumexp(terms, axis=-1) - scores[..., 0]
 
 
 def gbce(scores: Array, weight: Array, items: int, calibration: float) -> Array:
-    """-beta log sigmoid(s+) - sum over negatives of log sigmoid(-s-): [...] (Petrov and Macdonald 2023).
+    """-beta log sigmoid(s+) - sum over negatives of log sigmoid(-s-): [...].
 
-    beta = alpha (t (1 - 1/alpha) + 1/alpha) with alpha = negatives / (items - 1) and t = `calibration`.
+    beta = alpha (t (1 - 1 / alpha) + 1 / alpha), with alpha = negatives / (items - 1).
+
+    Source: Petrov and Macdonald, gSASRec (2023).
+
+    Args:
+        scores: [..., C].
+        weight: [..., C - 1].
+        items: size of the catalogue from which the negatives are drawn.
+        calibration: t; 0 is plain BCE, 1 removes the bias of sampling.
     """
-    alpha = min(1.0, (scores.shape[-1] - 1) / max(items - 1, 1))
+    negatives = scores.shape[-1] - 1
+    alpha = min(1.0, negatives / max(items - 1, 1))
     beta = alpha * (calibration * (1 - 1 / alpha) + 1 / alpha)
-    return -beta * jax.nn.log_sigmoid(scores[..., 0]) - (
-        weight * jax.nn.log_sigmoid(-scores[..., 1:])
-    ).sum(-1)
+    log_accepted = log_sigmoid(scores[..., 0])
+    return -beta * log_accepted - _log_rejected(scores, weight)
+
+
+def _log_rejected(scores: Array, weight: Array) -> Array:
+    """Sum over negatives of log sigmoid(-s-), the log chance that each is rejected: [...]."""
+    log_rejected = log_sigmoid(-scores[..., 1:])
+    return (weight * log_rejected).sum(-1)
 
 
 def softmax(scores: Array, positive: Array) -> Array:
-    """-s[positive] + logsumexp(s) over scores [..., I] of the whole catalogue: [...]."""
-    return (
-        jax.nn.logsumexp(scores, axis=-1)
-        - jnp.take_along_axis(scores, positive[..., None], axis=-1)[..., 0]
-    )
+    """-s[positive] + logsumexp(s): [...].
+
+    Args:
+        scores: [..., I] of the whole catalogue.
+        positive: int32 [...].
+    """
+    position = positive[..., None]
+    of_positive = jnp.take_along_axis(scores, position, axis=-1)
+    return logsumexp(scores, axis=-1) - of_positive[..., 0]
 
 
 def product_softmax(
-    rows: Array, items: Array, prior: Prior, positive: Array, weight: Array
+    rows: Array,
+    items: Array,
+    prior: SparsePrior,
+    positive: Array,
+    weight: Array,
+    *,
+    chunk_rows: int,
 ) -> Array:
-    """sum over n of weight_n softmax(rows_n @ items.T + prior_n, positive_n): rows [..., D], items [I, D], a scalar.
+    """Weighted sum of `softmax` where the scores are products of embeddings.
 
-    Scores are made for some rows at a time, with the gradient in the same pass, and never held for all.
+    With scores s_n = rows_n @ items.T + prior_n, the scalar
+
+        sum over n of weight_n (logsumexp(s_n) - s_n[positive_n]).
+
+    Scores are made for some rows at a time, with the gradient in the same pass, and are never held
+    for all rows. Can be differentiated, forward and in reverse, by all that are not integers.
+
+    Args:
+        rows: [..., D].
+        items: [I, D] embeddings of the whole catalogue.
+        prior: what is added to the products; its `item` and `boost` are [..., K].
+        positive: int32 [...].
+        weight: [...].
+        chunk_rows: rows that are scored at a time.
     """
-    chunk = min(positive.size, max(MIN_ROWS, SCORES_AT_ONCE // items.shape[0]))
-    pad, axes = -positive.size % chunk, positive.ndim
-
-    def chunked(column: Array) -> Array:
-        flat = column.reshape(positive.size, *column.shape[axes:])
-        padded = jnp.pad(flat, [(0, pad)] + [(0, 0)] * (flat.ndim - 1))
-        return padded.reshape((positive.size + pad) // chunk, chunk, *flat.shape[1:])
-
-    rows = jnp.concatenate(
-        [rows, jnp.ones((*positive.shape, 1))], -1
-    )  # so the items' prior is one more dimension
-    items = jnp.concatenate([items, prior.all[:, None]], -1)
-    return _chunked_softmax(
-        items, *map(chunked, (rows, prior.value, prior.item, positive, weight))
+    chunk = min(positive.size, chunk_rows)
+    ones = jnp.ones((*positive.shape, 1))
+    # With a one behind every row, `prior.base` is one more column of the items.
+    extended_items = jnp.concatenate([items, prior.base[:, None]], -1)
+    columns = _Examples(
+        rows=jnp.concatenate([rows, ones], -1),
+        boost=prior.boost,
+        weight=weight,
+        boosted=prior.item,
+        positive=positive,
     )
+    chunks = [_in_chunks(column, positive.ndim, chunk) for column in columns]
+    return _chunked_softmax(extended_items, _Examples(*chunks))
 
 
-@jax.custom_vjp
-def _chunked_softmax(
-    items: Array, rows: Array, value: Array, item: Array, positive: Array, weight: Array
-) -> Array:
-    return _softmax_forward(items, rows, value, item, positive, weight)[0]
+class _Examples(NamedTuple):
+    """What `product_softmax` takes of each row; `n` rows, or chunks [S, n] of them.
+
+    Attributes:
+        rows: [n, D].
+        boost: [n, K] what is added to the scores of the items `boosted`.
+        weight: [n]; 0 for what fills the last chunk.
+        boosted: int32 [n, K].
+        positive: int32 [n].
+    """
+
+    rows: Array
+    boost: Array
+    weight: Array
+    boosted: Array
+    positive: Array
 
 
-def _softmax_forward(items: Array, *columns: Array) -> tuple[Array, Any]:
-    def some(carry: Any, chunk: Any) -> tuple[Any, Any]:
-        (total, items_gradient), (x, value, item, chosen, w) = carry, chunk
-        row = jnp.arange(len(x))[:, None]
-        scores = (x @ items.T).at[row, item].add(value, mode="drop")
-        top = scores.max(-1, keepdims=True)
-        exps = jnp.exp(scores - top)
-        partition = exps.sum(-1, keepdims=True)
-        loss = (jnp.log(partition) + top)[:, 0] - jnp.take_along_axis(
-            scores, chosen[:, None], 1
-        )[:, 0]
-        share = (
-            (exps * (w[:, None] / partition)).at[row, chosen[:, None]].add(-w[:, None])
-        )
-        gradients = share @ items, share.at[row, item].get(mode="fill", fill_value=0)
-        return (total + loss @ w, items_gradient + share.T @ x), gradients
+class _Gradient(NamedTuple):
+    """Derivatives of the weighted sum, each shaped as what it is taken by."""
 
-    start = jnp.zeros((), items.dtype), jnp.zeros_like(items)
-    (total, of_items), of_rows = jax.lax.scan(some, start, columns)
-    return total, (of_items, *of_rows)
+    items: Array
+    rows: Array
+    boost: Array
+    weight: Array
 
 
-_chunked_softmax.defvjp(
-    _softmax_forward,
-    lambda kept, above: (*jax.tree.map(lambda g: above * g, kept), *[None] * 3),
-)
+def _in_chunks(column: Array, axes: int, chunk: int) -> Array:
+    """[S, chunk, ...] of a column whose leading `axes` count rows; zeros fill the last chunk."""
+    rows = prod(column.shape[:axes])
+    flat = column.reshape(rows, *column.shape[axes:])
+    missing = -rows % chunk
+    widths = [(0, missing)] + [(0, 0)] * (flat.ndim - 1)
+    padded = jnp.pad(flat, widths)
+    return padded.reshape(len(padded) // chunk, chunk, *flat.shape[1:])
 
 
-def value_loss(objective: ObjectiveConfig) -> Callable[[Array, Array], Array]:
-    """The loss of a score against a known value: squared error, or log loss with the score as logit of the value."""
-    return (
-        optax.squared_error
-        if objective.loss == "mse"
-        else optax.sigmoid_binary_cross_entropy
-    )
+@jax.custom_jvp
+def _chunked_softmax(items: Array, chunks: _Examples) -> Array:
+    """`product_softmax` of chunks [S, n], with a rule of its own for derivatives.
+
+    Differentiated by the general rules, the scan over chunks would keep the scores of all of them.
+    """
+    return _sum_and_gradient(items, chunks)[0]
 
 
-def ranking_loss(
-    objective: ObjectiveConfig, items: int
-) -> Callable[[Array, Array], Array]:
-    """The loss of a positive against drawn negatives."""
-    calibrated = partial(gbce, items=items, calibration=objective.gbce_calibration)
-    known = {
-        "bce": bce,
-        "bpr": bpr,
-        "sampled_softmax": partial(sampled_softmax, items=items),
-        "gbce": calibrated,
-    }
-    return known[objective.loss]
+@_chunked_softmax.defjvp
+def _chunked_softmax_jvp(
+    primals: tuple[Array, _Examples], tangents: tuple[Array, _Examples]
+) -> _Pair:
+    """The sum, and its gradient's inner product with the tangents."""
+    total, gradient = _sum_and_gradient(*primals)
+    items, chunks = tangents
+    # The other two columns are integers, which have no tangents.
+    change = (gradient.items * items).sum()
+    change += (gradient.rows * chunks.rows).sum()
+    change += (gradient.boost * chunks.boost).sum()
+    change += (gradient.weight * chunks.weight).sum()
+    return total, change
+
+
+def _sum_and_gradient(items: Array, chunks: _Examples) -> tuple[Array, _Gradient]:
+    """The weighted sum of the losses and its gradient, in one pass over the chunks."""
+
+    def add_chunk(sums: _Pair, chunk: _Examples) -> tuple[_Pair, tuple[Array, ...]]:
+        total, by_items = sums
+        loss, by_score = _loss_and_slope(items, chunk)
+        number = jnp.arange(len(chunk.rows))[:, None]
+        by_rows = by_score @ items
+        by_boost = by_score.at[number, chunk.boosted].get(mode="fill", fill_value=0)
+        total += loss @ chunk.weight
+        by_items += by_score.T @ chunk.rows
+        return (total, by_items), (by_rows, by_boost, loss)
+
+    zero = jnp.zeros((), items.dtype)
+    start = zero, jnp.zeros_like(items)
+    (total, by_items), by_chunk = jax.lax.scan(add_chunk, start, chunks)
+    by_rows, by_boost, by_weight = by_chunk
+    gradient = _Gradient(by_items, by_rows, by_boost, by_weight)
+    return total, gradient
+
+
+def _loss_and_slope(items: Array, chunk: _Examples) -> tuple[jax.Array, jax.Array]:
+    """Loss [n] of every row, and the derivative [n, I] of their weighted sum by the scores."""
+    number = jnp.arange(len(chunk.rows))[:, None]
+    positive = chunk.positive[:, None]
+    # Not `rows @ items.T`: the scan would be given a transposed copy of the items.
+    scores = jnp.einsum("nd,id->ni", chunk.rows, items)
+    scores = scores.at[number, chunk.boosted].add(chunk.boost, mode="drop")
+    top = scores.max(-1, keepdims=True)
+    exps = jnp.exp(scores - top)
+    partition = exps.sum(-1, keepdims=True)
+    of_positive = jnp.take_along_axis(scores, positive, 1)
+    loss = jnp.log(partition) + top - of_positive
+    weight = chunk.weight[:, None]
+    by_score = exps * (weight / partition)
+    by_score = by_score.at[number, positive].add(-weight)
+    return loss[:, 0], by_score

@@ -4,26 +4,36 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+LOSSES = ["train_loss", "validation_loss"]
 
 
 def draw_curves(rows: list[dict[str, Any]], path: Path) -> None:
-    """Training and validation loss, and the validation metrics, against the epoch, as a PNG at `path`."""
+    """Losses and validation metrics against the epoch, as a PNG.
+
+    Args:
+        rows: figures by name, with the epoch; without any nothing is drawn.
+        path: of the picture.
+    """
     if not rows:
         return
-    table = pd.DataFrame(rows, dtype=float).set_index("epoch").dropna(axis=1, how="all")
-    losses = table.columns.intersection(["train_loss", "validation_loss"])
-    figure, panels = (
-        Figure(figsize=(10, 4), layout="constrained"),
-        (losses, table.columns.difference(losses)),
-    )
-    for axes, names, label in zip(
-        figure.subplots(1, 2), panels, ("loss", "validation metric"), strict=True
-    ):
-        for name in names:
-            axes.plot(table[name].dropna(), marker=".", label=name)
-        axes.set(xlabel="epoch", ylabel=label)
-        axes.grid(alpha=0.3)
-        if len(names):
-            axes.legend()
+    table = pd.DataFrame(rows, dtype=float)
+    table = table.set_index("epoch").dropna(axis=1, how="all")
+    losses = table.columns.intersection(LOSSES)
+    metrics = table.columns.difference(LOSSES)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _draw(left, table[losses], "loss")
+    _draw(right, table[metrics], "validation metric")
     figure.savefig(path, dpi=110)
+
+
+def _draw(axes: Axes, table: pd.DataFrame, label: str) -> None:
+    for name in table:
+        axes.plot(table[name].dropna(), marker=".", label=name)
+    axes.set(xlabel="epoch", ylabel=label)
+    axes.grid(alpha=0.3)
+    if len(table.columns):
+        axes.legend()

@@ -1,54 +1,44 @@
 """A whole run: data in, checkpoints and curves out."""
 
 import math
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from ancf_jax import data
 from ancf_jax.checkpoint import RunFolder
 from ancf_jax.config import Config, validate
-from ancf_jax.data import dataset as data
-from ancf_jax.data import splits
-from ancf_jax.data.interactions import VALIDATION
-from ancf_jax.errors import UserError
+from ancf_jax.data import VALIDATION, audits
+from ancf_jax.machine.parallel import from_first, is_first, join
 from ancf_jax.models.protocol import NeuralModel
-from ancf_jax.runs import build_model, keep_compiled, make_ranker
+from ancf_jax.prepared import Prepared, prepare
 from ancf_jax.training.curves import draw_curves
 from ancf_jax.training.loop import Trainer, trainer
-from ancf_jax.training.parallel import everywhere, from_first, is_first, join
-from ancf_jax.training.validation import Validator
+from ancf_jax.training.validation import Validator, validator_of
 from ancf_jax.types import TrainState
+from ancf_jax.view import SILENT, View
+
+Check = Callable[[], None]
+Row = dict[str, float | None]
 
 
-class View(Protocol):
-    """Where a run shows how it goes."""
-
-    def say(self, message: str) -> None:
-        """One line."""
-
-    def progress(self, title: str, done: int, total: int, note: str = "") -> None:
-        """How far some work is."""
-
-
-class _Silent(View):
-    """The view of processes other than the first: nothing is shown."""
-
-
-class Stopped(UserError):
-    """A signal ended the run; what was saved stands."""
-
-    def __init__(self, message: str, exit_code: int):
-        super().__init__(message)
-        self.exit_code = exit_code
+def never() -> None:
+    """The check of work that nobody stops."""
 
 
 class Fitted(NamedTuple):
-    """What a run leaves: the config in force, its data, and the best validation score."""
+    """What a run leaves.
+
+    Attributes:
+        config: the settings in force.
+        dataset: its data.
+        score: the best validation score; NaN for a model without epochs.
+        epochs: how many were done.
+    """
 
     config: Config
     dataset: data.Dataset
@@ -56,188 +46,214 @@ class Fitted(NamedTuple):
     epochs: int
 
 
-def fit(config: Config, resume: bool, view: View) -> Fitted:
+def fit(
+    config: Config, resume: bool = False, view: View = SILENT, check: Check = never
+) -> Fitted:
     """Trains `config.model` on `config.data` into the folder `config.run`.
 
-    With `resume` the run goes on after its latest checkpoint, bit for bit as if it had never
-    stopped. Raises UserError for what a person can mend, NumericalError for a loss that is no
-    number, Stopped on SIGTERM or SIGINT.
+    Args:
+        config: the settings.
+        resume: go on after the run's latest checkpoint, bit for bit as if it had never stopped.
+        view: where the run shows how it goes; that of the first process where there are several.
+        check: called between calls of the devices; it may raise, such as `errors.Stopped`, to end
+            the run. What was saved stands.
+
+    Raises:
+        UserError: for what a person can mend.
+        NumericalError: the loss is not a number.
     """
     validate(config)
     if config.loop.distributed:
         join()
-    view = view if is_first() else _Silent()  # pyrefly: ignore (the methods of a protocol, which do nothing)
+    watch = _Watched(view if is_first() else SILENT, check)
     config = data.resolve(config)
     dataset = data.build(config)
-    view.say(splits.describe(dataset.audit))
-    model, known = build_model(config, dataset), data.known_parts(VALIDATION)
-    with (
-        RunFolder.create(config.run, config, resume=resume, say=view.say)
-        if is_first()
-        else nullcontext() as run
-    ):
+    watch.say(audits.describe(dataset.audit))
+    prepared = prepare(config, dataset, data.known_parts(VALIDATION))
+    with _run_folder(prepared, resume, watch) as run:
+        if isinstance(prepared.model, NeuralModel):
+            made = trainer(prepared)
+            standing = _Training(run, made, validator_of(made), watch).train()
+            return Fitted(config, dataset, standing.best_score, standing.epoch)
         if run:
-            keep_compiled(run.path)
-            run.data_digest = dataset.interactions.digest
-            data.save(dataset, run.path / "dataset")
-        ranker = replace(make_ranker(dataset, model, {}, known), placement=everywhere())
-        log, catalogue = jax.device_get((ranker.log, ranker.catalogue))
-        if isinstance(model, NeuralModel):
-            made = trainer(config, model, log, catalogue)
-            progress = _Training(
-                run, made, Validator(config, model, dataset, ranker), view
-            ).train()
-            return Fitted(config, dataset, progress.best, progress.epoch)
-        if run:
-            run.save(
-                0,
-                model.fit(log, catalogue, config.seed, view.progress),
-                {},
-                0.0,
-                {},
-                final=True,
+            variables = prepared.model.fit(
+                prepared.log, prepared.catalogue, config.seed, watch
             )
+            run.save(0, variables, {}, 0.0, {}, final=True)
         return Fitted(config, dataset, math.nan, 0)
 
 
-class _Progress(NamedTuple):
-    """How far a run is: the epochs done, -1 before the untrained model is judged; the best score, and epochs since."""
+@dataclass(frozen=True)
+class _Watched:
+    """A view that asks `check` whether to go on, whenever progress is shown."""
+
+    view: View
+    check: Check
+
+    def say(self, message: str) -> None:
+        self.view.say(message)
+
+    def progress(self, title: str, done: int, total: int, note: str = "") -> None:
+        self.view.progress(title, done, total, note)
+        self.check()
+
+
+@contextmanager
+def _run_folder(
+    prepared: Prepared, resume: bool, view: View
+) -> Iterator[RunFolder | None]:
+    """The folder of the run, with its data; None in processes other than the first."""
+    if not is_first():
+        yield None
+        return
+    config = prepared.config
+    with RunFolder.create(config.run, config, resume=resume, view=view) as run:
+        run.data_digest = prepared.dataset.interactions.digest
+        data.save(prepared.dataset, run.path / "dataset")
+        yield run
+
+
+class Standing(NamedTuple):
+    """How far a run is.
+
+    Attributes:
+        epoch: epochs done; -1 before the untrained model is judged, which is epoch 0.
+        best_score: the best validation score.
+        epochs_since_best: epochs since it.
+    """
 
     epoch: int = -1
-    best: float = -math.inf
-    since: int = -1
+    best_score: float = -math.inf
+    epochs_since_best: int = -1
+
+    def after(self, score: float) -> "Standing":
+        """The standing after one more epoch with this score."""
+        if score > self.best_score:
+            return Standing(self.epoch + 1, score, 0)
+        return Standing(self.epoch + 1, self.best_score, self.epochs_since_best + 1)
 
 
 @dataclass(frozen=True)
 class _Training:
-    """A run by epochs; processes other than the first have no folder."""
+    """A run by epochs.
+
+    Attributes:
+        run: the folder; None in processes other than the first.
+        trainer: trains an epoch.
+        validator: judges it.
+        view: where the run shows how it goes.
+    """
 
     run: RunFolder | None
-    made: Trainer
+    trainer: Trainer
     validator: Validator
     view: View
 
-    def train(self) -> _Progress:
-        """All epochs, from the start or the latest checkpoint; epoch 0 only judges the untrained model."""
-        config, (state, progress) = self.made.config, self._begin()
-        with _signals(config.run) as check:
-            while progress.epoch < config.epochs and not self._given_up(progress):
-                title, train_loss = f"epoch {progress.epoch + 1}/{config.epochs}", None
-                for reached, step in (
-                    self.made.epoch(state, progress.epoch)
-                    if progress.epoch >= 0
-                    else ()
-                ):
-                    state, train_loss = reached, step.loss
-                    self.view.progress(
-                        title, step.done, step.total, f"loss {train_loss:.4f}"
-                    )
-                    check()
-                progress = self._record(state, train_loss, progress)
-        if self._given_up(progress):
+    @property
+    def config(self) -> Config:
+        return self.trainer.prepared.config
+
+    def train(self) -> Standing:
+        """All epochs, from the start or the latest checkpoint.
+
+        Epoch 0 only judges the untrained model.
+        """
+        state, standing = self._begin()
+        while standing.epoch < self.config.epochs and not self._gives_up(standing):
+            state, train_loss = self._train_epoch(state, standing.epoch + 1)
+            standing = self._record(state, train_loss, standing)
+        if self._gives_up(standing):
             self.view.say(
-                f"stopped after epoch {progress.epoch}: no better validation in {progress.since} epochs"
+                f"stopped after epoch {standing.epoch}: "
+                f"no better validation in {standing.epochs_since_best} epochs"
             )
-        return progress
+        return standing
 
-    def _begin(self) -> tuple[TrainState, _Progress]:
-        """Where the first process's latest checkpoint stands, on the devices of all; else the very start."""
-        restored = self.run.restore_latest(self.made.shapes) if self.run else None
-        progress = (
-            _Progress(**restored.progress | {"epoch": restored.epoch})
-            if restored
-            else _Progress()
-        )
-        progress = _Progress(
-            *(np.asarray(figure).item() for figure in from_first(progress))
-        )
-        if progress.epoch < 0:
-            return self.made.initial_state(), progress
-        self.view.say(f"resuming after epoch {progress.epoch}")
-        nothing = jax.tree.map(
-            lambda shape: np.zeros(shape.shape, shape.dtype), self.made.shapes
-        )
-        return self.made.place(
-            from_first(restored.state if restored else nothing)
-        ), progress
+    def _begin(self) -> tuple[TrainState, Standing]:
+        """The first process's latest checkpoint, on the devices of all; else the very start."""
+        restored = self.run.restore_latest(self.trainer.shapes) if self.run else None
+        standing = Standing()
+        if restored:
+            standing = Standing(**restored.progress)
+        # From another process they come as arrays.
+        numbers = [np.asarray(number).item() for number in from_first(standing)]
+        standing = Standing(*numbers)
+        if standing.epoch < 0:
+            return self.trainer.initial_state(), standing
+        self.view.say(f"resuming after epoch {standing.epoch}")
+        state = restored.state if restored else _zeros(self.trainer.shapes)
+        return self.trainer.states.place(from_first(state)), standing
 
-    def _given_up(self, progress: _Progress) -> bool:
-        return 0 < self.made.config.loop.patience <= progress.since
+    def _gives_up(self, standing: Standing) -> bool:
+        """Whether no epoch was better for as long as patience lasts."""
+        return 0 < self.config.loop.patience <= standing.epochs_since_best
+
+    def _train_epoch(
+        self, state: TrainState, epoch: int
+    ) -> tuple[TrainState, float | None]:
+        """The state after an epoch and its training loss; epoch 0 trains nothing."""
+        train_loss = None
+        if epoch == 0:
+            return state, train_loss
+        title = f"epoch {epoch}/{self.config.epochs}"
+        for reached, report in self.trainer.epoch(state, epoch - 1):
+            state = reached
+            train_loss = report.loss
+            note = f"loss {train_loss:.4f}"
+            self.view.progress(title, report.done, report.total, note)
+        return state, train_loss
 
     def _record(
-        self, state: TrainState, train_loss: float | None, progress: _Progress
-    ) -> _Progress:
-        """Validates the next epoch, writes its row, checkpoint and curves; returns the new progress."""
-        portable, config, epoch = (
-            self.made.portable(state),
-            self.made.config,
-            progress.epoch + 1,
-        )
-        found = self.validator.judge(
-            {"params": portable.params, "batch_stats": portable.batch_stats}
-        )
-        chosen = bool(found) and config.loop.metric != "last"
-        score = (
-            self.validator.score(found) if chosen else float(epoch)
-        )  # the later, the better
-        score = score if epoch else math.nan  # the untrained model is not the best
-        better = score > progress.best
-        progress = (
-            _Progress(epoch, score, 0)
-            if better
-            else _Progress(epoch, progress.best, progress.since + 1)
-        )
-        row = {} if train_loss is None else {"train_loss": train_loss}
-        row |= {f"validation_{name}": value for name, value in found.items()}
-        figures = "  ".join(
-            f"{name} {value:.4f}" for name, value in row.items() if value is not None
-        )
-        self.view.say(
-            f"epoch {epoch:3d}  {figures}{'  *' if better and chosen else ''}"
-        )
-        last = epoch == config.epochs or self._given_up(progress)
-        due = (
-            last
-            or (better and chosen)
-            or (epoch > 0 and epoch % config.loop.checkpoint_every == 0)
-        )
+        self, state: TrainState, train_loss: float | None, standing: Standing
+    ) -> Standing:
+        """Validates an epoch and writes its row, checkpoint and curves; the new standing."""
+        epoch = standing.epoch + 1
+        portable = self.trainer.states.portable(state)
+        variables = {"params": portable.params, "batch_stats": portable.batch_stats}
+        figures = self.validator.judge(variables)
+        by_metric = bool(figures) and self.config.loop.metric != "last"
+        # Without a metric the later epoch is the better one.
+        score = self.validator.score(figures) if by_metric else float(epoch)
+        if epoch == 0:
+            score = math.nan  # the untrained model is never the best
+        is_best = by_metric and score > standing.best_score
+        standing = standing.after(score)
+        row = _row(train_loss, figures)
+        self._say(epoch, row, is_best)
         if self.run:
-            self.run.append_metrics({"epoch": epoch} | row)
-        if self.run and due:
-            self.run.save(
-                epoch,
-                portable,
-                found,
-                score,
-                progress._asdict(),
-                final=epoch == config.epochs,
-            )
+            self.run.append_metrics({"epoch": epoch, **row})
+        if self.run and self._is_due(standing, is_best):
+            is_last = epoch == self.config.epochs
+            progress = standing._asdict()
+            self.run.save(epoch, portable, figures, score, progress, final=is_last)
             draw_curves(self.run.read_metrics(), self.run.path / "curves.png")
-        return progress
+        return standing
+
+    def _is_due(self, standing: Standing, is_best: bool) -> bool:
+        """Whether an epoch gets a checkpoint."""
+        epoch = standing.epoch
+        is_last = epoch == self.config.epochs or self._gives_up(standing)
+        is_its_turn = epoch > 0 and epoch % self.config.loop.checkpoint_every == 0
+        return is_last or is_best or is_its_turn
+
+    def _say(self, epoch: int, row: Row, is_best: bool) -> None:
+        figures = [
+            f"{name} {value:.4f}" for name, value in row.items() if value is not None
+        ]
+        mark = "  *" if is_best else ""
+        self.view.say(f"epoch {epoch:3d}  {'  '.join(figures)}{mark}")
 
 
-@contextmanager
-def _signals(path: str) -> Iterator[Callable[[], None]]:
-    """Yields a function that raises Stopped once SIGTERM or SIGINT came; a second signal ends the process at once."""
-    received: list[int] = []
+def _row(train_loss: float | None, figures: dict[str, float | None]) -> Row:
+    """The figures of an epoch by the names that they are written under."""
+    row: Row = {}
+    if train_loss is not None:
+        row["train_loss"] = train_loss
+    for name, value in figures.items():
+        row[f"validation_{name}"] = value
+    return row
 
-    def note(number: int, _frame: object) -> None:
-        received.append(number)
-        signal.signal(number, signal.SIG_DFL)
 
-    def check() -> None:
-        if received:
-            raise Stopped(
-                f"stopped by a signal; go on with --run {path} --resume",
-                128 + received[0],
-            )
-
-    before = {
-        number: signal.signal(number, note)
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield check
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _zeros(shapes: Any) -> Any:
+    """NumPy arrays of these shapes."""
+    return jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), shapes)

@@ -1,4 +1,4 @@
-"""The search for better settings, journalled in the run folder, so that a killed one goes on where it was."""
+"""The search for better settings, kept in a journal, so that a killed one goes on where it was."""
 
 import json
 import math
@@ -6,21 +6,31 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ancf_jax.checkpoint import open_run
-from ancf_jax.config import BASELINES, Config, override, to_json
-from ancf_jax.data.dataset import resolve
+from ancf_jax.config import Config, override, to_json
+from ancf_jax.data import resolve
 from ancf_jax.errors import NumericalError, UserError
+from ancf_jax.models.registry import registered
 from ancf_jax.output import write_table
-from ancf_jax.training.fit import Stopped, View, fit
-from ancf_jax.training.space import command_of, import_optuna, parse_space, with_params
+from ancf_jax.training.fit import Check, fit, never
+from ancf_jax.training.space import (
+    Space,
+    command_of,
+    import_optuna,
+    parse_space,
+    with_params,
+)
+from ancf_jax.view import SILENT, View
 
 LOSS = "validation loss"
+RANDOM_TRIALS = 4  # before TPE has enough to go by
 
 
 @dataclass(frozen=True)
@@ -30,145 +40,205 @@ class SearchConfig:
     trials: int = 12
     """Trainings in all; the first one is of the settings as they stand."""
     over: tuple[str, ...] = ()
-    """What varies: FIELD=LOW:HIGH, FIELD=LOW:HIGH:log or FIELD=A,B (several values in one: 64+32,32); by default
-    the learning rate, up to ten times either way, and the embedding size."""
+    """What varies: FIELD=LOW:HIGH, FIELD=LOW:HIGH:log or FIELD=A,B (several values in one:
+    64+32,32); by default the learning rate, up to ten times either way, and the embedding size."""
     epochs: int = 0
     """Epochs of each trial; 0 for those of --epochs."""
 
 
-def search(
-    config: Config, settings: SearchConfig, view: View
-) -> tuple[list[dict[str, Any]], str, str]:
-    """Trains variants of `config`, drawn by TPE (Bergstra et al. 2011), for the lowest validation loss.
+class Found(NamedTuple):
+    """What a search has found.
 
-    Trial n, in RUN/trials/n, follows from the seed and the trials before it, and a killed one is resumed: so a killed
-    search ends alike. Writes RUN/search.journal, search.csv and search.png. Returns a row per trial, best first, what
-    they mean, and the command that trains the winner. Raises UserError where there is nothing to search, or Stopped.
+    Attributes:
+        rows: of each trial its number, loss and settings, best first.
+        verdict: what they mean, in a sentence.
+        command: trains the winner.
+    """
+
+    rows: list[dict[str, Any]]
+    verdict: str
+    command: str
+
+
+def search(
+    config: Config,
+    settings: SearchConfig,
+    view: View = SILENT,
+    check: Check = never,
+) -> Found:
+    """Trains variants of `config` for the lowest validation loss.
+
+    They are drawn by TPE (Bergstra et al. 2011). Trial n, in RUN/trials/n, follows from the seed
+    and the trials before it, and a killed one is resumed: so a killed search ends alike. Writes
+    RUN/search.journal, search.csv and search.png.
+
+    Args:
+        config: what varies, and the first trial.
+        settings: of the search.
+        view: where it shows how it goes.
+        check: see `fit`.
+
+    Raises:
+        UserError: there is nothing to search, or the journal is of another search.
     """
     config = override(config, {"run": resolve(config).run})
     base = override(config, {"epochs": settings.epochs or config.epochs})
-    if (
-        config.model in BASELINES
-        or min(base.epochs, settings.trials) < 1
-        or not config.split.validation
-    ):
-        needs = "--epochs, --tuning.trials and --split.validation above 0"
-        raise UserError(
-            f"--search needs a model that trains by epochs, with {needs}; set these"
-        )
+    _require_losses(base, settings)
     space, start = parse_space(config, settings.over)
     study = _open(base, space)
-    while (number := len(study.trials)) < settings.trials:
+    for number in range(len(study.trials), settings.trials):
         params = _propose(study, space, config.seed) if number else start
         view.say(f"trial {number} of {settings.trials}: {params}")
         folder = Path(config.run) / "trials" / str(number)
-        loss = _train(override(with_params(base, params), {"run": str(folder)}), view)
-        study.add_trial(
-            import_optuna().trial.create_trial(
-                params=params, distributions=space, value=loss
-            )
-        )
+        trial = override(with_params(base, params), {"run": str(folder)})
+        loss = _train(trial, view, check)
+        _add_trial(study, space, params, loss)
         for part in ("checkpoints", "dataset"):
             shutil.rmtree(folder / part, ignore_errors=True)
     return _conclude(config, study.trials, space)
 
 
-def _open(config: Config, space: dict[str, Any]) -> Any:
-    """The study in the run folder, begun or gone on with; UserError where it was begun with other settings."""
-    optuna, journal = import_optuna(), Path(config.run) / "search.journal"
+def _require_losses(config: Config, settings: SearchConfig) -> None:
+    """Raises UserError where trials would have no validation losses."""
+    has_trials = config.epochs >= 1 and settings.trials >= 1
+    fitted = registered(config.model).fitted
+    if fitted or not has_trials or not config.split.validation:
+        raise UserError(
+            "--search needs a model that trains by epochs, with --epochs, --tuning.trials and "
+            "--split.validation above 0; set these"
+        )
+
+
+def _open(config: Config, space: Space) -> Any:
+    """The study in the run folder, begun or gone on with.
+
+    Raises:
+        UserError: it was begun with other settings, or cannot be read or written.
+    """
+    journal = Path(config.run) / "search.journal"
     try:
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        journal.touch()
-        os.truncate(
-            journal, journal.read_bytes().rfind(b"\n") + 1
-        )  # a kill may have torn the last line
-        storage = optuna.storages.JournalStorage(
-            optuna.storages.journal.JournalFileBackend(str(journal))
-        )
-        study = optuna.create_study(
-            study_name="search", storage=storage, load_if_exists=True
-        )
+        study = _read_journal(journal)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f'"{journal}" cannot be read and written ({error}); choose another --run'
         ) from None
-    asked = json.loads(to_json(config)) | {"run": "", "tuning.over": str(space)}
-    if changes := [
-        name
-        for name, value in study.user_attrs.get("settings", asked).items()
-        if value != asked[name]
-    ]:
+    settings = json.loads(to_json(config))
+    settings["run"] = ""
+    settings["tuning.over"] = str(space)
+    saved = study.user_attrs.get("settings", settings)
+    changes = [name for name, value in saved.items() if value != settings[name]]
+    if changes:
         raise UserError(
-            f'the search in "{config.run}" had other {", ".join(changes)}; keep them, or use another --run'
+            f'the search in "{config.run}" had other {", ".join(changes)}; keep them, '
+            "or use another --run"
         )
-    study.set_user_attr("settings", asked)
+    study.set_user_attr("settings", settings)
     return study
 
 
-def _propose(study: Any, space: dict[str, Any], seed: int) -> dict[str, Any]:
-    """What TPE would try next; the same for the same trials, for it is asked on a copy and seeded anew."""
+def _read_journal(journal: Path) -> Any:
+    """The study of a journal, made where there is none; its last line may be torn by a kill."""
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.touch()
+    end_of_whole_lines = journal.read_bytes().rfind(b"\n") + 1
+    os.truncate(journal, end_of_whole_lines)
+    storages = import_optuna().storages
+    backend = storages.journal.JournalFileBackend(str(journal))
+    return import_optuna().create_study(
+        study_name="search",
+        storage=storages.JournalStorage(backend),
+        load_if_exists=True,
+    )
+
+
+def _propose(study: Any, space: Space, seed: int) -> dict[str, Any]:
+    """What TPE would try next.
+
+    The same for the same trials, for it is asked on a copy and seeded anew.
+    """
     optuna = import_optuna()
     sampler = optuna.samplers.TPESampler(
-        seed=seed * 1009 + len(study.trials), n_startup_trials=4
+        seed=seed * 1009 + len(study.trials), n_startup_trials=RANDOM_TRIALS
     )
     copy = optuna.create_study(sampler=sampler)
     copy.add_trials(study.trials)
     return copy.ask(space).params
 
 
-def _train(config: Config, view: View) -> float:
-    """The lowest validation loss of a training, resumed where it was killed; infinite where it diverged."""
+def _train(config: Config, view: View, check: Check) -> float:
+    """The lowest validation loss of a training, resumed where it was killed.
+
+    Infinite where it diverged.
+    """
+    is_begun = (Path(config.run) / "config.json").exists()
     try:
-        fit(config, (Path(config.run) / "config.json").exists(), view)
+        fit(config, resume=is_begun, view=view, check=check)
     except NumericalError as error:
         view.say(str(error))
         return math.inf
-    except Stopped as error:
-        raise Stopped(
-            "stopped by a signal; the same command goes on with the search",
-            error.exit_code,
-        ) from None
-    rows = open_run(config.run, view.say).read_metrics()
-    return min(
-        (row["validation_loss"] for row in rows if row["validation_loss"] is not None),
-        default=math.inf,
+    rows = open_run(config.run, view).read_metrics()
+    losses = [row["validation_loss"] for row in rows]
+    return min((loss for loss in losses if loss is not None), default=math.inf)
+
+
+def _add_trial(study: Any, space: Space, params: dict[str, Any], loss: float) -> None:
+    trial = import_optuna().trial.create_trial(
+        params=params, distributions=space, value=loss
     )
+    study.add_trial(trial)
 
 
-def _conclude(
-    config: Config, trials: list[Any], space: dict[str, Any]
-) -> tuple[list[dict[str, Any]], str, str]:
-    ranked, run = sorted(trials, key=lambda trial: trial.value), Path(config.run)
+def _conclude(config: Config, trials: list[Any], space: Space) -> Found:
+    """Writes the table and the picture of a search, and says which trial is the best."""
+    run = Path(config.run)
+    ranked = sorted(trials, key=lambda trial: trial.value)
     rows = [
-        {"trial": trial.number, LOSS: trial.value} | trial.params for trial in ranked
+        {"trial": trial.number, LOSS: trial.value, **trial.params} for trial in ranked
     ]
     table = pd.DataFrame(rows)
     write_table(run / "search.csv", [table])
     _draw(table[np.isfinite(table[LOSS])], space, run / "search.png")
-    best, default = ranked[0], trials[0].value
-    verdict = f"the default stands: no trial has a {LOSS} below its {default:.4f}"
+    winner = with_params(config, ranked[0].params)
+    winner = override(winner, {"run": str(run / "winner")})
+    return Found(
+        rows=[_rounded(row, space) for row in rows],
+        verdict=_verdict(ranked[0], trials[0].value),
+        command=command_of(winner),
+    )
+
+
+def _verdict(best: Any, default: float) -> str:
     if best.value < default:
-        verdict = f"trial {best.number} beats the default (trial 0): {LOSS} {best.value:.4f} against {default:.4f}"
-    winner = override(with_params(config, best.params), {"run": str(run / "winner")})
-    shown = [
-        row
-        | {name: f"{row[name]:.4g}" for name in space if isinstance(row[name], float)}
-        for row in rows
-    ]
-    return shown, verdict, command_of(winner)
-
-
-def _draw(table: pd.DataFrame, space: dict[str, Any], path: Path) -> None:
-    figure = Figure(figsize=(1 + 4 * len(space), 4), layout="constrained")
-    for panel, (name, axis) in zip(
-        figure.subplots(1, len(space), squeeze=False)[0], space.items(), strict=True
-    ):
-        panel.xaxis.update_units(
-            getattr(axis, "choices", ())
-        )  # texts, in the order of the choices
-        panel.scatter(
-            table[name], table[LOSS], c=np.where(table["trial"] > 0, "C0", "C1")
+        return (
+            f"trial {best.number} beats the default (trial 0): {LOSS} {best.value:.4f} "
+            f"against {default:.4f}"
         )
-        scale = {"xscale": "log"} if getattr(axis, "log", False) else {}
-        panel.set(xlabel=name, ylabel=LOSS, title="orange: the default", **scale)
+    return f"the default stands: no trial has a {LOSS} below its {default:.4f}"
+
+
+def _rounded(row: dict[str, Any], space: Space) -> dict[str, Any]:
+    """A row with short numbers of the settings that vary, as text."""
+    short = dict(row)
+    for name in space:
+        if isinstance(row[name], float):
+            short[name] = f"{row[name]:.4g}"
+    return short
+
+
+def _draw(table: pd.DataFrame, space: Space, path: Path) -> None:
+    """The loss against each setting that varies, as a PNG at `path`."""
+    figure = Figure(figsize=(1 + 4 * len(space), 4), layout="constrained")
+    panels = figure.subplots(1, len(space), squeeze=False)[0]
+    for panel, (name, axis) in zip(panels, space.items(), strict=True):
+        _draw_setting(panel, table, name, axis)
     figure.savefig(path, dpi=110)
+
+
+def _draw_setting(panel: Axes, table: pd.DataFrame, name: str, axis: Any) -> None:
+    # Choices are texts; they stand in the order in which they were given.
+    panel.xaxis.update_units(getattr(axis, "choices", ()))
+    color = np.where(table["trial"] > 0, "C0", "C1")
+    panel.scatter(table[name], table[LOSS], c=color)
+    panel.set(xlabel=name, ylabel=LOSS, title="orange: the default")
+    if getattr(axis, "log", False):
+        panel.set(xscale="log")

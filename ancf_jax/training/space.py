@@ -1,16 +1,25 @@
-"""The settings that a search varies, read from text, and the command line that a winner is trained with."""
+"""The settings that a search varies, read from text, and the command that trains a winner."""
 
 import re
 import shlex
 from operator import attrgetter
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from ancf_jax.config import Config, default_config, flatten, override, validate
+from ancf_jax.config import Config, flatten, override, validate
 from ancf_jax.errors import UserError, nearest
+from ancf_jax.models.registry import default_config
+
+Space = dict[str, Any]  # Optuna's distributions by setting
+RANGE = re.compile(r"([-+.\de]+):([-+.\de]+)(:log)?")
+SIZE_FACTORS = (0.25, 0.5, 1, 2)  # of the embedding size that are tried by default
 
 
 def import_optuna() -> Any:
-    """Optuna, which is an extra; UserError where it is not installed."""
+    """Optuna, which is an extra.
+
+    Raises:
+        UserError: it is not installed.
+    """
     try:
         import optuna
     except ImportError:
@@ -21,28 +30,50 @@ def import_optuna() -> Any:
     return optuna
 
 
+class _Setting(NamedTuple):
+    """A setting that varies.
+
+    Attributes:
+        name: dotted.
+        hint: its type.
+        present: its value in the config that the search begins at.
+    """
+
+    name: str
+    hint: Any
+    present: Any
+
+
 def parse_space(
     config: Config, over: tuple[str, ...] = ()
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The Optuna distributions by field that `over` (else the default) asks for, and the place of `config` in each,
-    without which, or where a text is malformed, UserError is raised."""
-    rate, size = config.optim.learning_rate, config.network.embedding_size
-    sizes = ",".join(str(max(1, int(size * factor))) for factor in (0.25, 0.5, 1, 2))
-    default = (
-        f"optim.learning_rate={rate / 10}:{rate * 10}:log",
-        f"network.embedding_size={sizes}",
-    )
-    space, start, known = {}, {}, flatten(config)
-    for text, (field, _, spec) in (
-        (text, text.partition("=")) for text in over or default
-    ):
+) -> tuple[Space, dict[str, Any]]:
+    """What a search varies, and where it begins.
+
+    Args:
+        config: where it begins.
+        over: texts such as "optim.learning_rate=0.001:0.1:log"; without any the learning rate and
+            the embedding size vary.
+
+    Returns:
+        Optuna's distributions, and the value of `config` in each.
+
+    Raises:
+        UserError: a text is malformed, names no setting, or leaves out the value of `config`.
+    """
+    known = flatten(config)
+    space: Space = {}
+    start: dict[str, Any] = {}
+    for text in over or _default_texts(config):
+        field, _, spec = text.partition("=")
         name = field.replace("-", "_")
         if name not in known or name == "run":
             raise UserError(
-                f'--tuning.over "{text}": "{name}" is no setting that can vary{nearest(name, known)}'
+                f'--tuning.over "{text}": "{name}" is no setting that can vary'
+                f"{nearest(name, known)}"
             )
+        setting = _Setting(name, _hint(config, name), known[name])
         try:
-            space[name], start[name] = _axis(config, name, spec)
+            space[name], start[name] = _axis(config, setting, spec)
         except (ValueError, LookupError):
             forms = f"{name}=LOW:HIGH, {name}=LOW:HIGH:log or {name}=A,B"
             raise UserError(
@@ -51,77 +82,104 @@ def parse_space(
     return space, start
 
 
-def _axis(config: Config, name: str, spec: str) -> tuple[Any, Any]:
-    kinds, hint, present = (
-        import_optuna().distributions,
-        _hint(config, name),
-        attrgetter(name)(config),
-    )
-    ends = re.fullmatch(r"([-+.\de]+):([-+.\de]+)(:log)?", spec)
-    if ends and hint in (int, float):
-        kind = kinds.IntDistribution if hint is int else kinds.FloatDistribution
-        axis = kind(hint(ends[1]), hint(ends[2]), log=bool(ends[3]))
-        tried, places = (
-            (axis.low, axis.high),
-            [present] if axis.low <= present <= axis.high else [],
-        )
+def _default_texts(config: Config) -> tuple[str, ...]:
+    rate = config.optim.learning_rate
+    texts = [f"optim.learning_rate={rate / 10}:{rate * 10}:log"]
+    size = getattr(config.network, "embedding_size", None)
+    if size is not None:
+        sizes = [str(max(1, int(size * factor))) for factor in SIZE_FACTORS]
+        texts.append(f"network.embedding_size={','.join(sizes)}")
+    return tuple(texts)
+
+
+def _axis(config: Config, setting: _Setting, spec: str) -> tuple[Any, Any]:
+    """Optuna's distribution of a setting, and the present value in it.
+
+    Raises:
+        ValueError, LookupError: the text is malformed, or leaves out the present value.
+    """
+    ends = RANGE.fullmatch(spec)
+    if ends and setting.hint in (int, float):
+        axis, start = _range(setting, ends)
+        tried = (axis.low, axis.high)
     else:
-        axis = kinds.CategoricalDistribution(list(dict.fromkeys(spec.split(","))))
-        tried, places = (
-            axis.choices,
-            [text for text in axis.choices if _read(hint, text) == present],
-        )
+        axis, start = _choices(setting, spec)
+        tried = axis.choices
     for value in tried:
-        validate(with_params(config, {name: value}))
-    return axis, places[0]
+        validate(with_params(config, {setting.name: value}))
+    if start is None:
+        raise LookupError(f"{setting.present} is not included")
+    return axis, start
+
+
+def _range(setting: _Setting, ends: re.Match[str]) -> tuple[Any, Any]:
+    distributions = import_optuna().distributions
+    kind = distributions.FloatDistribution
+    if setting.hint is int:
+        kind = distributions.IntDistribution
+    axis = kind(setting.hint(ends[1]), setting.hint(ends[2]), log=bool(ends[3]))
+    is_within = axis.low <= setting.present <= axis.high
+    return axis, setting.present if is_within else None
+
+
+def _choices(setting: _Setting, spec: str) -> tuple[Any, Any]:
+    """A choice among texts, for Optuna knows no tuples."""
+    texts = list(dict.fromkeys(spec.split(",")))
+    axis = import_optuna().distributions.CategoricalDistribution(texts)
+    for text in texts:
+        if _read(setting.hint, text) == setting.present:
+            return axis, text
+    return axis, None
 
 
 def with_params(config: Config, params: dict[str, Any]) -> Config:
     """`config` with the values that Optuna drew: numbers, and choices as text."""
-    return override(
-        config,
-        {
-            n: _read(_hint(config, n), v) if isinstance(v, str) else v
-            for n, v in params.items()
-        },
-    )
+    changes = {}
+    for name, value in params.items():
+        is_choice = isinstance(value, str)
+        changes[name] = _read(_hint(config, name), value) if is_choice else value
+    return override(config, changes)
 
 
 def command_of(config: Config) -> str:
     """The command line that trains `config`."""
-    words, default = (
-        ["python", "train.py", "--model", config.model],
-        flatten(default_config(config.model)),
-    )
+    default = flatten(default_config(config.model))
+    words = ["python", "train.py", "--model", config.model]
     for name, value in flatten(config).items():
         if value != default[name]:
-            group, dot, field = name.replace("_", "-").rpartition(".")
-            values = (
-                ()
-                if isinstance(value, bool)
-                else value
-                if isinstance(value, tuple)
-                else (value,)
-            )
-            words += [
-                f"--{group}{dot}{'no-' if value is False else ''}{field}",
-                *map(str, values),
-            ]
+            words += _flag(name, value)
     return shlex.join(words)
 
 
+def _flag(name: str, value: Any) -> list[str]:
+    """The words of the command line that give a setting its value."""
+    dashed = name.replace("_", "-")
+    if value is False:
+        group, dot, field = dashed.rpartition(".")
+        return [f"--{group}{dot}no-{field}"]
+    if value is True:
+        return [f"--{dashed}"]
+    values = value if isinstance(value, tuple) else (value,)
+    return [f"--{dashed}", *map(str, values)]
+
+
 def _hint(config: Config, name: str) -> Any:
+    """The type of a setting, without its limits."""
     group, _, field = name.rpartition(".")
-    return get_type_hints(type(attrgetter(group)(config) if group else config))[field]
+    owner = attrgetter(group)(config) if group else config
+    return get_type_hints(type(owner))[field]
 
 
 def _read(hint: Any, text: str) -> Any:
-    """The value that `text` stands for; ValueError or KeyError where `hint`, the field's type, has none such."""
+    """The value that a text stands for.
+
+    Raises:
+        ValueError, KeyError: the type has no such value.
+    """
     if get_origin(hint) is tuple:
-        return tuple(_read(get_args(hint)[0], part) for part in text.split("+") if part)
-    named = (
-        {"true": True, "false": False}
-        if hint is bool
-        else {name: name for name in get_args(hint)}
-    )
-    return named[text] if named else hint(text)
+        element = get_args(hint)[0]
+        return tuple(_read(element, part) for part in text.split("+") if part)
+    if hint is bool:
+        return {"true": True, "false": False}[text]
+    names = get_args(hint)
+    return {name: name for name in names}[text] if names else hint(text)

@@ -4,26 +4,28 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ancf_jax.config import VALUE_LOSSES, Config
-from ancf_jax.data.dataset import Dataset, heldout, heldout_events
-from ancf_jax.data.histories import query_after_log
-from ancf_jax.data.interactions import VALIDATION
+from ancf_jax.batching.drawing import draw_candidates
+from ancf_jax.batching.histories import request_after_log
+from ancf_jax.data import VALIDATION, heldout, heldout_events
 from ancf_jax.errors import NumericalError, UserError, nearest
-from ancf_jax.evaluation import judged, value_figures
+from ancf_jax.evaluation import Figures, judged, value_figures
+from ancf_jax.machine.parallel import ranking_devices
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.objective import intervals, metrics
-from ancf_jax.ranking import Ranker
-from ancf_jax.training.steps import draw_negatives, example_loss
-from ancf_jax.types import Array, Batch, Variables
+from ancf_jax.objective.objective import Objective
+from ancf_jax.prepared import Prepared
+from ancf_jax.ranking import Ranker, ranker_of
+from ancf_jax.training.loop import Trainer
+from ancf_jax.training.program import sampling_of
+from ancf_jax.types import Array, Batch, Catalogue, EventLog, Variables
 
 LOWER_IS_BETTER = ("loss", "rmse", "mae", "log_loss")
-BLOCK = 256
+EVENTS_PER_BLOCK = 256  # of which the loss is computed at a time
 
 
 @dataclass(frozen=True)
@@ -31,102 +33,141 @@ class Validator:
     """Scores the state after each epoch on the validation events.
 
     Attributes:
-        ranker: over the training log; its variables are replaced by the ones to judge.
+        prepared: the model with its data.
+        model: the model.
+        objective: what it learns.
+        ranker: over the training log; its variables are replaced by those that are judged.
     """
 
-    config: Config
+    prepared: Prepared
     model: NeuralModel
-    dataset: Dataset
+    objective: Objective
     ranker: Ranker
 
-    def judge(self, variables: Variables) -> dict[str, float | None]:
-        """Validation loss and metrics by name, none without validation events; raises NumericalError for a NaN loss."""
+    def judge(self, variables: Variables) -> Figures:
+        """Validation loss and metrics by name; none without validation events.
+
+        Raises:
+            NumericalError: the loss is not a number.
+        """
         if not self._blocks:
             return {}
-        found: dict[str, float | None] = {"loss": (mean := self.loss(variables))}
-        if not math.isfinite(mean):
-            rate = f"learning rate {self.config.optim.learning_rate}; lower --optim.learning-rate"
-            raise NumericalError(f"the validation loss is {mean} with {rate}")
-        ranker, loss = self.ranker.with_variables(variables), self.config.objective.loss
-        if loss in VALUE_LOSSES:
-            return found | value_figures(
-                *judged(ranker, self.dataset, VALIDATION, loss)
+        loss = self.loss(variables)
+        if not math.isfinite(loss):
+            rate = self.prepared.config.optim.learning_rate
+            raise NumericalError(
+                f"the validation loss is {loss} with learning rate {rate}; "
+                "lower --optim.learning-rate"
             )
-        held = heldout(
-            self.dataset,
-            VALIDATION,
-            self.config.loop.validation_users,
-            self.config.seed,
-        )
-        ranks, _ = ranker.ranks(held, bool(self.config.keep_seen))
-        if (given := self.dataset.interactions.given_negatives) is None:
-            return found | intervals.mean(metrics.ranking_metrics(ranks, ks=(10,)))
-        # Tested against so many negatives, so validated against as many.
-        return found | intervals.mean(
-            metrics.sampled_metrics(ranks, given.shape[1], ks=(10,))
-        )
+        ranker = self.ranker.with_variables(variables)
+        figures: Figures = {"loss": loss}
+        if self.objective.predicts_values:
+            dataset = self.prepared.dataset
+            events = judged(ranker, dataset, VALIDATION, self.objective.name)
+            figures.update(value_figures(*events))
+        else:
+            figures.update(self._ranking_metrics(ranker))
+        return figures
 
-    def score(self, found: dict[str, float | None]) -> float:
-        """The chosen metric as a figure of which more is better; NaN where it is undefined."""
-        auto = {"mse": "loss", "log_loss": "auc"}.get(
-            self.config.objective.loss, "ndcg@10"
-        )
-        name = auto if self.config.loop.metric == "auto" else self.config.loop.metric
-        if name not in found:
-            known = ", ".join(found)
+    def _ranking_metrics(self, ranker: Ranker) -> dict[str, float]:
+        """Metrics against the whole catalogue.
+
+        Data that is tested against given negatives is validated against as many random ones.
+        """
+        config = self.prepared.config
+        dataset = self.prepared.dataset
+        held = heldout(dataset, VALIDATION, config.loop.validation_users, config.seed)
+        ranks, _ = ranker.ranks(held, bool(config.keep_seen))
+        negatives = dataset.interactions.given_negatives
+        if negatives is None:
+            return intervals.mean(metrics.ranking_metrics(ranks, ks=(10,)))
+        count = negatives.shape[1]
+        return intervals.mean(metrics.sampled_metrics(ranks, count, ks=(10,)))
+
+    def score(self, figures: Figures) -> float:
+        """The chosen metric as a figure of which more is better; NaN where it is undefined.
+
+        Raises:
+            UserError: the metric is not among the figures.
+        """
+        name = self.prepared.config.loop.metric
+        if name == "auto":
+            name = self.objective.metric
+        if name not in figures:
+            known = ", ".join(figures)
             raise UserError(
-                f'--loop.metric "{name}" is not computed here{nearest(name, found)}; choose one of {known}'
+                f'--loop.metric "{name}" is not computed here{nearest(name, figures)}; '
+                f"choose one of {known}"
             )
-        value = found[name]
-        return (
-            math.nan if value is None else -value if name in LOWER_IS_BETTER else value
-        )
+        value = figures[name]
+        if value is None:
+            return math.nan
+        return -value if name in LOWER_IS_BETTER else value
 
     def loss(self, variables: Variables) -> float:
-        """Mean loss over validation events, with negatives that are the same in every epoch."""
-        tables = variables, self.ranker.log, self.ranker.catalogue
-        sums = [
-            float(self._block_loss(*tables, *numbered))
-            for numbered in enumerate(self._blocks)
-        ]
-        return sum(sums) / max(1, len(heldout_events(self.dataset, VALIDATION).user))
+        """Mean loss over validation events, with the same negatives in every epoch."""
+        log = self.ranker.log
+        catalogue = self.ranker.catalogue
+        total = 0.0
+        for number, block in enumerate(self._blocks):
+            total += float(self._block_loss(variables, log, catalogue, number, block))
+        events = len(heldout_events(self.prepared.dataset, VALIDATION).user)
+        return total / max(1, events)
 
     @cached_property
     def _blocks(self) -> list[tuple[np.ndarray, ...]]:
-        held = heldout_events(self.dataset, VALIDATION)
-        columns = *held[:4], np.ones(len(held.user), np.float32)
-        padded = (
-            np.pad(column, (0, -len(column) % BLOCK)).reshape(-1, BLOCK)
+        """User, minute, item, value and weight of some events at a time, padded with weight 0."""
+        held = heldout_events(self.prepared.dataset, VALIDATION)
+        weight = np.ones(len(held.user), np.float32)
+        columns = (held.user, held.minute, held.item, held.value, weight)
+        missing = -len(held.user) % EVENTS_PER_BLOCK
+        blocks = [
+            np.pad(column, (0, missing)).reshape(-1, EVENTS_PER_BLOCK)
             for column in columns
-        )
-        return list(zip(*padded, strict=True))
+        ]
+        return list(zip(*blocks, strict=True))
 
     @cached_property
     def _block_loss(self) -> Callable[..., Array]:
-        model, objective, seed = self.model, self.config.objective, self.config.seed
+        """The compiled sum of losses of a block of events."""
+        sampling = sampling_of(self.model, self.objective, self.ranker.max_seen)
+        seed = self.prepared.config.seed
 
         def block_loss(
-            variables: Variables, log: Any, catalogue: Any, number: Array, columns: Any
+            variables: Variables,
+            log: EventLog,
+            catalogue: Catalogue,
+            number: Array,
+            columns: tuple[Array, ...],
         ) -> Array:
             user, minute, item, value, weight = columns
-            query = query_after_log(log, user, minute, model.history_length)
-            batch, key = (
-                Batch(query, user, item, value, weight),
-                jax.random.fold_in(jax.random.PRNGKey(seed), number),
-            )
-            groups, counts = draw_negatives(
-                model, objective, log, batch, self.ranker.max_seen, key, share=False
-            )
-            users = model.encode_users(variables, log, catalogue, query)
-            sides = [
-                model.encode_items(variables, catalogue, group) for group in groups
-            ]
-            scores = jnp.concatenate(
-                [model.score(variables, users, side) for side in sides], -1
-            )
-            return (
-                example_loss(objective, batch, scores, counts, self.ranker.items)
-                * weight
-            ).sum()
+            request = request_after_log(log, user, minute, self.model.history_length)
+            batch = Batch(request, user, item, value, weight)
+            key = jax.random.fold_in(jax.random.PRNGKey(seed), number)
+            groups, counts = draw_candidates(sampling, log, batch, key)
+            users = self.model.encode_users(variables, log, catalogue, request)
+            scores = []
+            for group in groups:
+                items = self.model.encode_items(variables, catalogue, group)
+                scores.append(self.model.score(variables, users, items))
+            beside = jnp.concatenate(scores, -1)
+            per_example = self.objective.per_example(batch, beside, counts)
+            return (per_example * weight).sum()
 
         return jax.jit(block_loss)
+
+
+def validator_of(trainer: Trainer) -> Validator:
+    """The validator of a training; it ranks over the log that the trainer has on the devices.
+
+    Where the trainer streams its log, the ranker places its own.
+    """
+    prepared = trainer.prepared
+    devices = ranking_devices()
+    if trainer.feed.streamed:
+        ranker = ranker_of(prepared, {}, devices)
+    else:
+        ranker = Ranker(
+            trainer.model, {}, trainer.feed.log, trainer.catalogue, devices=devices
+        )
+    return Validator(prepared, trainer.model, trainer.objective, ranker)

@@ -11,17 +11,21 @@ from scipy.sparse import csr_matrix
 
 
 def top_n(options: dict[str, str]) -> Callable[[], Any]:
-    """All users' top 10, items that they had left out."""
-    users, items, per_user = int(options["users"]), int(options["items"]), 20
+    """All users' top 10, without the items that they have seen."""
+    users = int(options["users"])
+    items = int(options["items"])
+    per_user = 20
     rng = np.random.default_rng(0)
-    seen = rng.integers(0, items, users * per_user)
-    had = csr_matrix(
-        (np.ones(len(seen), np.float32), seen, np.arange(users + 1) * per_user),
-        (users, items),
-    )
+    item = rng.integers(0, items, users * per_user)
+    start = np.arange(users + 1) * per_user
+    ones = np.ones(len(item), np.float32)
+    seen = csr_matrix((ones, item, start), (users, items))
     model = AlternatingLeastSquares(factors=64)
     model.user_factors = rng.standard_normal((users, 64)).astype(np.float32)
     model.item_factors = rng.standard_normal((items, 64)).astype(np.float32)
-    return lambda: model.recommend(
-        np.arange(users), had, N=10, filter_already_liked_items=True
-    )
+    everybody = np.arange(users)
+
+    def work() -> Any:
+        return model.recommend(everybody, seen, N=10, filter_already_liked_items=True)
+
+    return work

@@ -1,4 +1,4 @@
-"""RecBole's own NeuMF: its data loader with negative sampling, its trainer, its full-sort evaluation."""
+"""RecBole's own NeuMF: its loader with negative sampling, its trainer, its evaluation."""
 
 from __future__ import annotations
 

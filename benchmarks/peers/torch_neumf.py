@@ -1,4 +1,7 @@
-"""NeuMF in plain PyTorch, as fast as it goes: tensors resident, negatives drawn in place, fused Adam."""
+"""NeuMF in plain PyTorch, as fast as it goes.
+
+Tensors are resident, negatives drawn in place, and Adam is fused.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-NEGATIVES, SIZE = 4, 32
+NEGATIVES = 4
+SIZE = 32
 
 
 class NeuMF(nn.Module):
@@ -17,62 +21,69 @@ class NeuMF(nn.Module):
 
     def __init__(self, users: int, items: int, sparse: bool):
         super().__init__()
-        self.user_gmf, self.user_mlp = (
-            nn.Embedding(users, SIZE, sparse=sparse) for _ in range(2)
-        )
-        self.item_gmf, self.item_mlp = (
-            nn.Embedding(items, SIZE, sparse=sparse) for _ in range(2)
-        )
-        self.first_user, self.first_item = (
-            nn.Linear(SIZE, 64),
-            nn.Linear(SIZE, 64, bias=False),
-        )
+        self.user_gmf = nn.Embedding(users, SIZE, sparse=sparse)
+        self.user_mlp = nn.Embedding(users, SIZE, sparse=sparse)
+        self.item_gmf = nn.Embedding(items, SIZE, sparse=sparse)
+        self.item_mlp = nn.Embedding(items, SIZE, sparse=sparse)
+        self.first_user = nn.Linear(SIZE, 64)
+        self.first_item = nn.Linear(SIZE, 64, bias=False)
         self.tower = nn.Sequential(
-            nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU()
+            nn.ReLU(),
+            nn.Linear(64, 32),
+            nn.ReLU(),
+            nn.Linear(32, 16),
+            nn.ReLU(),
         )
         self.output = nn.Linear(SIZE + 16, 1)
         for table in (self.user_gmf, self.user_mlp, self.item_gmf, self.item_mlp):
             nn.init.normal_(table.weight, std=0.01)
 
     def forward(self, user: torch.Tensor, item: torch.Tensor) -> torch.Tensor:
-        """Scores [B, C] of items [B, C] for users [B]; the user's part of the first layer is computed once."""
+        """Scores [B, C] of items [B, C] for users [B].
+
+        The user's part of the first layer is computed once.
+        """
         product = self.user_gmf(user)[:, None] * self.item_gmf(item)
-        first = self.first_user(self.user_mlp(user))[:, None] + self.first_item(
-            self.item_mlp(item)
-        )
-        return self.output(torch.cat([product, self.tower(first)], -1))[..., 0]
+        user_part = self.first_user(self.user_mlp(user))[:, None]
+        item_part = self.first_item(self.item_mlp(item))
+        tower = self.tower(user_part + item_part)
+        return self.output(torch.cat([product, tower], -1))[..., 0]
 
 
 def _optimizers(model: NeuMF, sparse: bool) -> list[torch.optim.Optimizer]:
-    tables = [
-        p
-        for name, p in model.named_parameters()
-        if "mlp.weight" in name or "gmf.weight" in name
-    ]
     if not sparse:
         return [torch.optim.Adam(model.parameters(), lr=0.002, fused=True)]
-    rest = [p for p in model.parameters() if all(p is not table for table in tables)]
+    tables = []
+    rest = []
+    for name, parameter in model.named_parameters():
+        if "mlp.weight" in name or "gmf.weight" in name:
+            tables.append(parameter)
+        else:
+            rest.append(parameter)
     return [
         torch.optim.SparseAdam(tables, lr=0.002),
         torch.optim.Adam(rest, lr=0.002, fused=True),
     ]
 
 
+def int64(column: np.ndarray) -> torch.Tensor:
+    """A column as PyTorch takes indices."""
+    return torch.from_numpy(column.astype(np.int64))
+
+
 def epoch(options: dict[str, str]) -> Callable[[], None]:
     """One epoch; `form` is eager, compiled or sparse (gradients of the tables)."""
-    shop, sparse, batch = (
-        np.load(options["data"]),
-        options["form"] == "sparse",
-        int(options["batch"]),
-    )
-    user, item = (
-        torch.from_numpy(shop[name].astype(np.int64)) for name in ("user", "item")
-    )
+    shop = np.load(options["data"])
+    sparse = options["form"] == "sparse"
+    batch = int(options["batch"])
+    user = int64(shop["user"])
+    item = int64(shop["item"])
     items = int(shop["items"])
     model = NeuMF(int(shop["users"]), items, sparse)
     optimizers = _optimizers(model, sparse)
     scores = torch.compile(model) if options["form"] == "compiled" else model
-    label = torch.cat([torch.ones(batch, 1), torch.zeros(batch, NEGATIVES)], 1)
+    label = torch.zeros(batch, 1 + NEGATIVES)
+    label[:, 0] = 1
 
     def work() -> None:
         order = torch.randperm(len(user))
@@ -80,9 +91,8 @@ def epoch(options: dict[str, str]) -> Callable[[], None]:
         for rows in order.split(batch):
             drawn = torch.randint(items, (len(rows), NEGATIVES))
             candidates = torch.cat([item[rows][:, None], drawn], 1)
-            loss = binary_cross_entropy_with_logits(
-                scores(user[rows], candidates), label[: len(rows)]
-            )
+            logits = scores(user[rows], candidates)
+            loss = binary_cross_entropy_with_logits(logits, label[: len(rows)])
             for optimizer in optimizers:
                 optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -94,26 +104,27 @@ def epoch(options: dict[str, str]) -> Callable[[], None]:
 
 
 def ranking(options: dict[str, str]) -> Callable[[], None]:
-    """The place of every user's held-out item among all items that the user has not seen, in blocks of users."""
-    shop, block = np.load(options["data"]), int(options["block"])
-    users, items = int(shop["users"]), int(shop["items"])
+    """The place of every user's held-out item among the items not seen, in blocks of users."""
+    shop = np.load(options["data"])
+    block = int(options["block"])
+    users = int(shop["users"])
+    items = int(shop["items"])
     model = NeuMF(users, items, sparse=False).eval()
     start = np.searchsorted(shop["user"], np.arange(users + 1))
-    seen, test = (
-        torch.from_numpy(shop["item"].astype(np.int64)),
-        torch.from_numpy(shop["test"].astype(np.int64)),
-    )
-    row = torch.from_numpy(shop["user"].astype(np.int64))
+    seen = int64(shop["item"])
+    test = int64(shop["test"])
+    row = int64(shop["user"])
     everything = torch.arange(items)[None]
 
     @torch.inference_mode()
     def work() -> None:
         places = []
         for begin in range(0, users, block):
-            who = torch.arange(begin, min(begin + block, users))
+            end = min(begin + block, users)
+            who = torch.arange(begin, end)
             scores = model(who, everything)
             own = scores.gather(1, test[who][:, None])
-            part = slice(start[begin], start[who[-1] + 1])
+            part = slice(start[begin], start[end])
             scores[row[part] - begin, seen[part]] = -torch.inf
             places.append((scores > own).sum(1))
         torch.cat(places)

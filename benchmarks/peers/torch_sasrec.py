@@ -1,4 +1,7 @@
-"""SASRec in plain PyTorch at its best: fused attention without a mask, full softmax at known positions, fused AdamW."""
+"""SASRec in plain PyTorch at its best.
+
+Attention is fused, without a mask; the softmax is full, at known positions; AdamW is fused.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,18 @@ from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
 
 class Block(nn.Module):
-    """Pre-norm attention that looks backwards, then two layers of the same width, as in the SASRec paper."""
+    """Pre-norm attention that looks backwards, then two layers of the same width.
+
+    Source: the SASRec paper.
+    """
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
         self.heads = heads
-        self.norm, self.norm_wide = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.out = (
-            nn.Linear(width, 3 * width, bias=False),
-            nn.Linear(width, width, bias=False),
-        )
+        self.norm = nn.LayerNorm(width)
+        self.norm_wide = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
         self.wide = nn.Sequential(
             nn.Linear(width, width),
             nn.ReLU(),
@@ -35,21 +40,21 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[B, L, D] to the same."""
         rows, length, width = x.shape
-        qkv = self.qkv(self.norm(x)).view(
-            rows, length, 3, self.heads, width // self.heads
-        )
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        mixed = (
-            scaled_dot_product_attention(q, k, v, is_causal=True)
-            .transpose(1, 2)
-            .reshape(rows, length, width)
-        )
+        shape = (rows, length, 3, self.heads, width // self.heads)
+        qkv = self.qkv(self.norm(x)).view(shape)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        mixed = scaled_dot_product_attention(query, key, value, is_causal=True)
+        mixed = mixed.transpose(1, 2)
+        mixed = mixed.reshape(rows, length, width)
         x = x + self.dropout(self.out(mixed))
         return x + self.wide(self.norm_wide(x))
 
 
 class SASRec(nn.Module):
-    """Token and place embeddings, blocks, and scores against the same item table (row 0 is padding and the start)."""
+    """Token and place embeddings, blocks, and scores against the same item table.
+
+    Row 0 of the table is padding and the start.
+    """
 
     def __init__(
         self,
@@ -61,10 +66,8 @@ class SASRec(nn.Module):
         dropout: float,
     ):
         super().__init__()
-        self.item, self.place = (
-            nn.Embedding(items + 1, width),
-            nn.Embedding(length, width),
-        )
+        self.item = nn.Embedding(items + 1, width)
+        self.place = nn.Embedding(length, width)
         nn.init.normal_(self.item.weight, std=width**-0.5)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.Sequential(
@@ -79,8 +82,12 @@ class SASRec(nn.Module):
 
 
 def windows(shop: Any, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens and targets int64 [U, length], padded at the end (token 0, target -1): every event is a target."""
-    user, item = shop["user"], shop["item"]
+    """Tokens and targets int64 [U, length]: every event is a target.
+
+    They are padded at the end, by token 0 and target -1.
+    """
+    user = shop["user"]
+    item = shop["item"]
     column = np.arange(len(user)) - np.searchsorted(user, user)
     target = np.full((int(shop["users"]), length), -1, np.int64)
     target[user, column] = item
@@ -91,11 +98,9 @@ def windows(shop: Any, length: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def epoch(options: dict[str, str]) -> Callable[[], dict[str, float]]:
     """A number of steps of a shuffled epoch, scaled to the whole."""
-    shop, batch, steps = (
-        np.load(options["data"]),
-        int(options["batch"]),
-        int(options["steps"]),
-    )
+    shop = np.load(options["data"])
+    batch = int(options["batch"])
+    steps = int(options["steps"])
     shape = {
         name: int(options[name]) for name in ("length", "width", "heads", "layers")
     }
@@ -108,10 +113,13 @@ def epoch(options: dict[str, str]) -> Callable[[], dict[str, float]]:
     whole = -(-len(token) // batch)
 
     def work() -> dict[str, float]:
-        begin, done = perf_counter(), min(steps, whole)
-        for rows in torch.randperm(len(token)).split(batch)[:done]:
+        begin = perf_counter()
+        done = min(steps, whole)
+        order = torch.randperm(len(token))
+        for rows in order.split(batch)[:done]:
             known = target[rows] >= 0
-            loss = cross_entropy(scores(token[rows], known), target[rows][known])
+            positive = target[rows][known]
+            loss = cross_entropy(scores(token[rows], known), positive)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -10,7 +10,7 @@ from ancf_jax.config import CORNER_STORE, Config, override
 from ancf_jax.data import dataset as data
 from ancf_jax.data.corner_store import Truth
 from ancf_jax.data.engagement import Scales, engagement_score, fit_scales
-from ancf_jax.data.histories import query_after_log
+from ancf_jax.batching.histories import request_after_log
 from ancf_jax.data.interactions import (
     TEST,
     TRAIN,
@@ -268,7 +268,7 @@ def test_the_query_after_the_log_holds_the_mean_of_the_known_dwells_and_the_last
     rows, _ = _slow_log(made, (TRAIN,))
     last = {row[0]: row for row in rows}  # dwells of 1 in 7 events are unknown
     users = np.array([0, 5, 12, -1], np.int32)
-    query = query_after_log(log, users, np.zeros(4, np.int32), 3)
+    query = request_after_log(log, users, np.zeros(4, np.int32), 3)
     np.testing.assert_allclose(
         query.dwell, [last[0][4], last[5][4], last[12][4], 0], rtol=1e-6
     )

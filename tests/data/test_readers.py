@@ -1,4 +1,4 @@
-"""Layouts are told apart, read as their sources define them, and broken files are refused in one sentence."""
+"""Layouts are told apart, and read as their sources define them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Interact
 from ancf_jax.data.readers import detect, read
 from ancf_jax.errors import UserError
 
-BADINPUT = Path(__file__).resolve().parents[1] / "badinput"
-
 
 def _write(folder: Path, **files: str) -> Path:
     for name, text in files.items():
@@ -28,30 +26,30 @@ def _read(path: Path, fold: str = "") -> Interactions:
 
 def _items(log: Interactions) -> dict[str, list[str]]:
     return {
-        str(u): log.items[log.item[log.user == at]].tolist()
-        for at, u in enumerate(log.users)
+        str(user): log.items[log.item[log.user == number]].tolist()
+        for number, user in enumerate(log.users)
     }
 
 
 def _parts(log: Interactions) -> dict[str, list[int]]:
     assert log.given_part is not None
     return {
-        str(u): log.given_part[log.user == at].tolist()
-        for at, u in enumerate(log.users)
+        str(user): log.given_part[log.user == number].tolist()
+        for number, user in enumerate(log.users)
     }
 
 
 def _feature(log: Interactions, name: str) -> list[list[str]]:
-    f = (log.item_features | log.user_features)[name]
-    return [f.values[row[row >= 0]].tolist() for row in f.ids]
+    feature = (log.item_features | log.user_features)[name]
+    return [feature.values[row[row >= 0]].tolist() for row in feature.ids]
 
 
 ML_100K = {
     "u__data": "1\t20\t3\t881250949\n2\t10\t4\t881250940\n1\t10\t5\t881250948\n",
-    "u__item": "10|Café (1995)|01-Jan-1995||u|"
-    + "|".join("0100000000000000010"[at] for at in range(19))
-    + "\n"
-    "20|Toy|01-Jan-1995||u|" + "|".join("0" * 19) + "\n",
+    "u__item": (
+        "10|Café (1995)|01-Jan-1995||u|0|1|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|1|0\n"
+        "20|Toy|01-Jan-1995||u|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0|0\n"
+    ),
     "u__user": "1|17|F|artist|85711\n2|53|M|other|94043\n",
     "u1__base": "1\t20\t3\t881250949\n2\t10\t4\t881250940\n",
     "u1__test": "1\t10\t5\t881250948\n",
@@ -80,14 +78,13 @@ def test_movielens_fold_marks_train_and_test(tmp_path):
 
 
 def test_movielens_1m(tmp_path):
-    log = _read(
-        _write(
-            tmp_path,
-            ratings__dat="1::20::3::978300760\n2::10::4::978300761\n",
-            movies__dat="10::Crème: Part 2::Drama|War\n20::Toy::Comedy\n",
-            users__dat="1::F::1::10::48067\n2::M::56::16::70072\n",
-        )
+    folder = _write(
+        tmp_path,
+        ratings__dat="1::20::3::978300760\n2::10::4::978300761\n",
+        movies__dat="10::Crème: Part 2::Drama|War\n20::Toy::Comedy\n",
+        users__dat="1::F::1::10::48067\n2::M::56::16::70072\n",
     )
+    log = _read(folder)
     assert log.names.tolist() == ["Toy", "Crème: Part 2"]
     assert _feature(log, "genres") == [["Comedy"], ["Drama", "War"]]
     assert _feature(log, "age") == [["1"], ["56"]]
@@ -106,7 +103,11 @@ def test_movielens_csv(tmp_path):
 
 
 def test_other_columns_of_movielens_csv_are_read_too(tmp_path):
-    text = "userId,movieId,rating,timestamp,event\n1,20,3.5,978300760,rate\n1,30,2,978300761,watch\n"
+    text = (
+        "userId,movieId,rating,timestamp,event\n"
+        "1,20,3.5,978300760,rate\n"
+        "1,30,2,978300761,watch\n"
+    )
     log = _read(_write(tmp_path, ratings__csv=text))
     assert log.kinds == ("rate", "watch")
     assert log.item_features == {}
@@ -191,89 +192,11 @@ def test_what_cannot_be_found_or_told_is_explained(tmp_path):
         _read(tmp_path, fold="u1")
 
 
-# What the message must hold: the place, the value, and what to do about it.
-BROKEN = {
-    "binary_id.parquet": 'column "user_id" holds binary, expected text',
-    "blank_item.csv": "line 3, column \"item_id\": found '  '",
-    "bom_only.csv": "is empty",
-    "clicked_maybe.csv": "line 3, column \"clicked\": found 'maybe', expected 1, 0, true or false",
-    "compressed.csv": "a NUL byte, expected text; unpack the file",
-    "date_rating.parquet": "row 1, column \"rating\": found '2017-01-01', expected a number",
-    "dwell_negative.csv": "line 3, column \"dwell_seconds\": found '-2.5', expected a number from 0 up",
-    "empty.csv": "is empty",
-    "empty_event.csv": 'line 3, column "event": found nothing',
-    "empty_user.csv": 'line 3, column "user_id": found nothing',
-    "extra_field_every_row.csv": "line 2: 5 fields, expected 4;",
-    "feature_column_twice": 'items.csv has the column "department" 2 times',
-    "fraction_id.parquet": 'column "user_id" holds double, expected text or whole numbers',
-    "header_only.csv": "holds no rows",
-    "huge_id.csv": 'line 3, column "user_id": found \'xxx',
-    "item_column_twice.csv": 'has the column "item_id" 2 times',
-    "item_twice": "items.csv, line 3, column \"item_id\": found 'milk', expected every id once",
-    "many_kinds.csv": "found 'e127', expected at most 127 kinds of event",
-    "movielens": "u.data, line 2, column \"rating\": found 'x'",
-    "movielens_csv": 'movies.csv has no column "movieId"; it has id, title',
-    "nan_rating.parquet": "row 2, column \"rating\": found 'nan'",
-    "ncf_lonely": "should hold one file each of *.train.rating, *.test.rating, *.test.negative, found s.train.rating",
-    "ncf_no_line": 'has no line for user "b"',
-    "ncf_two_tests": "s.test.rating, line 2, column \"user_id\": found 'a', expected every id once",
-    "ncf_wrong_head": "s.test.negative, line 1: found '(a,x)\\tz', expected (user,item) of .test.rating",
-    "nested_id.parquet": 'column "user_id" holds list<item: large_string>',
-    "no_item_column.csv": 'no column "item_id" (did you mean "itemid"?); it has user_id, itemid, timestamp',
-    "no_rows.parquet": "holds no rows",
-    "not_parquet.parquet": "is damaged or no Parquet file",
-    "nul_byte.csv": "line 3: a NUL byte",
-    "null_id.parquet": 'row 2, column "user_id": found nothing',
-    "null_time.parquet": 'row 2, column "timestamp": found nothing',
-    "one_column.csv": 'no column "item_id"; it has user_id;',
-    "open_quote.csv": 'line 3: a quote (") that is not closed',
-    "rating_decimal_comma.csv": "line 3, column \"rating\": found '3,5'",
-    "rating_huge.csv": "line 3, column \"rating\": found '1e300'",
-    "rating_inf.csv": "line 3, column \"rating\": found '-inf'",
-    "rating_nan.csv": "line 3, column \"rating\": found 'NaN'",
-    "rating_negative.csv": "line 3, column \"rating\": found '-1'",
-    "rating_text.csv": "line 5, column \"rating\": found 'good'",
-    "sequence_broken_json": "s_item2attributes.json is not a JSON object of item -> list of values (Expecting",
-    "sequence_empty_item": "s_item2attributes.json is not a JSON object of item -> list of values (it holds",
-    "sequence_unknown_user": 'user "b" has no line of items',
-    "sequence_user_alone.txt": 'line 2: "bob" alone',
-    "sequence_surrogate": "s_item2attributes.json is not a JSON object of item -> list of values",
-    "short_row.csv": "line 3: 2 fields, expected 4;",
-    "struct_rating.parquet": 'column "rating" holds struct<stars: int64>',
-    "time_missing.csv": 'line 3, column "timestamp": found nothing',
-    "time_mixed_units.csv": "line 3, column \"timestamp\": found '1490000001000', expected times in one unit",
-    "time_mixed_zones.csv": "line 3, column \"timestamp\": found '2017-03-01T10:00:00+02:00', expected an offset",
-    "time_negative.csv": "line 3, column \"timestamp\": found '-5'",
-    "time_no_such_day.csv": "line 3, column \"timestamp\": found '2017-02-30 10:00'",
-    "time_numbers_among_dates.csv": "line 4, column \"timestamp\": found '1490000000'",
-    "time_of_day.parquet": "row 1, column \"timestamp\": found '01:01:00.000000', expected a time",
-    "time_out_of_range.csv": "line 3, column \"timestamp\": found '99999999999'",
-    "time_text.csv": "line 3, column \"timestamp\": found 'yesterday'",
-    "truncated.parquet": "is damaged or no Parquet file",
-    "two_open_quotes.csv": 'line 3: a quote (") that is not closed',
-    "two_tables": "two_tables/transactions.csv",
-    "unknown_layout": "no known layout: it holds notes.md",
-    "utf16_cut.csv": "line 1: a NUL byte",
-    "utf16_without_bom.csv": "line 1: a NUL byte",
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_is_refused_in_one_sentence(name):
-    with pytest.raises(UserError) as refused:
-        _read(BADINPUT / name)
-    message = str(refused.value)
-    assert BROKEN[name] in message
-    assert name in message
-    assert "\n" not in message
-    assert len(message) < 500
-
-
 def test_a_folder_of_tables_is_refused_with_the_file_to_pass(shared_data):
-    with pytest.raises(
-        UserError,
-        match=r"it holds products\.csv, transactions\.csv; .* --data .*/transactions\.csv$",
-    ):
+    message = (
+        r"it holds products\.csv, transactions\.csv; .* --data .*/transactions\.csv$"
+    )
+    with pytest.raises(UserError, match=message):
         _read(shared_data / "completejourney")
 
 
@@ -294,14 +217,9 @@ def test_real_data_has_the_published_size(
     assert (len(log.users), len(log.items), len(log.user)) == (users, items, events)
     assert (np.diff(log.user) >= 0).all()
     assert (np.diff(log.time)[np.diff(log.user) == 0] >= 0).all()
-    if (
-        name == "gsasrec-ml-1m"
-    ):  # one test item each, 512 validation items, one unused each (third- or second-last)
-        assert np.bincount(log.given_part).tolist() == [
-            events - 2 * 6040 - 512,
-            512,
-            6040,
-            6040,
-        ]
+    if name == "gsasrec-ml-1m":
+        # One test item each, 512 validation items, one unused each (third- or second-last).
+        training = events - 2 * 6040 - 512
+        assert np.bincount(log.given_part).tolist() == [training, 512, 6040, 6040]
     if name == "ncf-ml-1m":
         assert log.given_negatives.shape == (6040, 99)

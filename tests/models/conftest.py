@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.data import dataset as data
-from ancf_jax.data.histories import query_after_log
-from ancf_jax.data.interactions import TRAIN
+from ancf_jax import data
+from ancf_jax.batching.histories import request_after_log
+from ancf_jax.data import TRAIN
 from ancf_jax.models.protocol import NeuralModel
-from ancf_jax.runs import build_model
+from ancf_jax.prepared import prepare
 from ancf_jax.types import Catalogue
 
 
@@ -39,12 +39,16 @@ def random_variables() -> Callable[[NeuralModel, Catalogue], Any]:
 
 @pytest.fixture(scope="session")
 def compiled_scores() -> Callable[..., np.ndarray]:
-    """compiled_scores(model, variables, catalogue, query, items): [B, C] or [B, L, C]."""
+    """compiled_scores(model, variables, catalogue, request, items): [B, C] or [B, L, C]."""
 
     def scores(
-        model: NeuralModel, variables: Any, catalogue: Catalogue, query: Any, items: Any
+        model: NeuralModel,
+        variables: Any,
+        catalogue: Catalogue,
+        request: Any,
+        items: Any,
     ) -> Any:
-        users = model.encode_users(variables, None, catalogue, query)
+        users = model.encode_users(variables, None, catalogue, request)
         return model.score(
             variables, users, model.encode_items(variables, catalogue, items)
         )
@@ -66,9 +70,10 @@ class AncfCase:
             **{f"network__{name}": x for name, x in switches.items()},
         )
         self.dataset = data.build(self.config)
-        self.model = build_model(self.config, self.dataset)
-        self.catalogue = data.catalogue(self.dataset, self.model.followers)
-        self.log = jax.tree.map(jnp.asarray, data.event_log(self.dataset, (TRAIN,)))
+        prepared = prepare(self.config, self.dataset, (TRAIN,))
+        self.model = prepared.model
+        self.catalogue = prepared.catalogue
+        self.log = jax.tree.map(jnp.asarray, prepared.log)
         self.variables = random_variables(self.model, self.catalogue)
         self._scores = compiled_scores
 
@@ -76,16 +81,16 @@ class AncfCase:
     def length(self) -> int:
         return self.model.history_length
 
-    def scores(self, query, variables=None, catalogue=None) -> np.ndarray:
+    def scores(self, request, variables=None, catalogue=None) -> np.ndarray:
         variables, catalogue = variables or self.variables, catalogue or self.catalogue
         return np.asarray(
-            self._scores(self.model, variables, catalogue, query, self.items)
+            self._scores(self.model, variables, catalogue, request, self.items)
         )
 
     def now(self, minute: int = 28_400_000):
-        """A query of three users, of nobody known, and of a moment."""
+        """A request of three users, of nobody known, and of a moment."""
         user = jnp.array([0, 7, 12, -1], jnp.int32)
-        return query_after_log(
+        return request_after_log(
             self.log, user, jnp.full(4, minute, jnp.int32), self.length
         )
 

@@ -1,42 +1,47 @@
-"""What every model promises, whatever it is; a new name in `ModelName` is tested without a change here."""
+"""What every model promises, whatever it is; a newly registered name is tested without a change here."""
 
 from __future__ import annotations
 
 from functools import cached_property, partial
-from typing import get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ancf_jax import data
+from ancf_jax.batching.histories import request_after_log
+from ancf_jax.batching.windows import pack_windows
 from ancf_jax.checkpoint import RunFolder
-from ancf_jax.config import Config, ModelName
-from ancf_jax.data import dataset as data
-from ancf_jax.data.histories import pack_windows, query_after_log
-from ancf_jax.data.interactions import TEST, VALIDATION
+from ancf_jax.config import Config
+from ancf_jax.data import TEST, VALIDATION
 from ancf_jax.models.protocol import NeuralModel
-from ancf_jax.runs import build_model, load, make_ranker
+from ancf_jax.models.registry import names
+from ancf_jax.prepared import prepare
+from ancf_jax.ranking import ranker_of
+from ancf_jax.runs import load
 from ancf_jax.training.loop import trainer
+from ancf_jax.view import SILENT
 
 USERS, ITEMS, EPOCHS, BATCH = 13, 23, 8, 8
 ANCF = {
     "ancf-candidate": "candidate",
     "ancf-none": "none",
 }  # the other histories of the flagship
-CASES = [*get_args(ModelName), *ANCF]
+CASES = [*names(), *ANCF]
 
 
 class Trained:
     """One model after a few epochs on the planted shop, and its scores by one compiled function."""
 
     def __init__(self, config: Config):
-        self.config, self.dataset = config, data.build(config)
-        self.log = jax.device_put(
-            data.event_log(self.dataset, data.known_parts(VALIDATION))
-        )
-        self.catalogue = jax.device_put(data.catalogue(self.dataset))
-        self.model = build_model(config, self.dataset)
+        self.config = config
+        self.dataset = data.build(config)
+        parts = data.known_parts(VALIDATION)
+        self.prepared = prepare(config, self.dataset, parts)
+        self.log = jax.device_put(self.prepared.log)
+        self.catalogue = jax.device_put(self.prepared.catalogue)
+        self.model = self.prepared.model
         self.length = (
             self.model.history_length if isinstance(self.model, NeuralModel) else 1
         )
@@ -46,7 +51,7 @@ class Trained:
         )
 
     def _learn(self):
-        made = trainer(self.config, self.model, self.log, self.catalogue)
+        made = trainer(self.prepared)
         state = made.initial_state()
         for epoch in range(EPOCHS):
             for reached, step in made.epoch(state, epoch):
@@ -71,8 +76,10 @@ class Trained:
     @cached_property
     def compiled(self):
         def scores(variables, user, minute, items):
-            query = query_after_log(self.log, user, minute, self.length)
-            users = self.model.encode_users(variables, self.log, self.catalogue, query)
+            request = request_after_log(self.log, user, minute, self.length)
+            users = self.model.encode_users(
+                variables, self.log, self.catalogue, request
+            )
             return self.model.score(
                 variables,
                 users,
@@ -190,20 +197,19 @@ def test_save_and_restore_give_the_same_scores(trained, tmp_path):
         else trained.state._replace(step=jnp.int32(9))
     )
     with RunFolder.create(
-        tmp_path / "run", trained.config, resume=False, say=print
+        tmp_path / "run", trained.config, resume=False, view=SILENT
     ) as run:
         run.data_digest = trained.dataset.interactions.digest
         data.save(trained.dataset, run.path / "dataset")
         run.save(4, saved, {}, 0.5, {}, final=True)
-    opened = load(tmp_path / "run", data.known_parts(TEST), print)
+    opened = load(tmp_path / "run", data.known_parts(TEST))
     assert opened.epoch == 4
     assert opened.config == trained.config
     jax.tree.map(
         np.testing.assert_array_equal, opened.ranker.variables, trained.variables
     )
-    straight = make_ranker(
-        trained.dataset, trained.model, trained.variables, data.known_parts(TEST)
-    )
+    known = prepare(trained.config, trained.dataset, data.known_parts(TEST))
+    straight = ranker_of(known, trained.variables)
     user, minute = (
         np.arange(-1, USERS, dtype=np.int32),
         np.full(USERS + 1, 28_400_000, np.int32),

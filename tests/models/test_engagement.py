@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.data import dataset as data
+from ancf_jax import data
+from ancf_jax.batching.histories import batch_of_events
+from ancf_jax.data import TRAIN
 from ancf_jax.data.engagement import engagement_score
-from ancf_jax.data.histories import batch_of_events
-from ancf_jax.data.interactions import TRAIN
-from ancf_jax.runs import build_model
+from ancf_jax.prepared import prepare
 
 EVENTS = 53
 
@@ -22,7 +22,8 @@ EVENTS = 53
 def shop(tiny):
     config = tiny("engagement", split__kind="time")
     dataset = data.build(config)
-    return dataset, build_model(config, dataset), data.catalogue(dataset)
+    prepared = prepare(config, dataset, (TRAIN,))
+    return dataset, prepared.model, prepared.catalogue
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def predict(shop, random_variables):
             key,
             "forward",
             catalogue,
-            batch.query,
+            batch.request,
             (batch.positive[:, None],),
             weight,
         )
@@ -95,16 +96,16 @@ def test_score_by_hand(shop, random_variables, compiled_scores):
     dataset, model, catalogue = shop
     variables = random_variables(model, catalogue)
     log = jax.tree.map(jnp.asarray, data.event_log(dataset, (TRAIN,)))
-    query = batch_of_events(log, jnp.arange(EVENTS), model.history_length).query
-    found = compiled_scores(model, variables, catalogue, query, jnp.arange(23))
+    request = batch_of_events(log, jnp.arange(EVENTS), model.history_length).request
+    found = compiled_scores(model, variables, catalogue, request, jnp.arange(23))
     p = variables["params"]
     kernel = np.concatenate([p["first_user"]["kernel"], p["first_product"]["kernel"]])
     for row, item in [(0, 0), (5, 3), (31, 22), (52, 17)]:
-        kind = int(query.kind[row])
+        kind = int(request.kind[row])
         interaction = p["interaction_table"][kind] if kind >= 0 else np.zeros(5)
-        user = p["user_table"][int(query.user[row])]
+        user = p["user_table"][int(request.user[row])]
         x = np.concatenate(
-            [user, interaction, [float(query.dwell[row])], p["product_table"][item]]
+            [user, interaction, [float(request.dwell[row])], p["product_table"][item]]
         )
         x = np.maximum(x @ kernel + p["first_user"]["bias"], 0)
         x = np.maximum(

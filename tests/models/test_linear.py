@@ -8,17 +8,17 @@ import numpy as np
 
 from ancf_jax.models.linear import Linear
 from ancf_jax.models.protocol import NeuralModel
-from ancf_jax.types import Catalogue, Query, Sizes
+from ancf_jax.types import Catalogue, Request, Sizes
 
 USERS, ITEMS, SIZE = 7, 11, 3
 MODEL = NeuralModel(Linear(Sizes(USERS, ITEMS, 1, (), ()), SIZE), link="identity")
 CATALOGUE = Catalogue({}, {}, jnp.zeros(ITEMS))
 
 
-def query(users: list[int]) -> Query:
+def request(users: list[int]) -> Request:
     user = jnp.array(users, jnp.int32)
     row = jnp.full((len(users), 1), -1)
-    return Query(user, 0 * user, 0 * user, jnp.zeros(len(users)), row, row, row == -1)
+    return Request(user, 0 * user, 0 * user, jnp.zeros(len(users)), row, row, row == -1)
 
 
 def test_score_is_a_linear_layer_over_both_embeddings(
@@ -26,7 +26,7 @@ def test_score_is_a_linear_layer_over_both_embeddings(
 ):
     variables = random_variables(MODEL, CATALOGUE)
     found = compiled_scores(
-        MODEL, variables, CATALOGUE, query(list(range(USERS))), jnp.arange(ITEMS)
+        MODEL, variables, CATALOGUE, request(list(range(USERS))), jnp.arange(ITEMS)
     )
     p = variables["params"]
     assert {name: leaf.shape for name, leaf in p.items()} == {
@@ -49,7 +49,7 @@ def test_everybody_gets_the_same_ranking(random_variables, compiled_scores):
     variables = random_variables(MODEL, CATALOGUE)
     users = [*range(USERS), -1]
     found = np.asarray(
-        compiled_scores(MODEL, variables, CATALOGUE, query(users), jnp.arange(ITEMS))
+        compiled_scores(MODEL, variables, CATALOGUE, request(users), jnp.arange(ITEMS))
     )
     order = np.argsort(-found, axis=1)
     np.testing.assert_array_equal(order, np.tile(order[0], (len(users), 1)))

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.config import default_config, override
-from ancf_jax.models import build
-from ancf_jax.types import Catalogue, Query, Sizes
+from ancf_jax.config import flatten, override
+from ancf_jax.models.registry import build, default_config
+from ancf_jax.types import Catalogue, Request, Sizes
 
 USERS, ITEMS = 7, 11
 SIZES = Sizes(USERS, ITEMS, 1, (), ())
@@ -23,11 +23,14 @@ NETWORK = {
 }
 USER = jnp.arange(USERS, dtype=jnp.int32)
 ROW = jnp.full((USERS, 1), -1)
-QUERY = Query(USER, 0 * USER, 0 * USER, jnp.zeros(USERS), ROW, ROW, ROW == -1)
+REQUEST = Request(USER, 0 * USER, 0 * USER, jnp.zeros(USERS), ROW, ROW, ROW == -1)
 
 
 def model_of(name: str, **changes):
-    return build(override(default_config(name), NETWORK | changes), SIZES, clock=True)
+    config = default_config(name)
+    known = flatten(config)
+    small = {field: x for field, x in (NETWORK | changes).items() if field in known}
+    return build(override(config, small), SIZES, clock=True)
 
 
 def mf(p, user, item):
@@ -61,7 +64,7 @@ FORMULAS = {
 def test_scores_by_hand(name, random_variables, compiled_scores):
     model = model_of(name)
     variables = random_variables(model, CATALOGUE)
-    found = compiled_scores(model, variables, CATALOGUE, QUERY, jnp.arange(ITEMS))
+    found = compiled_scores(model, variables, CATALOGUE, REQUEST, jnp.arange(ITEMS))
     for user, item in np.ndindex(USERS, ITEMS):
         expected = FORMULAS[name](variables["params"], user, item)
         np.testing.assert_allclose(found[user, item], expected, rtol=1e-4, atol=1e-4)
@@ -103,7 +106,9 @@ def test_many_candidates_score_as_one_by_one(name, random_variables):
     variables = random_variables(model, CATALOGUE)
     items = np.random.default_rng(2).integers(0, ITEMS, (USERS, 5)).astype(np.int32)
     assert items.size > ITEMS > USERS
-    forward = partial(model.module.apply, variables, CATALOGUE, QUERY, method="forward")
+    forward = partial(
+        model.module.apply, variables, CATALOGUE, REQUEST, method="forward"
+    )
     columns = [forward((items[:, [column]],)) for column in range(5)]
     np.testing.assert_allclose(
         forward((items,)), jnp.concatenate(columns, 1), rtol=1e-5, atol=1e-6

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from ancf_jax.modules.heads import (
-    AXIS,
     MOMENTUM,
     BatchNorm,
     Tower,

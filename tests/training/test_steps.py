@@ -45,7 +45,7 @@ def test_an_event_has_negatives_of_its_own_that_its_user_never_had(shop):
     assert negatives.shape == (19, 17)
     assert weight.shape == (19, 18)
     np.testing.assert_array_equal(weight[:, 0], np.ones(19))
-    for row, user in enumerate(np.asarray(batch.query.user)):
+    for row, user in enumerate(np.asarray(batch.request.user)):
         had = set(np.asarray(log.item)[log.start[user] : log.start[user + 1]].tolist())
         assert all(
             (item in had) == (counts == 0)

@@ -18,7 +18,7 @@ from ancf_jax.data.interactions import VALIDATION
 from ancf_jax.models import build
 from ancf_jax.runs import build_model
 from ancf_jax.training.loop import trainer
-from ancf_jax.training.parallel import spread
+from ancf_jax.machine.parallel import spread
 from ancf_jax.training.tables import (
     EMPTY,
     FEW,
@@ -29,7 +29,7 @@ from ancf_jax.training.tables import (
     sparse_kinds,
     unpack,
 )
-from ancf_jax.types import Batch, Catalogue, EventLog, Query, Sizes
+from ancf_jax.types import Batch, Catalogue, EventLog, Request, Sizes
 
 EXACT = {"sgd", "adagrad", "row_adagrad"}
 MODELS = {
@@ -236,11 +236,11 @@ def test_the_catalogue_of_a_small_world_says_of_an_item_what_the_whole_one_does(
         np.array([[22, 3], [3, 11]]),
         np.zeros(2, np.int32),
     )
-    batch = Batch(Query(few, few, few, few, token, token, token), few, few, few, few)
+    batch = Batch(Request(few, few, few, few, token, token, token), few, few, few, few)
 
     def one(_, group):
         world = small_world(model, ("item",), whole, batch, (group,))
-        return world.catalogue, world.batch.query.token, world.groups[0]
+        return world.catalogue, world.batch.request.token, world.groups[0]
 
     small, *numbered = spread(
         one, "shard_map", (False, True), (False, False, False), 1

@@ -1,0 +1,33 @@
+"""Damage: how bytes are fingerprinted, and how what does not fit is told."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+
+
+class Damaged(Exception):
+    """A checkpoint that cannot be trusted; says which leaf or file."""
+
+
+def digest(data: bytes) -> str:
+    """A fingerprint of bytes."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+@contextlib.contextmanager
+def damage_of(what: str) -> Iterator[None]:
+    """Turns errors of reading into `Damaged`, which names what was read."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{what}: {reason(error)}") from None
+
+
+def reason(error: Exception) -> str:
+    """The gist of an error in one line.
+
+    TensorStore's messages are long: what matters stands last, before details in brackets.
+    """
+    text = str(error) or type(error).__name__
+    first_line = text.splitlines()[0]
+    return first_line.split(" [")[0][-160:]

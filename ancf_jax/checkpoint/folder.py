@@ -1,0 +1,215 @@
+"""A run opened for training: its folder is locked, and checkpoints are kept in it."""
+
+import contextlib
+import math
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from ancf_jax.checkpoint.damage import reason
+from ancf_jax.checkpoint.leaves import describe, named_leaves
+from ancf_jax.checkpoint.lock import take_lock
+from ancf_jax.checkpoint.record import JSON, Record, canonical
+from ancf_jax.checkpoint.saved import Restored, SavedRun, open_run
+from ancf_jax.checkpoint.writing import write_checkpoint
+from ancf_jax.config import Config, flatten, to_json
+from ancf_jax.data.storage import replacing
+from ancf_jax.errors import UserError
+from ancf_jax.view import SILENT, View
+
+KEPT = 2  # of the latest and of the best checkpoints each
+
+# Settings that may change when a run goes on: they say how far and how it is trained, not what.
+FREE = (
+    "run",
+    "epochs",
+    "loop.patience",
+    "loop.checkpoint_every",
+    "loop.spread",
+    "loop.validation_users",
+)
+
+
+class RunFolder(SavedRun):
+    """A run opened for training; no other process can train there meanwhile."""
+
+    @classmethod
+    @contextlib.contextmanager
+    def create(
+        cls, path: str | Path, config: Config, *, resume: bool, view: View = SILENT
+    ) -> Iterator[Self]:
+        """Starts a run in an empty folder, or goes on with the one that is there.
+
+        The folder is locked until the `with` block or the process ends, kill -9 included.
+
+        Args:
+            path: the folder of the run.
+            config: its settings.
+            resume: whether to go on with the run that is there.
+            view: where warnings are shown.
+
+        Raises:
+            UserError: another process trains there, a run is there without `resume`, settings
+                other than `FREE` differ from the saved ones, or the folder cannot be written.
+        """
+        run = cls(Path(path).absolute(), config, view)
+        with take_lock(run.path):
+            run._settle_config(resume)
+            run._delete([])
+            yield run
+
+    def restore_latest(self, template: Any, *, strict: bool = False) -> Restored | None:
+        """The newest sound checkpoint, None where there is none yet; all that is later goes.
+
+        Args:
+            template: see `restore_best`.
+            strict: whether damage of the newest checkpoint is an error.
+
+        Raises:
+            UserError: none is sound, or it does not fit the template.
+        """
+        found = self._restore(self.epochs()[::-1], template, strict)
+        last = found.epoch if found else -1
+        self._delete([epoch for epoch in self.epochs() if epoch > last])
+        rows = [row for row in self.read_metrics() if row["epoch"] <= last]
+        with replacing(self._metrics) as file:
+            file.writelines(canonical(row) + b"\n" for row in rows)
+        return found
+
+    def save(
+        self,
+        epoch: int,
+        state: Any,
+        metrics: JSON,
+        score: float,
+        progress: JSON,
+        *,
+        final: bool = False,
+    ) -> bool:
+        """Writes a checkpoint, and keeps the latest two and the best two.
+
+        A checkpoint of that epoch that is there already stands. Where writing fails, older
+        checkpoints stay and a warning is shown.
+
+        Args:
+            epoch: its number.
+            state: a pytree of arrays.
+            metrics: the validation figures.
+            score: what the best checkpoint is chosen by; NaN counts as -inf.
+            progress: what training needs besides the state to go on.
+            final: whether failing to write is an error.
+
+        Returns:
+            Whether there is a checkpoint of that epoch now.
+
+        Raises:
+            UserError: it could not be written, and is `final`.
+        """
+        if epoch in self.epochs():
+            return True
+        arrays = {name: np.array(leaf) for name, leaf in named_leaves(state).items()}
+        record = self._record(arrays, metrics, score, progress)
+        try:
+            write_checkpoint(self._folder(epoch), arrays, record)
+            self._delete_surplus()
+        # TensorStore reports a full disk as ValueError.
+        except (OSError, ValueError, RuntimeError) as error:
+            self._delete([])
+            self._tell_failure(epoch, error, final)
+        return epoch in self.epochs()
+
+    def _record(
+        self,
+        arrays: dict[str, np.ndarray],
+        metrics: JSON,
+        score: float,
+        progress: JSON,
+    ) -> Record:
+        return Record(
+            data=self.data_digest,
+            metrics=metrics,
+            score=-math.inf if math.isnan(score) else score,
+            progress=progress,
+            leaves={name: describe(array) for name, array in arrays.items()},
+        )
+
+    def append_metrics(self, row: JSON) -> None:
+        """Adds a row, which holds `epoch`, to metrics.jsonl; before that epoch is saved."""
+        finite = {name: _none_unless_finite(value) for name, value in row.items()}
+        try:
+            with self._metrics.open("ab") as file:
+                file.write(canonical(finite) + b"\n")
+        except OSError as error:
+            self.view.say(
+                f"WARNING: metrics of epoch {row['epoch']} could not be written: "
+                f"{reason(error)}"
+            )
+
+    def _settle_config(self, resume: bool) -> None:
+        """Writes config.json, after checking that it may take the place of the one there."""
+        file = self.path / "config.json"
+        if file.exists() or self._checkpoints.exists():
+            if not resume:
+                raise UserError(
+                    f'"{self.path}" already holds a run; '
+                    "pass --resume to go on with it, or another --run"
+                )
+            self._check_unchanged(open_run(self.path).config)
+        elif resume:
+            self.view.say(
+                f'nothing to resume in "{self.path}": starting from the beginning'
+            )
+        with replacing(file) as stream:
+            stream.write(to_json(self.config).encode())
+
+    def _check_unchanged(self, saved: Config) -> None:
+        """Raises UserError where settings that are not free differ from the saved ones."""
+        old = flatten(saved)
+        new = flatten(self.config)
+        changes = [
+            f"{name} {old[name]} -> {new[name]}"
+            for name in new
+            if name in old and name not in FREE and old[name] != new[name]
+        ]
+        if changes:
+            raise UserError(
+                f'cannot resume "{self.path}" with other settings: '
+                f"{', '.join(changes)}; keep them"
+            )
+
+    def _tell_failure(self, epoch: int, error: Exception, final: bool) -> None:
+        """Raises UserError for a `final` checkpoint that could not be written, else warns."""
+        message = (
+            f'checkpoint {epoch} could not be written to "{self.path}": {reason(error)}'
+        )
+        left = self.epochs()
+        if final:
+            raise UserError(
+                f"{message}; make room and --resume from {left or 'the start'}"
+            ) from error
+        self.view.say(
+            f"WARNING: {message}; training goes on, kept are {left or 'none'}"
+        )
+
+    def _delete_surplus(self) -> None:
+        """Removes all but the latest and the best checkpoints; damaged ones count for neither."""
+        sound = [epoch for epoch in self.epochs() if self._rank(epoch)[0] < math.inf]
+        latest = sound[-KEPT:]
+        best = sorted(sound, key=self._rank)[-KEPT:]
+        kept = {*latest, *best}
+        self._delete([epoch for epoch in self.epochs() if epoch not in kept])
+
+    def _delete(self, epochs: list[int]) -> None:
+        """Removes epochs, never half of one, and leftovers of killed writes and deletions."""
+        for epoch in epochs:
+            self._folder(epoch).rename(self._checkpoints / f"{epoch}.deleted")
+        for leftover in self._checkpoints.glob("*.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _none_unless_finite(value: Any) -> Any:
+    is_no_number = isinstance(value, float) and not math.isfinite(value)
+    return None if is_no_number else value

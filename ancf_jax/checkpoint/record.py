@@ -1,0 +1,65 @@
+"""What is noted with the arrays of a checkpoint, as JSON that carries its own digest."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ancf_jax.checkpoint.damage import damage_of, digest
+from ancf_jax.errors import UserError
+
+FORMAT = 2
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is noted with the arrays of a checkpoint.
+
+    Attributes:
+        data: digest of the data that was trained on; empty where it is not known.
+        metrics: the validation figures.
+        score: what the best checkpoint is chosen by; -inf where it was NaN.
+        progress: what training needs besides the state to go on.
+        leaves: what `leaves.describe` says of every array, by name.
+        format: the layout of checkpoints that it is written in.
+    """
+
+    data: str
+    metrics: JSON
+    score: float
+    progress: JSON
+    leaves: dict[str, JSON]
+    format: int = FORMAT
+
+
+def sealed(record: Record) -> JSON:
+    """The record with its digest, of plain JSON values."""
+    text = canonical(asdict(record))
+    return {"digest": digest(text), "record": json.loads(text)}
+
+
+def read_record(folder: Path) -> Record:
+    """The record of the checkpoint in `folder`.
+
+    Raises:
+        Damaged: it cannot be read, or is not what was written.
+        UserError: it has another format.
+    """
+    path = folder / "info" / "metadata"
+    with damage_of(f"file {path}"):
+        content = json.loads(path.read_bytes())
+        saved = content["record"]
+        if digest(canonical(saved)) != content["digest"]:
+            raise ValueError("not what its digest says")
+    if saved["format"] != FORMAT:
+        raise UserError(
+            f'"{folder}" has format {saved["format"]}, expected {FORMAT}; '
+            "use the version that wrote it"
+        )
+    return Record(**saved)
+
+
+def canonical(value: JSON) -> bytes:
+    """The one JSON text of a value; NumPy and JAX scalars become numbers."""
+    return json.dumps(value, sort_keys=True, default=float).encode()

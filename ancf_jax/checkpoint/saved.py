@@ -1,0 +1,191 @@
+"""A run opened for reading: nothing is locked, nothing is written."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ancf_jax.checkpoint.damage import Damaged, reason
+from ancf_jax.checkpoint.leaves import named_leaves, read_leaf
+from ancf_jax.checkpoint.record import JSON, Record, read_record
+from ancf_jax.config import Config
+from ancf_jax.errors import UserError
+from ancf_jax.models.registry import from_json, registered
+from ancf_jax.view import SILENT, View
+
+
+class Restored(NamedTuple):
+    """A checkpoint that was read.
+
+    Attributes:
+        state: the state after `epoch`, in the structure that was asked for.
+        epoch: the number of the checkpoint.
+        metrics: the validation figures.
+        score: what the best checkpoint is chosen by; -inf where it was NaN.
+        progress: what training needs besides the state to go on.
+    """
+
+    state: Any
+    epoch: int
+    metrics: JSON
+    score: float
+    progress: JSON
+
+
+class SavedRun:
+    """A run opened for reading.
+
+    Attributes:
+        path: the folder of the run.
+        config: its settings.
+        view: where damaged checkpoints are told of.
+        data_digest: where it is set, checkpoints that were made from other data are refused.
+    """
+
+    def __init__(self, path: Path, config: Config, view: View = SILENT):
+        self.path = path
+        self.config = config
+        self.view = view
+        self.data_digest = ""
+        self._checkpoints = path / "checkpoints"
+        self._metrics = path / "metrics.jsonl"
+
+    def epochs(self) -> list[int]:
+        """The epochs with a checkpoint, ascending."""
+        names = (folder.name for folder in self._checkpoints.glob("*"))
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def read_metrics(self) -> list[JSON]:
+        """The rows of metrics.jsonl; a line torn by a kill or a full disk is left out."""
+        if not self._metrics.exists():
+            return []
+        text = self._metrics.read_text("utf-8", "replace")
+        rows: list[JSON] = []
+        for line in text.split("\n")[:-1]:
+            with contextlib.suppress(ValueError):
+                rows.append(json.loads(line))
+        return rows
+
+    def restore_best(self, template: Any, *, strict: bool = False) -> Restored:
+        """The checkpoint of highest score; the later of equals, and NaN is the lowest.
+
+        Damaged checkpoints are passed over and told.
+
+        Args:
+            template: a pytree whose leaves have `shape` and `dtype`; it may be a part of the
+                saved one.
+            strict: whether damage of the best checkpoint is an error.
+
+        Raises:
+            UserError: there is no checkpoint, none is sound, or it does not fit the template.
+        """
+        best_first = sorted(self.epochs(), key=self._rank, reverse=True)
+        found = self._restore(best_first, template, strict)
+        if found is None:
+            raise UserError(
+                f'run "{self.path}" has no checkpoint yet; '
+                f'train it with train.py --run "{self.path}"'
+            )
+        return found
+
+    def _rank(self, epoch: int) -> tuple[float, int]:
+        """Orders epochs by score; a damaged one is the highest, so that its damage is told."""
+        try:
+            return read_record(self._folder(epoch)).score, epoch
+        except Damaged:
+            return np.inf, epoch
+
+    def _folder(self, epoch: int) -> Path:
+        return self._checkpoints / str(epoch)
+
+    def _restore(
+        self, epochs: list[int], template: Any, strict: bool
+    ) -> Restored | None:
+        """The first of `epochs` that is sound; the damaged ones before it are told."""
+        damages = []
+        for epoch in epochs[:1] if strict else epochs:
+            try:
+                found = self._read(epoch, template)
+            except Damaged as error:
+                damages.append(f"checkpoint {epoch} is damaged ({error})")
+                continue
+            for damage in damages:
+                self.view.say(f"{damage}; using {epoch}")
+            return found
+        if damages:
+            raise UserError(
+                f'"{self.path}" cannot be restored: {"; ".join(damages)}; '
+                "train in another --run"
+            )
+        return None
+
+    def _read(self, epoch: int, template: Any) -> Restored:
+        """The checkpoint of `epoch`, in the structure of `template`."""
+        folder = self._folder(epoch)
+        record = read_record(folder)
+        if self.data_digest and record.data not in ("", self.data_digest):
+            raise UserError(
+                f'"{self.path}" was made from other data; use the same, or another --run'
+            )
+        leaves = named_leaves(template)
+        for name, leaf in leaves.items():
+            _check_fit(epoch, name, leaf, record)
+        # Copies on the default device, free to move: as from `init`, on however many devices.
+        arrays = [
+            jax.numpy.array(read_leaf(folder / "state", name, record.leaves[name]))
+            for name in leaves
+        ]
+        state = jax.tree.unflatten(jax.tree.structure(template), arrays)
+        return Restored(state, epoch, record.metrics, record.score, record.progress)
+
+
+def _check_fit(epoch: int, name: str, leaf: Any, record: Record) -> None:
+    """Raises UserError where the saved array is not of the shape and type of `leaf`."""
+    expected = f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
+    saved = "missing"
+    if name in record.leaves:
+        saved = "{dtype}{shape}".format(**record.leaves[name])
+    if saved != expected:
+        raise UserError(
+            f"leaf {name} of checkpoint {epoch} is {saved}, the model expects {expected}"
+        )
+
+
+def open_run(path: str | Path, view: View = SILENT) -> SavedRun:
+    """Opens a run for reading.
+
+    Settings that the version which wrote it did not have are at their defaults.
+
+    Raises:
+        UserError: there is no run, or its settings cannot be read.
+    """
+    folder = Path(path).absolute()
+    file = folder / "config.json"
+    if not file.is_file():
+        raise UserError(
+            f'there is no run in "{path}" (no config.json); '
+            f'train one with train.py --run "{path}"'
+        )
+    return SavedRun(folder, _read_config(file), view)
+
+
+def _read_config(file: Path) -> Config:
+    try:
+        text = file.read_text(encoding="utf-8")
+        model = json.loads(text)["model"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f'"{file}" cannot be read ({reason(error)}); restore it'
+        ) from None
+    registered(model)
+    try:
+        return from_json(text)
+    except (ValueError, TypeError, UserError) as error:
+        problem = str(error).split(";")[0]
+        raise UserError(
+            f'"{file}" was written by another version ({problem}); '
+            "use that version, or train again into another --run"
+        ) from None

@@ -1,0 +1,58 @@
+"""What is known of items and users besides their events, and how many of them there are."""
+
+import numpy as np
+import pandas as pd
+
+from ancf_jax.data.counts import count_followers, count_repeats
+from ancf_jax.data.dataset import Dataset
+from ancf_jax.data.interactions import TRAIN, Feature
+from ancf_jax.data.selection import pair_ids
+from ancf_jax.types import Catalogue, Sizes
+
+
+def catalogue(dataset: Dataset, followers: int = 0) -> Catalogue:
+    """Features of items and users, and what training events tell of every item.
+
+    Args:
+        dataset: the events and features.
+        followers: how many followers of each item to name.
+    """
+    source = dataset.interactions
+    is_train = dataset.part == TRAIN
+    items = len(source.items)
+    item = source.item[is_train]
+    is_repeat = pd.Series(pair_ids(source)[is_train]).duplicated().to_numpy()
+    popularity = np.bincount(item, minlength=items).astype(np.float32)
+    levels = [feature.ids[:, 0] for feature in source.item_features.values()]
+    found = Catalogue(
+        item_features=_ids_of(source.item_features),
+        user_features=_ids_of(source.user_features),
+        popularity=popularity,
+        total_events=popularity.sum(),
+        total_repeats=np.float32(is_repeat.sum()),
+        repeat_counts=count_repeats([*levels, np.arange(items)], item, is_repeat),
+    )
+    if not followers:
+        return found
+    follower, weight = count_followers(source.user[is_train], item, items, followers)
+    return found._replace(follower=follower, follower_weight=weight)
+
+
+def sizes(dataset: Dataset) -> Sizes:
+    """The numbers that fix the shapes of a model's parameters."""
+    source = dataset.interactions
+    return Sizes(
+        users=len(source.users),
+        items=len(source.items),
+        kinds=len(source.kinds),
+        item_features=_numbers_of_values(source.item_features),
+        user_features=_numbers_of_values(source.user_features),
+    )
+
+
+def _ids_of(features: dict[str, Feature]) -> dict[str, np.ndarray]:
+    return {name: feature.ids for name, feature in features.items()}
+
+
+def _numbers_of_values(features: dict[str, Feature]) -> tuple[tuple[str, int], ...]:
+    return tuple((name, len(feature.values)) for name, feature in features.items())

@@ -1,0 +1,92 @@
+"""Counts of training events: what tends to be repeated, and what tends to follow an item.
+
+Such habits are too rare for embeddings to hold. They are counted once, on the host.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+LOOKAHEAD = 5  # how many events ahead count as soon after
+LOOKAHEAD_DECAY = 0.7  # weight of each of them relative to the one before
+UNFOLLOWED_EVENTS = 10.0  # pseudo-events of every item that nothing followed
+
+
+def count_repeats(
+    levels: Iterable[np.ndarray], item: np.ndarray, repeated: np.ndarray
+) -> np.ndarray:
+    """Events, and repeats among them, of all items that share a level with each item.
+
+    Args:
+        levels: int [I] each, the value of every item at a level of the hierarchy; -1 for
+            items without a value, which share the level with none.
+        item: [N] of training events.
+        repeated: bool [N] whether the event repeats an earlier one of the same user.
+
+    Returns:
+        float32 [I, levels, 2].
+    """
+    counts = [_count_level(value, item, repeated) for value in levels]
+    return np.stack(counts, axis=1).astype(np.float32)
+
+
+def _count_level(
+    value: np.ndarray, item: np.ndarray, repeated: np.ndarray
+) -> np.ndarray:
+    """Events and repeats of all items with the same value: [I, 2]."""
+    code = value + 1  # 0 stands for no value
+    size = code.max() + 1
+    events = np.bincount(code[item], minlength=size)
+    repeats = np.bincount(code[item], weights=repeated, minlength=size)
+    counts = np.stack([events, repeats], axis=-1)
+    counts[0] = 0
+    return counts[code]
+
+
+def count_followers(
+    user: np.ndarray, item: np.ndarray, items: int, limit: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The items that most often came soon after each item.
+
+    weight[a, b] = sum over d = 1 .. LOOKAHEAD of LOOKAHEAD_DECAY^(d - 1) times how often b
+    came d events after a, another item of the same user.
+
+    Args:
+        user: [N] of training events, sorted by user and time.
+        item: [N].
+        items: I.
+        limit: K, how many followers of an item are kept.
+
+    Returns:
+        Followers int32 [I, K], the heaviest first, I for none; and their weights
+        float32 [I, K].
+    """
+    pairs = _pairs_soon_after(user, item)
+    weights = pairs.groupby(["item", "follower"], as_index=False).sum()
+    weights = weights.sort_values("weight", ascending=False, kind="stable")
+    heaviest = weights.groupby("item").head(limit)
+    rank = heaviest.groupby("item").cumcount()
+    place = (heaviest["item"], rank)
+    follower = np.full((items, limit), items, np.int32)
+    weight = np.zeros((items, limit), np.float32)
+    follower[place] = heaviest["follower"]
+    weight[place] = heaviest["weight"]
+    return follower, weight
+
+
+def _pairs_soon_after(user: np.ndarray, item: np.ndarray) -> pd.DataFrame:
+    """Every pair of different items of one user at most LOOKAHEAD events apart."""
+    at_distance = []
+    for distance in range(1, LOOKAHEAD + 1):
+        pairs = pd.DataFrame(
+            {
+                "item": item[:-distance],
+                "follower": item[distance:],
+                "weight": LOOKAHEAD_DECAY ** (distance - 1),
+            }
+        )
+        same_user = user[:-distance] == user[distance:]
+        at_distance.append(pairs[same_user])
+    pairs = pd.concat(at_distance)
+    return pairs[pairs["item"] != pairs["follower"]]

@@ -1,0 +1,230 @@
+"""CSV and Parquet files as tables of text, whatever their encoding, delimiter or types."""
+
+import csv
+import io
+from array import array
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NoReturn
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from ancf_jax.data.tabular import REMEDY, Table
+from ancf_jax.errors import UserError
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
+DELIMITERS = (",", ";", "\t")
+_UNIT_SEPARATOR = "\x1f"
+_ROWS_AT_A_TIME = 1_000  # few, for memory and for the search for cycles among lists
+
+# The line on which a row of a text file begins, and its fields.
+_Row = tuple[int, list[str]]
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, UTF-16 with a BOM, or latin-1, its lines ended by LF.
+
+    Raises:
+        UserError: where the file is empty, or holds no text.
+    """
+    text = _decode(path.read_bytes())
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        raise UserError(f"{path} is empty; pass a file with at least one event")
+    if "\x00" in text:
+        line = text.count("\n", 0, text.index("\x00")) + 1
+        raise UserError(
+            f"{path}, line {line}: a NUL byte, expected text; "
+            "unpack the file or save it again as UTF-8"
+        )
+    return text
+
+
+def _decode(data: bytes) -> str:
+    """Latin-1 decodes anything, so it shows NUL bytes of UTF-16 and of what is no text."""
+    is_utf_16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        return data.decode("utf-16" if is_utf_16 else "utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def first_line(text: str) -> str:
+    """The first line that is not empty."""
+    return text.lstrip("\n").partition("\n")[0]
+
+
+def read_table(path: Path, wanted: Collection[str], drop_broken: bool) -> Table:
+    """The `wanted` columns of a CSV or Parquet file, as far as it has them.
+
+    Args:
+        path: the file.
+        wanted: names of columns; the others are not kept.
+        drop_broken: whether broken rows are left out and counted, or refused.
+
+    Raises:
+        UserError: where the file cannot be read.
+    """
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == b"PAR1" or path.suffix in (".parquet", ".pq")
+    read = read_parquet if is_parquet else read_csv
+    return read(path, wanted, drop_broken)
+
+
+def read_csv(
+    path: Path,
+    wanted: Collection[str],
+    drop_broken: bool,
+    names: Sequence[str] = (),
+    delimiter: str = "",
+) -> Table:
+    """As `read_table`, for a text file.
+
+    Args:
+        path: the file.
+        wanted: names of columns; the others are not kept.
+        drop_broken: whether broken rows are left out and counted, or refused.
+        names: the columns of a file without header, which has no quotes, either.
+        delimiter: what separates the fields, such as `::`; found out where it is empty.
+    """
+    text = read_text(path)
+    if delimiter == "::":  # the parser knows delimiters of one character only
+        text = text.replace("::", _UNIT_SEPARATOR)
+        delimiter = _UNIT_SEPARATOR
+    delimiter = delimiter or max(DELIMITERS, key=first_line(text).count)
+    rows = _parse_rows(path, text, delimiter, quoted=not names)
+    if not names:
+        _, header = next(rows)
+        names = [name.strip().strip('"') for name in header]
+    left_out = Counter[str]()
+    batches = _fitting_batches(path, rows, len(names), drop_broken, left_out)
+    lines, columns = _collect(batches, names, wanted)
+    return Table(
+        path,
+        names,
+        columns,
+        rows=len(lines),
+        locate=lambda row: f"line {lines[row]}",
+        drop_broken=drop_broken,
+        decimal_comma=delimiter != ",",
+        left_out=left_out,
+    )
+
+
+def _parse_rows(path: Path, text: str, delimiter: str, quoted: bool) -> Iterator[_Row]:
+    """All rows that are not blank."""
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    lines = io.StringIO(text)
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
+    line = 1
+    try:
+        for fields in reader:
+            if fields:
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error:
+        raise UserError(
+            f'{path}, line {line}: a quote (") that is not closed; close it or double it'
+        ) from None
+
+
+def _fitting_batches(
+    path: Path,
+    rows: Iterator[_Row],
+    width: int,
+    drop_broken: bool,
+    left_out: Counter[str],
+) -> Iterator[list[_Row]]:
+    """Rows with `width` fields; others are refused, or counted in `left_out`."""
+    while True:
+        batch = list(islice(rows, _ROWS_AT_A_TIME))
+        if not batch:
+            return
+        fitting = [row for row in batch if len(row[1]) == width]
+        if len(fitting) < len(batch):
+            if not drop_broken:
+                _refuse_width(path, batch, width)
+            reason = f"broken rows ({path.name}: number of fields)"
+            left_out[reason] += len(batch) - len(fitting)
+        yield fitting
+
+
+def _refuse_width(path: Path, batch: list[_Row], width: int) -> NoReturn:
+    line, fields = next(row for row in batch if len(row[1]) != width)
+    raise UserError(
+        f"{path}, line {line}: {len(fields)} fields, expected {width}; {REMEDY}"
+    )
+
+
+def _collect(
+    batches: Iterator[list[_Row]], names: Sequence[str], wanted: Collection[str]
+) -> tuple[array, dict[str, pa.Array]]:
+    """The line of every row, and the wanted columns."""
+    lines = array("q")
+    places = {name: place for place, name in enumerate(names) if name in wanted}
+    parts = {name: [pa.array([], pa.large_string())] for name in places}
+    for batch in batches:
+        lines.extend(line for line, _ in batch)
+        for name, place in places.items():
+            values = [fields[place] for _, fields in batch]
+            parts[name].append(pa.array(values, pa.large_string()))
+    columns = {name: pa.concat_arrays(arrays) for name, arrays in parts.items()}
+    return lines, columns
+
+
+def read_parquet(path: Path, wanted: Collection[str], drop_broken: bool) -> Table:
+    """As `read_table`, for a Parquet file."""
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        names = file.schema_arrow.names
+        data = file.read(columns=[name for name in names if name.strip() in wanted])
+    except (pa.ArrowException, OSError, ValueError) as problem:
+        raise UserError(
+            f"{path} is damaged or no Parquet file ({str(problem)[:120]!r}); "
+            "write it again"
+        ) from None
+    columns = {}
+    for name, column in zip(data.column_names, data.columns, strict=True):
+        columns[name.strip()] = _to_text(path, name, column).combine_chunks()
+    return Table(
+        path,
+        [name.strip() for name in names],
+        columns,
+        rows=len(data),
+        locate=lambda row: f"row {row + 1}",
+        drop_broken=drop_broken,
+    )
+
+
+def _to_text(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as text, where it holds no fractions and no lists.
+
+    Whole numbers keep all digits, times are in UTC, and "" stands for nothing. Fractions stay
+    floating point, and lists become lists of text.
+    """
+    stored = column.type
+    try:
+        if pa.types.is_list(stored) or pa.types.is_large_list(stored):
+            return column.cast(pa.list_(pa.large_string()))
+        if pa.types.is_timestamp(stored):
+            column = column.cast(pa.timestamp("us"), safe=False)
+        if pa.types.is_floating(stored):
+            if not _is_whole(column):
+                return column
+            column = column.cast(pa.int64())
+        return column.cast(pa.large_string()).fill_null("")
+    except (pa.ArrowException, ValueError):
+        raise UserError(
+            f'{path}, column "{name}" holds {stored}, '
+            "expected text, numbers or times; convert it"
+        ) from None
+
+
+def _is_whole(column: pa.ChunkedArray) -> bool:
+    """Whether a column of floating point holds whole numbers only."""
+    fraction = pc.subtract(column, pc.floor(column))
+    return pc.all(pc.equal(fraction, 0)).as_py()

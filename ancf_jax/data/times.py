@@ -1,0 +1,90 @@
+"""Columns of times: ISO 8601, unix times in four units, or numbers that only order events."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ancf_jax.data.columns import Broken, Texts, to_floats, trim
+
+_ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$"
+_OFFSET = r":.*(Z|[+-]\d\d(:?\d\d)?)$"
+_EARLIEST_CLOCK = 1e8  # seconds, 1973-03-03; numbers below are an order, not a time
+_END = 1e10  # seconds, 2286-11-20; so every unit has its own range of magnitudes
+
+
+def parse_times(
+    column: pa.Array, decimal_comma: bool
+) -> tuple[np.ndarray, list[Broken]]:
+    """A column of times [rows], as dates or as numbers, whichever most of its rows hold.
+
+    A date is ISO 8601, in UTC if it has no offset. An offset in some rows only is broken.
+    Numbers are unix seconds, milli-, micro- or nanoseconds from 1973 to 2286. Their magnitude
+    tells the unit, and another unit than the first row's is broken. Where all numbers are below
+    10^8, they are an order without a clock.
+
+    Args:
+        column: floating point, or text.
+        decimal_comma: whether the text `3,5` is a number.
+
+    Returns:
+        datetime64[us] in UTC, or int64 where the column holds an order; and the broken rows.
+    """
+    if pa.types.is_floating(column.type):
+        return _parse_unix_times(column, decimal_comma)
+    texts = trim(column)
+    is_iso = np.asarray(pc.match_substring_regex(texts, _ISO))
+    is_filled = np.asarray(pc.not_equal(texts, ""))
+    if 2 * is_iso.sum() <= is_filled.sum():
+        return _parse_unix_times(texts, decimal_comma)
+    return _parse_dates(texts, is_iso)
+
+
+def _parse_dates(texts: Texts, is_iso: np.ndarray) -> tuple[np.ndarray, list[Broken]]:
+    has_offset = np.asarray(pc.match_substring_regex(texts, _OFFSET))
+    is_mixed = is_iso & (has_offset != has_offset[is_iso.argmax()])
+    dates = pc.if_else(is_iso, texts, None).to_pandas()
+    parsed = pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")
+    times = parsed.to_numpy("datetime64[us]")
+    # A comparison with NaT, which stands for what is no date, is false.
+    is_inside = (times >= np.datetime64(0, "s")) & (
+        times < np.datetime64(int(_END), "s")
+    )
+    return times, [
+        Broken(is_mixed, "an offset such as +02:00 in every time or in none"),
+        Broken(
+            ~is_inside, "a time from 1970 to 2286 as ISO 8601 (2017-01-28 19:06:53)"
+        ),
+    ]
+
+
+def _parse_unix_times(
+    column: pa.Array, decimal_comma: bool
+) -> tuple[np.ndarray, list[Broken]]:
+    values, is_broken = to_floats(column, decimal_comma)
+    is_usable = ~is_broken & (values >= 0)
+    if is_usable.any() and (values[is_usable] < _EARLIEST_CLOCK).all():
+        return _parse_order(values, is_usable)
+    # 0 for seconds, 1 for milli-, 2 for micro-, 3 for nanoseconds, -1 for less than all.
+    unit = np.digitize(values, _EARLIEST_CLOCK * 1000.0 ** np.arange(4)) - 1
+    is_inside = is_usable & (unit >= 0) & (values < _END * 1000.0**unit)
+    column_unit = unit[is_inside.argmax()] if is_inside.any() else 0
+    is_fit = is_inside & (unit == column_unit)
+    micros = np.where(is_fit, values, 0) * 10.0 ** (6 - 3 * column_unit)
+    return micros.astype("datetime64[us]"), [
+        Broken(
+            ~is_inside,
+            "a time from 1973 to 2286 in unix seconds or milliseconds, or ISO 8601",
+        ),
+        Broken(
+            is_inside & ~is_fit, "times in one unit, seconds or milliseconds, as above"
+        ),
+    ]
+
+
+def _parse_order(
+    values: np.ndarray, is_usable: np.ndarray
+) -> tuple[np.ndarray, list[Broken]]:
+    """Numbers that only order events, in millionths, so that fractions count."""
+    order = (np.where(is_usable, values, 0) * 1e6).astype(np.int64)
+    return order, [Broken(~is_usable, "a place in the order, from 0 up")]

@@ -1,0 +1,28 @@
+"""How good a model is on held-out events: figures per user, their means and intervals."""
+
+from ancf_jax.evaluation.figures import PARTS, Evaluation, evaluate
+from ancf_jax.evaluation.places import Protocol, given_ranks
+from ancf_jax.evaluation.truth import truth_metrics
+from ancf_jax.evaluation.values import (
+    Figures,
+    judged,
+    mean_baselines,
+    only_liked,
+    value_figures,
+    value_objective,
+)
+
+__all__ = [
+    "PARTS",
+    "Evaluation",
+    "Figures",
+    "Protocol",
+    "evaluate",
+    "given_ranks",
+    "judged",
+    "mean_baselines",
+    "only_liked",
+    "truth_metrics",
+    "value_figures",
+    "value_objective",
+]

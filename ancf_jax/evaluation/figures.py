@@ -1,0 +1,127 @@
+"""All figures of one model on one part of the data."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ancf_jax.data import TEST, VALIDATION, Dataset, heldout, heldout_events
+from ancf_jax.errors import UserError
+from ancf_jax.evaluation.places import Protocol, given_ranks
+from ancf_jax.evaluation.values import (
+    Figures,
+    judged,
+    only_liked,
+    value_figures,
+    value_intervals,
+)
+from ancf_jax.objective import intervals, metrics
+from ancf_jax.objective.intervals import Intervals
+from ancf_jax.objective.objective import Objective
+from ancf_jax.ranking import Ranker
+from ancf_jax.types import Heldout
+from ancf_jax.view import SILENT, View
+
+PARTS = {"validation": VALIDATION, "test": TEST}
+TOP = 10  # length of the lists that coverage counts
+
+
+class Evaluation(NamedTuple):
+    """Figures of one model on one part of the data.
+
+    Attributes:
+        metrics: means over users by name; None where a figure is undefined.
+        intervals: 95 % bootstrap intervals over users, of most metrics.
+        per_user: float64 [R] per metric.
+        user: int32 [R] row numbers of the users.
+        left_out: held-out items that could not be ranked, as the user already had them.
+    """
+
+    metrics: Figures
+    intervals: Intervals
+    per_user: dict[str, np.ndarray]
+    user: np.ndarray
+    left_out: int
+
+
+def evaluate(
+    ranker: Ranker,
+    dataset: Dataset,
+    part: int,
+    protocol: Protocol = "full",
+    keep_seen: bool = False,
+    objective: Objective | None = None,
+    negatives: int = 99,
+    view: View = SILENT,
+) -> Evaluation:
+    """Ranking figures with intervals, and figures of values where the objective predicts them.
+
+    Args:
+        ranker: the model, knowing the events before those that are held out.
+        dataset: all events.
+        part: whose held-out events the model is judged by.
+        protocol: rank against the whole catalogue, the exact expectation over random items of
+            it, or the items of the files.
+        keep_seen: whether items that the user already has are eligible.
+        objective: what the model was trained for, see `value_figures`. With values only held-out
+            items of at least the median training value count as hits.
+        negatives: random items of the protocol "sampled".
+        view: where progress is shown.
+
+    Raises:
+        UserError: there are no held-out events, or the protocol cannot use them.
+    """
+    held = _requests(dataset, part, objective)
+    ranks = _ranks(ranker, dataset, held, protocol, keep_seen, view)
+    per_user = _ranking_figures(ranks, protocol, negatives)
+    figures: Figures = dict(intervals.mean(per_user))
+    bounds = intervals.bootstrap(per_user, seed=0)
+    if objective is not None and objective.predicts_values:
+        events = judged(ranker, dataset, part, objective.name)
+        figures.update(value_figures(*events))
+        bounds.update(value_intervals(heldout_events(dataset, part).user, events))
+    if protocol == "full":
+        figures[f"coverage@{TOP}"] = _coverage(ranker, held, keep_seen)
+    left_out = len(held.item) - len(ranks.score)
+    return Evaluation(figures, bounds, per_user, held.user, left_out)
+
+
+def _requests(dataset: Dataset, part: int, objective: Objective | None) -> Heldout:
+    """The requests that are judged: their held-out items count as hits."""
+    held = heldout(dataset, part)
+    if not len(held.user):
+        raise UserError(
+            "no held-out events to judge by; "
+            "after --split.validation 0, only --split test has any"
+        )
+    if objective is not None and objective.predicts_values:
+        return only_liked(held, dataset)
+    return held
+
+
+def _ranks(
+    ranker: Ranker,
+    dataset: Dataset,
+    held: Heldout,
+    protocol: Protocol,
+    keep_seen: bool,
+    view: View,
+) -> metrics.Ranks:
+    if protocol == "given":
+        return given_ranks(ranker, dataset, held)
+    ranks, _ = ranker.ranks(held, keep_seen, view)
+    return ranks
+
+
+def _ranking_figures(
+    ranks: metrics.Ranks, protocol: Protocol, negatives: int
+) -> dict[str, np.ndarray]:
+    if protocol == "sampled":
+        return metrics.sampled_metrics(ranks, negatives)
+    return metrics.ranking_metrics(ranks)
+
+
+def _coverage(ranker: Ranker, held: Heldout, keep_seen: bool) -> float:
+    """Share of the catalogue that stands in somebody's list at the time of the request."""
+    found = ranker.top_n(held.user, held.minute, TOP, keep_seen)
+    lists = [items for items, _ in found]
+    return metrics.coverage(np.concatenate(lists), ranker.items)

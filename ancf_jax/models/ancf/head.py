@@ -1,0 +1,123 @@
+"""Feature combination, the MLP tower, and the dual output."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ancf_jax.machine import forms
+from ancf_jax.models.ancf.config import AncfSettings
+from ancf_jax.models.ancf.sides import Pair
+from ancf_jax.modules.embeddings import pair_align, pair_dot
+from ancf_jax.modules.heads import Dense, Tower
+from ancf_jax.types import Array
+
+
+class DualHead(nn.Module):
+    """From the features of user, item and context to one score.
+
+    mlp         = Dense(concat(user, item, context))
+    first_layer = Dense(concat(mf, mlp, hierarchy, temporal))
+    mlp_output  = Dense(D -> 1)(tower(first_layer))
+    mf_output   = Dense(D_mf -> 1)(mf)
+    score       = Dense(2 -> 1)(mf_output, mlp_output) + prior
+
+    A Dense over a concatenation is the sum of a Dense over each part: so what belongs to the
+    item is computed once per catalogue, what belongs to the user once per request, and only
+    their sum per pair. At first the MF path alone speaks: `mlp_output` begins at zero.
+    """
+
+    settings: AncfSettings
+
+    def setup(self) -> None:
+        n = self.settings
+        self.mlp_user = Dense(n.mlp_size, use_bias=False)
+        self.mlp_item = Dense(n.mlp_size, use_bias=False)
+        self.mlp_context = Dense(n.mlp_size, use_bias=False)
+        self.first_mlp = Dense(n.hidden[0], use_bias=False)
+        self.first_hierarchy = Dense(n.hidden[0], use_bias=False)
+        self.first_temporal = Dense(n.hidden[0])
+        self.tower = Tower(n.hidden, n.dropout, normalise=True)
+        self.mlp_output = Dense(1, kernel_init=nn.initializers.zeros)
+        if n.mf_path:
+            ones = nn.initializers.ones
+            self.mf_output = self.param("mf_output", ones, (n.embedding_size, 1))
+        if n.mf_path and n.mlp_path:
+            lecun = nn.initializers.lecun_normal()
+            self.first_mf = self.param(
+                "first_mf", lecun, (n.embedding_size, n.hidden[0])
+            )
+        self.final = self.param("final", nn.initializers.ones, (2,))
+        self.bias = self.param("bias", nn.initializers.zeros, (1,))
+
+    def of_user(self, user: Array, context: Array, moment: Array) -> Array:
+        """The user's part of the first layer: [..., hidden[0]]."""
+        mlp = self.mlp_user(user) + self.mlp_context(context)
+        temporal = self.first_temporal(moment)
+        return self.first_mlp(mlp) + temporal
+
+    def of_item(self, item: Array, hierarchy: Array) -> Array:
+        """The item's part of the first layer: [..., C, hidden[0]]."""
+        mlp = self.mlp_item(item)
+        return self.first_mlp(mlp) + self.first_hierarchy(hierarchy)
+
+    def of_candidate_context(self, context: Array) -> Array:
+        """The part of what a candidate found in the history: [..., C, hidden[0]]."""
+        return self.first_mlp(self.mlp_context(context))
+
+    def mf_only(self, user_mf: Array) -> Array:
+        """Rows [..., D_mf] whose dot products with items are final_0 mf_output."""
+        return jnp.einsum("...d,dk->...d", user_mf, self.final[0] * self.mf_output)
+
+    def mf_pairs(self, user_mf: Array, item_mf: Array) -> Array:
+        """mf_output of every pair, [..., C, 1]."""
+        return weighted_products(user_mf, item_mf, self.mf_output)
+
+    def mf_in_first_layer(self, user_mf: Array, item_mf: Array) -> Array:
+        """The part of the MF path in the first layer of every pair: [..., C, hidden[0]]."""
+        return weighted_products(user_mf, item_mf, self.first_mf)
+
+    def __call__(
+        self, pair: Pair, weight: Array | None = None, train: bool = False
+    ) -> Array:
+        """The dual output [..., C]; `weight` [..., C] is 0 for pairs that are padding."""
+        score = self.bias[0] + pair.prior[..., 0]
+        if pair.mf_output is not None:
+            score += self.final[0] * pair.mf_output[..., 0]
+        if pair.first_layer is not None:
+            hidden = self.tower(pair.first_layer, weight, train)
+            mlp_output = self.mlp_output(hidden)
+            score += self.final[1] * mlp_output[..., 0]
+        return score
+
+
+def weighted_products(user: Array, item: Array, kernel: Array) -> Array:
+    """(user * item) @ kernel of every pair, [..., C, K], without the products in memory.
+
+    Args:
+        user: [..., D], or [..., C, D] where it differs from candidate to candidate.
+        item: [C, D] for all, or [..., C, D].
+        kernel: [D, K].
+    """
+    if user.ndim == item.ndim and user.ndim > 2:
+        return (user * item) @ kernel
+    if kernel.shape[1] == 1:
+        weights = kernel[:, 0]
+        leading_axes = tuple(range(user.ndim - 1))
+        weighted = user * jnp.expand_dims(weights, leading_axes)
+        dots = pair_dot(weighted, item)
+        return dots[..., None]
+    if user.ndim == item.ndim == 2:
+        return forms.pair_products(user, item, kernel)
+    leading_axes = tuple(range(user.ndim - 1))
+    weights = jnp.expand_dims(kernel, leading_axes)
+    weighted = user[..., :, None] * weights
+    if item.ndim == 2:
+        return jnp.einsum("cd,...dk->...ck", item, weighted)
+    return jnp.einsum("...cd,...dk->...ck", item, weighted)
+
+
+def with_candidate_context(
+    user_mf: Array, item_mf: Array, context: Array
+) -> tuple[Array, Array]:
+    """MF factors of users, moved by what each candidate found: two arrays [..., C, D]."""
+    user, item = pair_align(user_mf, item_mf)
+    return user + context, item

@@ -1,0 +1,116 @@
+"""Work on users a block at a time: padding to few sizes, several blocks at once, in order."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from ancf_jax.errors import NumericalError
+from ancf_jax.machine import sizes
+from ancf_jax.types import Array, Heldout
+
+SMALL_BLOCKS = (1, 8, 32)  # so that few users do not pay for a whole block
+
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+Columns = tuple[np.ndarray, ...]
+
+
+def block_sizes(block: int, devices: int) -> list[int]:
+    """The few numbers of users that programs are compiled for, at most `block` on each device."""
+    per_device = [size for size in (*SMALL_BLOCKS, block) if size <= block]
+    return [devices * size for size in per_device]
+
+
+def results_in_blocks(
+    program: Callable[..., Sequence[Array]],
+    columns_of: Callable[[slice], Columns],
+    users: int,
+    padded_sizes: list[int],
+    blocks_at_once: int,
+) -> Iterator[tuple[slice, Columns]]:
+    """What `program` finds for a block of users at a time, in order.
+
+    Args:
+        program: takes columns [B, ...] and returns others, the last of which says whether the
+            scores of a user are NaN.
+        columns_of: the columns of a part of the users.
+        users: how many users there are.
+        padded_sizes: ascending numbers of users that `program` is given.
+        blocks_at_once: how many blocks are computed at a time.
+
+    Yields:
+        A part of the users, and the results without the last.
+
+    Raises:
+        NumericalError: scores are NaN.
+    """
+
+    def compute(part: slice) -> Columns:
+        count = part.stop - part.start
+        padded = next(size for size in padded_sizes if size >= count)
+        rows = np.minimum(np.arange(padded), count - 1)  # the last user fills up
+        found = program(*(column[rows] for column in columns_of(part)))
+        return tuple(np.asarray(x)[:count] for x in found)
+
+    parts = parts_of(users, padded_sizes[-1])
+    computed = map_ahead(compute, parts, blocks_at_once)
+    for part, (*results, is_nan) in zip(parts, computed, strict=True):
+        if is_nan.any():
+            raise NumericalError(
+                "the model's scores are NaN; "
+                "train again with a lower --optim.learning-rate"
+            )
+        yield part, tuple(results)
+
+
+def parts_of(total: int, size: int) -> list[slice]:
+    """0 .. total in parts of `size`, the last of which may be smaller."""
+    begins = range(0, total, size)
+    return [slice(begin, min(begin + size, total)) for begin in begins]
+
+
+def map_ahead(
+    function: Callable[[Part], Result], parts: Sequence[Part], at_once: int
+) -> Iterator[Result]:
+    """function(part) of every part, in order, computed by `at_once` threads.
+
+    While the results wait to be taken, at most `at_once + WAITING_BLOCKS` parts are computed
+    ahead, so that memory does not grow with the parts where the consumer is slow.
+    """
+    if len(parts) <= 1:  # done before a thread has taken it over
+        yield from map(function, parts)
+        return
+    ahead: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            for part in parts:
+                if len(ahead) == at_once + sizes.WAITING_BLOCKS:
+                    yield ahead.popleft().result()
+                ahead.append(pool.submit(function, part))
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def padded_positives(heldout: Heldout, part: slice) -> np.ndarray:
+    """Held-out items int32 [b, P] of a part of the requests, -1 where there are fewer than P.
+
+    P is a power of two, for few compiled programs.
+    """
+    start = heldout.start[part.start : part.stop + 1]
+    counts = np.diff(start)
+    width = power_of_two(int(max(counts.max(), 1)))
+    items = np.full((len(counts), width), -1, np.int32)
+    is_item = np.arange(width) < counts[:, None]
+    items[is_item] = heldout.item[start[0] : start[-1]]
+    return items
+
+
+def power_of_two(number: int) -> int:
+    """The smallest power of two that is at least `number`."""
+    return 1 << (number - 1).bit_length()

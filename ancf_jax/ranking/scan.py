@@ -1,0 +1,154 @@
+"""The pass over the catalogue: scores of one chunk of items at a time, seen items hidden."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ancf_jax.batching.histories import request_after_log
+from ancf_jax.models.protocol import Model, NeuralModel
+from ancf_jax.ranking.tiles import ceil_div, chunk_sizes
+from ancf_jax.types import Array, Catalogue, EventLog, Variables
+
+Visit = Callable[[Array, Array], Any]
+
+
+class Tables(NamedTuple):
+    """What a ranking reads, the same for all users.
+
+    Attributes:
+        variables: of the model.
+        log: the events that the model may see.
+        catalogue: what is known of items and users besides.
+        item_side: what the model knows of every item of the catalogue.
+    """
+
+    variables: Variables
+    log: EventLog
+    catalogue: Catalogue
+    item_side: Any
+
+
+def encode_users(model: Model, tables: Tables, user: Array, minute: Array) -> Any:
+    """The model's user side of what the log holds of users [B] at `minute` [B]."""
+    length = model.history_length if isinstance(model, NeuralModel) else 1
+    request = request_after_log(tables.log, user, minute, length)
+    return model.encode_users(tables.variables, tables.log, tables.catalogue, request)
+
+
+def scan_catalogue(
+    model: Model,
+    seen_slots: int,
+    tables: Tables,
+    user: Array,
+    minute: Array,
+    visit: Visit,
+) -> tuple[Any, Array]:
+    """Scores all items for users [B], chunk by chunk.
+
+    Scores are -inf for items that the user already has, unless `seen_slots` is 0, and where the
+    last chunk overlaps the one before.
+
+    Args:
+        model: what scores.
+        seen_slots: seen items of a user that are hidden at a time; 0 keeps them all.
+        tables: what is read.
+        user: int32 [B], -1 for a user whom the model does not know.
+        minute: int32 [B] the moments to score for.
+        visit: takes the scores float32 [B, C] of a chunk and the number of its first item.
+
+    Returns:
+        What `visit` returned, stacked, and the first item int32 [chunks] of every chunk.
+    """
+    chunk_size, score_chunk = _chunk_scorer(model, tables, user, minute)
+    items = tables.catalogue.popularity.shape[0]
+    new_from = jnp.arange(ceil_div(items, chunk_size), dtype=jnp.int32) * chunk_size
+    begins = jnp.minimum(new_from, items - chunk_size)
+    seen_begin, seen_end = _seen_range(tables.log, user)
+
+    def one_chunk(place: Array, chunk: tuple[Array, Array]) -> tuple[Array, Any]:
+        begin, new_from = chunk
+        scores = _hide_first(score_chunk(begin), new_from - begin)
+        if seen_slots:
+            seen = tables.log.seen_item
+            scores, place = _hide_seen(scores, begin, seen, place, seen_end, seen_slots)
+        return place, visit(scores, begin)
+
+    _, visited = jax.lax.scan(one_chunk, seen_begin, (begins, new_from))
+    return visited, begins
+
+
+def _chunk_scorer(
+    model: Model, tables: Tables, user: Array, minute: Array
+) -> tuple[int, Callable[[Array], Array]]:
+    """The size of a chunk, and what scores [B, C] the chunk from an item on, tile by tile."""
+    users = encode_users(model, tables, user, minute)
+    score = partial(model.score, tables.variables)
+    items = tables.catalogue.popularity.shape[0]
+    chunk_size, tile_size = chunk_sizes(score, users, tables.item_side, items)
+
+    def score_chunk(begin: Array) -> Array:
+        def one_tile(number: Array, scores: Array) -> Array:
+            offset = number * tile_size
+
+            def in_tile(x: Array) -> Array:
+                return jax.lax.dynamic_slice_in_dim(x, begin + offset, tile_size)
+
+            found = score(users, jax.tree.map(in_tile, tables.item_side))
+            return jax.lax.dynamic_update_slice(scores, found, (0, offset))
+
+        blank = jnp.zeros((len(user), chunk_size))
+        return jax.lax.fori_loop(0, chunk_size // tile_size, one_tile, blank)
+
+    return chunk_size, score_chunk
+
+
+def _seen_range(log: EventLog, user: Array) -> tuple[Array, Array]:
+    """Where the seen items of users [B] begin and end; an unknown user has none."""
+    row = jnp.maximum(user, 0)
+    end = jnp.where(user >= 0, log.seen_start[row + 1], 0)
+    return log.seen_start[row], end
+
+
+def _hide_first(scores: Array, count: Array) -> Array:
+    """Scores [B, C] with -inf for the first `count` items."""
+    is_shown = jnp.arange(scores.shape[1]) >= count
+    return jnp.where(is_shown[None, :], scores, -jnp.inf)
+
+
+def _hide_seen(
+    scores: Array, begin: Array, seen: Array, place: Array, end: Array, slots: int
+) -> tuple[Array, Array]:
+    """Scores with -inf for seen items, and the places behind the items that were visited.
+
+    A user's seen items ascend, so that each is visited once, in whatever chunk it is.
+
+    Args:
+        scores: [B, C] of the items from `begin` on.
+        begin: first item of the chunk.
+        seen: the seen items of all users.
+        place: int32 [B] where in `seen` the user's next item stands.
+        end: int32 [B] where the user's seen items end.
+        slots: how many are visited at a time.
+    """
+    rows, width = scores.shape
+
+    def hide(state: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
+        scores, place, _ = state
+        slot = place[:, None] + jnp.arange(slots, dtype=jnp.int32)[None, :]
+        item = jnp.take(seen, slot, mode="clip") - begin
+        item = jnp.where(slot < end[:, None], item, width)
+        row = jnp.arange(rows)[:, None]
+        scores = scores.at[row, item].set(-jnp.inf, mode="drop")
+        place = place + (item < width).sum(1, dtype=jnp.int32)
+        has_more = jnp.any(item[:, -1] < width)
+        return scores, place, has_more
+
+    def goes_on(state: tuple[Any, Array, Array]) -> Array:
+        return state[2]
+
+    before = (scores, place, jnp.array(True))
+    scores, place, _ = jax.lax.while_loop(goes_on, hide, before)
+    return scores, place

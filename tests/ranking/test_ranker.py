@@ -1,0 +1,283 @@
+"""Top N and ranks against plain sorting in NumPy; and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from itertools import islice
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ancf_jax.errors import UserError
+from ancf_jax.machine import sizes
+from ancf_jax.machine.parallel import device_count
+from ancf_jax.ranking import Ranker
+from ancf_jax.types import Catalogue, EventLog, Heldout
+from ancf_jax.view import Silent
+
+USERS = 13
+ITEMS = 23
+RNG = np.random.default_rng(0)
+SCORES = RNG.integers(-3, 4, (USERS, ITEMS)).astype(np.float32)  # few values: many ties
+SEEN = [
+    sorted(RNG.choice(ITEMS, size, replace=False).tolist())
+    for size in [3, 0, ITEMS, ITEMS - 4, *range(1, 10)]
+]
+USER = np.array([0, 3, 2, -1, 1, *range(4, USERS), 0], np.int32)
+MINUTE = np.arange(len(USER), dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class ByTable:
+    """Scores read off a table, plus the minute where asked: it shows which rows are which."""
+
+    def encode_users(self, variables, log, catalogue, request):
+        is_known = request.user[:, None] >= 0
+        rows = variables["table"][jnp.maximum(request.user, 0)]
+        rows = jnp.where(is_known, rows, 0.0)
+        return rows + variables["by_minute"] * request.minute[:, None]
+
+    def encode_items(self, variables, catalogue, items):
+        return {"id": items, "twice": jnp.stack([items, items], -1)}
+
+    def score(self, variables, users, items):
+        ids = items["id"]
+        if ids.ndim == 1:
+            return users[:, ids]
+        return jnp.take_along_axis(users, ids, axis=1)
+
+
+class Wide(ByTable):
+    """The same scores by way of 7 values for each."""
+
+    def score(self, variables, users, items):
+        scores = super().score(variables, users, items)
+        return (scores[..., None] * jnp.ones((1, 1, 7))).max(-1)
+
+
+class Recorded(Silent):
+    """A view that keeps the progress."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, int, int]] = []
+
+    def progress(self, title: str, done: int, total: int, note: str = "") -> None:
+        self.done.append((title, done, total))
+
+
+def make_ranker(
+    table=SCORES, by_minute: float = 0.0, block: int = 4, model=ByTable(), devices=1
+) -> Ranker:
+    blank = EventLog(*[jnp.zeros(1, jnp.int32)] * len(EventLog._fields))
+    seen_start = np.cumsum([0, *map(len, SEEN)])
+    log = blank._replace(
+        start=jnp.zeros(USERS + 1, jnp.int32),
+        seen_item=jnp.asarray(np.concatenate(SEEN), jnp.int32),
+        seen_start=jnp.asarray(seen_start, jnp.int32),
+    )
+    variables = {"table": jnp.asarray(table), "by_minute": jnp.float32(by_minute)}
+    catalogue = Catalogue({}, {}, jnp.zeros(ITEMS))
+    return Ranker(model, variables, log, catalogue, block, devices)
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to come to the same results.
+
+    Attributes:
+        settings: constants to set, by where they stand in the library.
+        ranker: arguments of `make_ranker`.
+    """
+
+    settings: dict[str, int] = dataclasses.field(default_factory=dict)
+    ranker: dict = dataclasses.field(default_factory=dict)
+
+
+WAYS = {
+    "one chunk": Way(),
+    "chunks of 5": Way(
+        {
+            "machine.sizes.VALUES_PER_CHUNK": 4 * 5,
+            "ranking.top_k.GROUP": 5,
+            "ranking.ranker.SEEN_SLOTS": 2,
+        }
+    ),
+    "tiles of 3": Way(
+        {
+            "machine.sizes.VALUES_PER_CHUNK": 4 * 12,
+            "machine.sizes.VALUES_PER_TILE": 4 * 7 * 3,
+            "ranking.top_k.GROUP": 5,
+            "ranking.ranker.SEEN_SLOTS": 3,
+        },
+        {"model": Wide()},
+    ),
+    "2 devices": Way(ranker={"block": 2, "devices": 2}),
+    "4 devices": Way(ranker={"block": 1, "devices": 4}),
+}
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def ranker(request):
+    """Over one chunk; over several, the last of which overlaps; and on several devices."""
+    assert device_count() == 4
+    way = WAYS[request.param]
+    with pytest.MonkeyPatch.context() as patch:
+        for place, value in way.settings.items():
+            patch.setattr(f"ancf_jax.{place}", value)
+        yield make_ranker(**way.ranker)
+
+
+def row_of(user: int, keep_seen: bool) -> np.ndarray:
+    """Scores of a user's eligible items, -inf for the others."""
+    row = SCORES[user].astype(np.float64) if user >= 0 else np.zeros(ITEMS)
+    if user >= 0 and not keep_seen:
+        row[SEEN[user]] = -np.inf
+    return row
+
+
+@pytest.mark.parametrize("keep_seen", [True, False])
+@pytest.mark.parametrize("n", [7, 99])
+def test_top_n_is_what_sorting_gives(ranker, n, keep_seen):
+    blocks = list(ranker.top_n(USER, MINUTE, n, keep_seen))
+    assert [len(items) for items, _ in blocks] == [4, 4, 4, 3]
+    found, scores = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    assert found.shape == scores.shape == (len(USER), min(n, ITEMS))
+    for place, user in enumerate(USER):
+        row = row_of(user, keep_seen)
+        best = np.lexsort([np.arange(ITEMS), -row])[:n]  # ties by row number
+        eligible = row[best] > -np.inf
+        np.testing.assert_array_equal(found[place], np.where(eligible, best, -1))
+        np.testing.assert_array_equal(scores[place], row[best])
+
+
+def test_lists_are_short_rather_than_filled_up(ranker):
+    """One user has everything, the other all but four."""
+    users = np.array([2, 3], np.int32)
+    [(found, _)] = ranker.top_n(users, MINUTE[:2], 7, False)
+    assert (found >= 0).sum(1).tolist() == [0, 4]
+
+
+def heldout_of(items: list[list[int]]) -> Heldout:
+    return Heldout(
+        user=USER,
+        minute=MINUTE,
+        item=np.concatenate(items).astype(np.int32),
+        value=np.ones(sum(map(len, items)), np.float32),
+        start=np.cumsum([0, *map(len, items)]).astype(np.int32),
+    )
+
+
+@pytest.mark.parametrize("keep_seen", [True, False])
+def test_ranks_are_what_counting_gives(ranker, keep_seen):
+    taken = [
+        RNG.choice(ITEMS, size, replace=False).tolist()
+        for size in np.arange(len(USER)) % 4
+    ]
+    view = Recorded()
+    ranks, eligible = ranker.ranks(heldout_of(taken), keep_seen, view)
+    expected = []
+    start = [0]
+    kept = []
+    for user, items in zip(USER, taken, strict=True):
+        row = row_of(user, keep_seen)
+        for item in items:
+            kept.append(row[item] > -np.inf)
+            if kept[-1]:
+                greater = (row > row[item]).sum()
+                equal = (row == row[item]).sum() - 1
+                expected.append((greater, equal, row[item]))
+        start.append(len(expected))
+    found = np.stack([ranks.greater, ranks.equal, ranks.score], 1)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(ranks.start, start)
+    candidates = [(row_of(user, keep_seen) > -np.inf).sum() for user in USER]
+    np.testing.assert_array_equal(ranks.candidates, candidates)
+    np.testing.assert_array_equal(eligible, kept)
+    assert all(kept) == keep_seen
+    assert view.done[-1] == ("ranking", len(USER), len(USER))
+
+
+def test_candidates_of_each_user_are_scored(ranker):
+    items = RNG.integers(0, ITEMS, (len(USER), 3)).astype(np.int32)
+    expected = [row_of(user, True)[row] for user, row in zip(USER, items, strict=True)]
+    found = ranker.candidate_scores(USER, MINUTE, items, block=4)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_nobody_has_no_candidates():
+    nobody = USER[:0]
+    nothing = np.zeros((0, 3), np.int32)
+    assert make_ranker().candidate_scores(nobody, nobody, nothing).shape == (0, 3)
+
+
+def test_each_request_has_its_own_moment():
+    ranker = make_ranker(0 * SCORES, by_minute=1.0)
+    blocks = ranker.top_n(USER, MINUTE, 1, True)
+    found = np.concatenate([scores for _, scores in blocks])
+    np.testing.assert_array_equal(found[:, 0], MINUTE)
+
+
+def best_item_of_first(ranker: Ranker) -> int:
+    [(items, _)] = ranker.top_n(USER[:1], MINUTE[:1], 1, True)
+    return int(items[0, 0])
+
+
+def test_other_variables_replace_the_old_ones_wholly():
+    old = make_ranker()
+    list(old.top_n(USER, MINUTE, 3, True))
+    table = jnp.asarray(-SCORES)
+    new = old.with_variables({"table": table, "by_minute": jnp.float32(0)})
+    assert best_item_of_first(new) == np.argmin(SCORES[0])
+    assert best_item_of_first(old) == np.argmax(SCORES[0])
+
+
+def test_scores_that_are_no_numbers_are_refused():
+    table = SCORES.copy()
+    table[5, 17] = np.nan
+    broken = make_ranker(table)
+    held = heldout_of([[0]] * len(USER))
+    candidates = np.full((len(USER), 1), 17, np.int32)
+    with pytest.raises(UserError, match="NaN"):
+        list(broken.top_n(USER, MINUTE, 3, True))
+    with pytest.raises(UserError, match="NaN"):
+        broken.ranks(held, True)
+    with pytest.raises(UserError, match="NaN"):
+        broken.candidate_scores(USER, MINUTE, candidates)
+
+
+def test_the_memory_of_scoring_is_bounded_by_the_block(monkeypatch):
+    """No array with users x items of all requests is ever made, whatever their number."""
+    traced: list[tuple[int, ...]] = []
+    original = ByTable.encode_users
+
+    def spy(self, variables, log, catalogue, request):
+        traced.append(request.user.shape)
+        return original(self, variables, log, catalogue, request)
+
+    monkeypatch.setattr(ByTable, "encode_users", spy)
+    ranker = make_ranker()
+    list(ranker.top_n(USER, MINUTE, 3, False))
+    ranker.ranks(heldout_of([[0]] * len(USER)), False)
+    assert traced == [(4,), (4,)]  # traced once each, for a block
+
+
+def test_lists_are_not_computed_far_ahead_of_a_slow_consumer():
+    computed: list[int] = []
+
+    class Watched(ByTable):
+        def encode_users(self, variables, log, catalogue, request):
+            jax.debug.callback(lambda: computed.append(1))
+            return super().encode_users(variables, log, catalogue, request)
+
+    users = np.zeros(60, np.int32)
+    ahead = sizes.BLOCKS_AT_ONCE + sizes.WAITING_BLOCKS
+    lists = make_ranker(block=1, model=Watched()).top_n(users, users, 3, True)
+    for taken, _ in enumerate(islice(lists, 5), start=1):
+        time.sleep(0.2)  # in which all would be computed
+        assert len(computed) <= taken + ahead
+    jax.effects_barrier()
+    assert len(computed) >= 5, "blocks are counted"

@@ -1,0 +1,44 @@
+"""The selection in two stages against plain sorting in NumPy."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ancf_jax.ranking.top_k import best_of
+
+
+@pytest.fixture(autouse=True)
+def groups_of_three(monkeypatch):
+    monkeypatch.setattr("ancf_jax.ranking.top_k.GROUP", 3)
+
+
+@pytest.mark.parametrize("width", [3, 4, 29, 40, 41, 97])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_selection_in_two_stages_is_what_sorting_gives(n, width):
+    """Few values, so that ties run within groups, across them and into the rest; infinities."""
+    rng = np.random.default_rng(width)
+    for values in (2, 5, 1000):
+        scores = rng.integers(0, values, (53, width)).astype(np.float32)
+        scores[rng.random(scores.shape) < rng.random((53, 1))] = -np.inf
+        scores[3] = -np.inf
+        scores[4, -1] = np.inf
+        best, place, is_nan = jax.jit(best_of, static_argnums=1)(scores, n)
+        expected = np.argsort(-scores, axis=1, kind="stable")[:, :n]
+        np.testing.assert_array_equal(place, expected)
+        expected_scores = np.take_along_axis(scores, expected, axis=1)
+        np.testing.assert_array_equal(best, expected_scores)
+        assert not is_nan.any()
+
+
+@pytest.mark.parametrize("column", [0, 50, 99])
+@pytest.mark.parametrize(
+    "nan", [np.float32(np.nan), -np.float32(np.nan)], ids=["+", "-"]
+)
+def test_a_score_that_is_no_number_is_seen_wherever_it_stands(column, nan):
+    scores = np.zeros((5, 100), np.float32)
+    scores[2, column] = nan
+    _, _, is_nan = best_of(jnp.asarray(scores), 2)
+    assert is_nan.tolist() == [False, False, True, False, False]
