@@ -15,6 +15,8 @@ from ancf_jax.ranking import Ranker, ranker_of
 from ancf_jax.types import Variables
 from ancf_jax.view import SILENT, View
 
+ALL_BUT_TEST = data.known_parts(data.TEST)
+
 
 class LoadedRun(NamedTuple):
     """A run that can score.
@@ -42,7 +44,7 @@ class LoadedRun(NamedTuple):
 
 def load(
     path: str | Path,
-    parts: tuple[int, ...],
+    parts: tuple[int, ...] = ALL_BUT_TEST,
     view: View = SILENT,
     devices: int = 1,
 ) -> LoadedRun:
@@ -50,7 +52,7 @@ def load(
 
     Args:
         path: the folder of the run.
-        parts: the events that the model may see, such as (TRAIN, VALIDATION).
+        parts: the events that the model may see; by default all that precede the test events.
         view: where damaged checkpoints are told of.
         devices: number of devices that share the users of a ranking.
 

@@ -7,12 +7,11 @@ from functools import partial
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ancf_jax import Context, ContextState, default_config, evaluate, fit, load, override, register
-from ancf_jax.data import TEST, known_parts
+import ancf_jax
 from ancf_jax.models.ancf import ANCF, build
 
 
-class MeanOfHistory(Context):
+class MeanOfHistory(ancf_jax.Context):
     """Every event that a position may look at counts alike."""
 
     @nn.compact
@@ -20,19 +19,20 @@ class MeanOfHistory(Context):
         visible = (scope.mask[:, 0] == 0).astype(tokens.dtype)
         weights = visible / jnp.maximum(visible.sum(-1, keepdims=True), 1.0)
         states = nn.Dense(tokens.shape[-1])(weights @ tokens)
-        return ContextState(states[:, -1:] if last else states)
+        return ancf_jax.ContextState(states[:, -1:] if last else states)
 
 
-register(replace(ANCF, name="ancf-mean", build=partial(build, context=MeanOfHistory)))
+own = replace(ANCF, name="ancf-mean", build=partial(build, context=MeanOfHistory))
+ancf_jax.register(own)
 
 
 def main(data: str = "corner-store", run: str = "runs/ancf-mean") -> None:
-    """Trains two epochs, then prints the figures on the test events."""
-    changes = {"data": data, "run": run, "epochs": 2}
-    fitted = fit(override(default_config("ancf-mean"), changes))
-    loaded = load(fitted.config.run, known_parts(TEST))
-    keep_seen = bool(fitted.config.keep_seen)
-    found = evaluate(loaded.ranker, loaded.dataset, TEST, keep_seen=keep_seen)
+    """Trains two epochs, then prints a figure on the test events."""
+    config = ancf_jax.default_config("ancf-mean")
+    config = ancf_jax.override(config, {"data": data, "run": run, "epochs": 2})
+    ancf_jax.fit(config)
+    loaded = ancf_jax.load(run)
+    found = ancf_jax.evaluate(loaded.ranker, loaded.dataset, keep_seen=True)
     print(f"ndcg@10 {found.metrics['ndcg@10']:.4f}")
 
 

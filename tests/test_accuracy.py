@@ -114,7 +114,8 @@ def result(ndcg: float, sha: str = "abc", best: float | None = None) -> Result:
 
 def test_the_header_of_a_preset_holds_both_commands(place, calls):
     make(TRIAL, place, "a machine")
-    run, preset = str(place.of(TRIAL)), f"@{place.presets / 'shop-ease.flags'}"
+    run = str(place.of(TRIAL))
+    preset = f"@{place.presets / 'shop-ease.flags'}"
     data = ["--data", str(place.data / "shop"), "--seed", "2", "--network.temporal"]
     assert calls[0] == [preset, *data, "--run", run, "--resume"]
     per_user = str(place.of(TRIAL, ".parquet"))
@@ -229,7 +230,8 @@ def test_documents_and_pictures_hold_what_is_finished(place, calls, tmp_path):
         (Published("EASE", (0.45,), "a paper"),),
     )
     study = Study("shop-ancf", "A shop")
-    rows, variants = group.rows(1, ()), study.rows(1, ())
+    rows = group.rows(1, ())
+    variants = study.rows(1, ())
     for trial in (*rows["ease"], *rows["ancf"], *variants[VARIANTS[1]]):
         make(trial, place, "a machine")
     write_results({group: rows}, place, tmp_path)
@@ -263,13 +265,12 @@ def test_the_share_of_the_gap_is_taken_by_seed():
 
 
 def test_paired_differences_are_taken_by_user():
-    rng, users = np.random.default_rng(0), [f"u{i}" for i in range(500)]
+    rng = np.random.default_rng(0)
+    users = [f"u{i}" for i in range(500)]
     easy = pd.Series(rng.random(500), users)
     gain = pd.Series(0.1 + 0.02 * rng.standard_normal(500), users)
-    ours, other = (
-        (easy + gain).iloc[::-1],
-        pd.concat([easy, pd.Series({"stranger": 0.9})]),
-    )
+    ours = (easy + gain).iloc[::-1]
+    other = pd.concat([easy, pd.Series({"stranger": 0.9})])
     found = paired([(ours, other), (ours + 0.2, other)])
     assert found.users == 500
     assert found.mean == pytest.approx(gain.mean() + 0.1)

@@ -311,7 +311,8 @@ def test_a_forged_shape_is_refused_before_memory_is_taken(shop):
 def test_a_model_of_another_shape_or_type_is_refused(shop):
     with shop.train() as run:
         _save(run, 1)
-    view, params = shop.view(), TEMPLATE.params
+    view = shop.view()
+    params = TEMPLATE.params
     with pytest.raises(
         UserError,
         match=r"leaf params\.table of checkpoint 1 is float32\[7, 5\].*float32\[11, 5\]",

@@ -262,7 +262,8 @@ def test_killed_scoring_goes_on_to_the_same_bytes(
     Then the same command, and one that asks for something else.
     """
     monkeypatch.setattr(script("recommend"), "USERS_PER_PART", 3)
-    straight, path = tmp_path / f"straight.{ending}", tmp_path / f"lists.{ending}"
+    straight = tmp_path / f"straight.{ending}"
+    path = tmp_path / f"lists.{ending}"
     asked = ["--run", run, "--users", "all", "--top-n", 3, "--out"]
     assert leave("recommend", *asked, straight)[0] == 0
     path.write_text("what was there before")
@@ -272,7 +273,8 @@ def test_killed_scoring_goes_on_to_the_same_bytes(
     folder = tmp_path / f"lists.{ending}.parts"
     assert {part.name for part in folder.glob("[0-9]*")} == {"0.parquet", "1.parquet"}
     copy = shutil.copytree(folder, tmp_path / f"other.{ending}.parts")
-    made, write = [], script("recommend").write_in_parts
+    made = []
+    write = script("recommend").write_in_parts
 
     def counted(path, digest, parts, make, say):
         return write(

@@ -68,7 +68,8 @@ class ByTable:
 
 @pytest.fixture(scope="module")
 def shop() -> Dataset:
-    user, item, part, value = (np.array(column) for column in zip(*EVENTS, strict=True))
+    columns = zip(*EVENTS, strict=True)
+    user, item, part, value = map(np.array, columns)
     interactions = Interactions(
         user=user.astype(np.int32),
         item=item.astype(np.int32),

@@ -14,7 +14,7 @@ from ancf_jax.checkpoint.leaves import describe, named_leaves
 from ancf_jax.checkpoint.lock import take_lock
 from ancf_jax.checkpoint.record import JSON, Record, canonical
 from ancf_jax.checkpoint.saved import Restored, SavedRun, open_run
-from ancf_jax.checkpoint.writing import write_checkpoint
+from ancf_jax.checkpoint.writing import WRITE_ERRORS, write_checkpoint
 from ancf_jax.config import Config, flatten, to_json
 from ancf_jax.data.storage import replacing
 from ancf_jax.errors import UserError
@@ -91,8 +91,7 @@ class RunFolder(SavedRun):
     ) -> bool:
         """Writes a checkpoint, and keeps the latest two and the best two.
 
-        A checkpoint of that epoch that is there already stands. Where writing fails, older
-        checkpoints stay and a warning is shown.
+        An epoch that is saved already stays. Where writing fails, older ones stay, with a warning.
 
         Args:
             epoch: its number.
@@ -115,8 +114,7 @@ class RunFolder(SavedRun):
         try:
             write_checkpoint(self._folder(epoch), arrays, record)
             self._delete_surplus()
-        # TensorStore reports a full disk as ValueError.
-        except (OSError, ValueError, RuntimeError) as error:
+        except WRITE_ERRORS as error:
             self._delete([])
             self._tell_failure(epoch, error, final)
         return epoch in self.epochs()

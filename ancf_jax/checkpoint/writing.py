@@ -10,6 +10,9 @@ import orbax.checkpoint as ocp
 
 from ancf_jax.checkpoint.record import Record, sealed
 
+# What a write that fails raises; TensorStore reports a full disk as ValueError.
+WRITE_ERRORS = (OSError, ValueError, RuntimeError)
+
 # One process alone writes; the others do not wait for it.
 ALONE = ocp.options.MultiprocessingOptions(
     active_processes={0}, barrier_sync_key_prefix="run"
@@ -22,7 +25,7 @@ def write_checkpoint(
     """Writes arrays and their record to `folder`, which appears when all is written.
 
     Raises:
-        OSError, ValueError, RuntimeError: it could not be written.
+        One of `WRITE_ERRORS`: it could not be written.
     """
     args = ocp.args.Composite(
         state=ocp.args.StandardSave(arrays), info=ocp.args.JsonSave(sealed(record))

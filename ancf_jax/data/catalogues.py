@@ -7,7 +7,7 @@ from ancf_jax.data.counts import count_followers, count_repeats
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.data.interactions import TRAIN, Feature
 from ancf_jax.data.selection import pair_ids
-from ancf_jax.types import Catalogue, Sizes
+from ancf_jax.types import Array, Catalogue, Sizes
 
 
 def catalogue(dataset: Dataset, followers: int = 0) -> Catalogue:
@@ -29,7 +29,7 @@ def catalogue(dataset: Dataset, followers: int = 0) -> Catalogue:
         user_features=_ids_of(source.user_features),
         popularity=popularity,
         total_events=popularity.sum(),
-        total_repeats=np.float32(is_repeat.sum()),
+        total_repeats=np.asarray(is_repeat.sum(), np.float32),
         repeat_counts=count_repeats([*levels, np.arange(items)], item, is_repeat),
     )
     if not followers:
@@ -50,7 +50,7 @@ def sizes(dataset: Dataset) -> Sizes:
     )
 
 
-def _ids_of(features: dict[str, Feature]) -> dict[str, np.ndarray]:
+def _ids_of(features: dict[str, Feature]) -> dict[str, Array]:
     return {name: feature.ids for name, feature in features.items()}
 
 

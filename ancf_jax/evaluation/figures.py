@@ -46,7 +46,7 @@ class Evaluation(NamedTuple):
 def evaluate(
     ranker: Ranker,
     dataset: Dataset,
-    part: int,
+    part: int = TEST,
     protocol: Protocol = "full",
     keep_seen: bool = False,
     objective: Objective | None = None,

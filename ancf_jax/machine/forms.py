@@ -78,7 +78,7 @@ def matmul(x: Array, kernel: Array) -> Array:
 
 @matmul.faster_on("cpu")
 def _matmul_of_rows(x: Array, kernel: Array) -> Array:
-    """Over flat rows [N, D], with the gradient of a narrowing kernel made narrow side first.
+    """Over flat rows [N, D], with the gradient of a narrowing kernel made transposed.
 
     XLA takes twice as long for the same product, forward and back, with more than one axis of
     rows. The gradient of a kernel of 32 x 16 from 2,050 rows takes 97 us as x.T @ g and 23 us as
@@ -162,7 +162,10 @@ def relu_at_inference(x: Array) -> Array:
 
 @relu_at_inference.faster_on("cpu")
 def _relu_by_absolute_value(x: Array) -> Array:
-    """The same for finite x. XLA makes scalar code of max(x, 0) for rows of 16: 4 % of a ranking."""
+    """The same for finite x, but for a gradient of 1/2 at 0.
+
+    XLA makes scalar code of max(x, 0) for rows of 16: 4 % of a ranking.
+    """
     return (x + jnp.abs(x)) * 0.5
 
 
@@ -239,6 +242,19 @@ def _boost_by_scatter(
     total = jnp.zeros((rows, count), boost.dtype)
     total = total.at[row, column].add(flat, mode="drop")
     return total[:, column_of_item[items]].reshape(*boost.shape[:-1], count)
+
+
+@formula
+def count_true(flags: Array) -> Array:
+    """How many flags of the last axis are true: bool [..., C] to int32 [...]."""
+    return flags.sum(-1, dtype=jnp.int32)
+
+
+@count_true.faster_on("cpu")
+def _count_by_product(flags: Array) -> Array:
+    """As a product with ones, which is faster than XLA's sum. float32 counts exactly up to 2^24."""
+    ones = jnp.ones(flags.shape[-1])
+    return (flags.astype(jnp.float32) @ ones).astype(jnp.int32)
 
 
 @formula

@@ -7,10 +7,11 @@ from typing import ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ancf_jax.config import Config, Share, Size, Widths, require_layers
+from ancf_jax.config import Config
+from ancf_jax.limits import Share, Size, Widths, require_layers
 from ancf_jax.models.protocol import NeuralModel, PairModule
 from ancf_jax.models.registry import Registration
-from ancf_jax.modules.embeddings import lookup, pair_align
+from ancf_jax.modules.embeddings import lookup, pair_sum
 from ancf_jax.modules.heads import Dense, Tower
 from ancf_jax.types import Array, Catalogue, Request, Sizes
 
@@ -78,8 +79,7 @@ class Engagement(PairModule):
 
     def couple(self, users: Array, items: Array) -> Array:
         """The first layer, as the sum of both: [..., C, hidden[0]]."""
-        user, item = pair_align(users, items)
-        return user + item
+        return pair_sum(users, items)
 
     def finish(
         self, pairs: Array, weight: Array | None = None, train: bool = False

@@ -6,10 +6,11 @@ from typing import ClassVar
 
 import flax.linen as nn
 
-from ancf_jax.config import Config, Size
+from ancf_jax.config import Config
+from ancf_jax.limits import Size
 from ancf_jax.models.protocol import NeuralModel, PairModule
 from ancf_jax.models.registry import Registration
-from ancf_jax.modules.embeddings import lookup, pair_align
+from ancf_jax.modules.embeddings import lookup, pair_sum
 from ancf_jax.types import Array, Catalogue, Request, Sizes
 
 
@@ -50,8 +51,7 @@ class Linear(PairModule):
 
     def couple(self, users: Array, items: Array) -> Array:
         """The sum of both and the bias: [..., C, 1]."""
-        user, item = pair_align(users, items)
-        return user + item + self.bias[0]
+        return pair_sum(users, items) + self.bias[0]
 
 
 def build(config: Config, sizes: Sizes, clock: bool) -> NeuralModel:

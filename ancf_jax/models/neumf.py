@@ -2,15 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 
-from ancf_jax.config import Config, Share, Size, Widths, require_layers
+from ancf_jax.config import Config
+from ancf_jax.limits import Share, Size, Widths, require_layers
 from ancf_jax.machine import forms
 from ancf_jax.models.protocol import NeuralModel, PairModule
 from ancf_jax.models.registry import Registration
-from ancf_jax.modules.embeddings import lookup, lookup_parts, pair_align, pair_dot
+from ancf_jax.modules.embeddings import (
+    lookup,
+    lookup_parts,
+    pair_align,
+    pair_dot,
+    pair_sum,
+)
 from ancf_jax.modules.heads import Dense, Tower
 from ancf_jax.types import Array, Catalogue, Request, Sizes
 
@@ -152,23 +159,23 @@ class NeuMF(PairModule):
         """The weighed product [..., C, 1], and the first layer [..., C, hidden[0]]."""
         product = None
         first_layer = None
-        if self.gmf:
+        if users.gmf is not None and items.gmf is not None:
             product = pair_dot(users.gmf, items.gmf)[..., None]
-        if self.mlp:
-            first_layer = sum(pair_align(users.first_layer, items.first_layer))
+        if users.first_layer is not None and items.first_layer is not None:
+            first_layer = pair_sum(users.first_layer, items.first_layer)
         return NeuMFSide(product, first_layer)
 
     def finish(
         self, pairs: NeuMFSide, weight: Array | None = None, train: bool = False
     ) -> Array:
         """The weighed product plus the hidden layers over the first one: [..., C]."""
-        gmf: Any = 0.0
-        mlp: Any = 0.0
-        if self.gmf:
-            gmf = pairs.gmf[..., 0]
-        if self.mlp:
-            mlp = self.mlp_output(self.tower(pairs.first_layer, weight, train))[..., 0]
-        return self.bias[0] + gmf + mlp
+        score = self.bias[0]
+        if pairs.gmf is not None:
+            score += pairs.gmf[..., 0]
+        if pairs.first_layer is not None:
+            hidden = self.tower(pairs.first_layer, weight, train)
+            score += self.mlp_output(hidden)[..., 0]
+        return score
 
 
 def build_mf(config: Config, sizes: Sizes, clock: bool) -> NeuralModel:

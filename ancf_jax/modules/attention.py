@@ -11,8 +11,8 @@ from ancf_jax.machine import forms
 from ancf_jax.modules.heads import Dense
 from ancf_jax.types import Array
 
-QUERIES_AT_ONCE = 64
-HIDDEN = -1e30
+QUERIES_AT_ONCE = 64  # of a block in `attend_causally`
+HIDDEN = -1e30  # added to the logit of a key that a query may not look at
 TIME_BUCKETS = 20  # of the time between two events; the last begins at a year
 
 

@@ -69,6 +69,12 @@ def pair_align(users: Array, items: Array) -> tuple[Array, Array]:
     return users[..., None, :], items
 
 
+def pair_sum(users: Array, items: Array) -> Array:
+    """Sums [..., C, D] of users [..., D] and items [C, D] or [..., C, D]."""
+    user, item = pair_align(users, items)
+    return user + item
+
+
 def boost_of_items(boosted_item: Array, boost: Array, items: Array, size: int) -> Array:
     """Sum over l of boost_l where boosted_item_l is the candidate: [..., C].
 

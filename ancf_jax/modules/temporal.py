@@ -21,9 +21,12 @@ def day_of_year_and_month(day: Array) -> tuple[Array, Array]:
     era_day = (day + 719_468) % 146_097
     leap_days = era_day // 1_460 - era_day // 36_524 + era_day // 146_096
     year = (era_day - leap_days) // 365
-    march_day = era_day - (365 * year + year // 4 - year // 100)
-    month = ((5 * march_day + 2) // 153 + 2) % 12
-    is_leap = ((year % 4 == 0) & (year % 100 != 0)) | (year % 400 == 0)
+    days_before_year = 365 * year + year // 4 - year // 100
+    march_day = era_day - days_before_year
+    march_month = (5 * march_day + 2) // 153
+    month = (march_month + 2) % 12
+    is_century = year % 100 == 0
+    is_leap = ((year % 4 == 0) & ~is_century) | (year % 400 == 0)
     # Day 306 of a year that begins on 1 March is 1 January.
     before_march = march_day - 306
     from_march = march_day + 59 + is_leap.astype(day.dtype)

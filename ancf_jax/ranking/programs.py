@@ -10,9 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.machine import parallel
+from ancf_jax.machine import forms, parallel
 from ancf_jax.machine.compile import compiled
-from ancf_jax.machine.counting import count_true
 from ancf_jax.models.protocol import Model
 from ancf_jax.ranking.scan import Tables, encode_users, scan_catalogue
 from ancf_jax.ranking.top_k import best_of
@@ -77,8 +76,8 @@ def top_items(
     scores, items, is_nan = visited
     # The chunks ascend, so the first of equals has the lowest number.
     best, place = jax.lax.top_k(beside(scores), n)
-    items = jnp.take_along_axis(beside(items), place, axis=1)
-    return items, best, is_nan.any(0)
+    best_items = jnp.take_along_axis(beside(items), place, axis=1)
+    return best_items, best, is_nan.any(0)
 
 
 def count_ranks(
@@ -109,8 +108,9 @@ def count_ranks(
     own = _scores_of(positive, scores, begins)
 
     def against_all(score: Array) -> tuple[Array, Array]:
-        greater = _count(scores > score[None, :, None])
-        equal = _count(scores == score[None, :, None])
+        score = score[None, :, None]
+        greater = _count(scores > score)
+        equal = _count(scores == score)
         return greater, equal - 1
 
     greater, equal = jax.lax.map(against_all, own.T)
@@ -134,7 +134,7 @@ def _scores_of(items: Array, scores: Array, begins: Array) -> Array:
 
 def _count(flags: Array) -> Array:
     """How many flags [chunks, B, C] are true: int32 [B]."""
-    return count_true(flags).sum(0)
+    return forms.count_true(flags).sum(0)
 
 
 def score_candidates(

@@ -30,6 +30,25 @@ class Tables(NamedTuple):
     catalogue: Catalogue
     item_side: Any
 
+    @property
+    def items(self) -> int:
+        """Number of items in the catalogue."""
+        return self.catalogue.popularity.shape[0]
+
+
+class HidingState(NamedTuple):
+    """How far the seen items of users [B] are hidden in a chunk.
+
+    Attributes:
+        scores: float32 [B, C].
+        place: int32 [B] the next seen item of every user.
+        goes_on: bool [] whether a user may have more of them in the chunk.
+    """
+
+    scores: jax.Array
+    place: Array
+    goes_on: Array
+
 
 def encode_users(model: Model, tables: Tables, user: Array, minute: Array) -> Any:
     """The model's user side of what the log holds of users [B] at `minute` [B]."""
@@ -46,38 +65,50 @@ def scan_catalogue(
     minute: Array,
     visit: Visit,
 ) -> tuple[Any, Array]:
-    """Scores all items for users [B], chunk by chunk.
+    """Scores of all items for users [B], chunk by chunk.
 
-    Scores are -inf for items that the user already has, unless `seen_slots` is 0, and where the
-    last chunk overlaps the one before.
+    They are -inf for seen items, and where the last chunk overlaps the one before.
 
     Args:
         model: what scores.
         seen_slots: seen items of a user that are hidden at a time; 0 keeps them all.
         tables: what is read.
-        user: int32 [B], -1 for a user whom the model does not know.
+        user: int32 [B], -1 for an unknown user.
         minute: int32 [B] the moments to score for.
-        visit: takes the scores float32 [B, C] of a chunk and the number of its first item.
+        visit: takes the scores float32 [B, C] of a chunk, and its first item.
 
     Returns:
         What `visit` returned, stacked, and the first item int32 [chunks] of every chunk.
     """
     chunk_size, score_chunk = _chunk_scorer(model, tables, user, minute)
-    items = tables.catalogue.popularity.shape[0]
-    new_from = jnp.arange(ceil_div(items, chunk_size), dtype=jnp.int32) * chunk_size
+    items = len(tables.catalogue.popularity)
+    chunk = jnp.arange(ceil_div(items, chunk_size), dtype=jnp.int32)
+    new_from = chunk * chunk_size
     begins = jnp.minimum(new_from, items - chunk_size)
     seen_begin, seen_end = _seen_range(tables.log, user)
+
+    seen = tables.log.seen_item
 
     def one_chunk(place: Array, chunk: tuple[Array, Array]) -> tuple[Array, Any]:
         begin, new_from = chunk
         scores = _hide_first(score_chunk(begin), new_from - begin)
         if seen_slots:
-            seen = tables.log.seen_item
             scores, place = _hide_seen(scores, begin, seen, place, seen_end, seen_slots)
         return place, visit(scores, begin)
 
     _, visited = jax.lax.scan(one_chunk, seen_begin, (begins, new_from))
     return visited, begins
+
+
+def _chunk_begins(items: int, chunk_size: int) -> tuple[Array, Array]:
+    """The first item of every chunk, and the first that no chunk before has: int32 [chunks].
+
+    The two differ in the last chunk, as all are of one size.
+    """
+    chunks = ceil_div(items, chunk_size)
+    new_from = jnp.arange(chunks, dtype=jnp.int32) * chunk_size
+    begins = jnp.minimum(new_from, items - chunk_size)
+    return begins, new_from
 
 
 def _chunk_scorer(
@@ -86,7 +117,7 @@ def _chunk_scorer(
     """The size of a chunk, and what scores [B, C] the chunk from an item on, tile by tile."""
     users = encode_users(model, tables, user, minute)
     score = partial(model.score, tables.variables)
-    items = tables.catalogue.popularity.shape[0]
+    items = len(tables.catalogue.popularity)
     chunk_size, tile_size = chunk_sizes(score, users, tables.item_side, items)
 
     def score_chunk(begin: Array) -> Array:
@@ -96,11 +127,13 @@ def _chunk_scorer(
             def in_tile(x: Array) -> Array:
                 return jax.lax.dynamic_slice_in_dim(x, begin + offset, tile_size)
 
-            found = score(users, jax.tree.map(in_tile, tables.item_side))
+            tile = jax.tree.map(in_tile, tables.item_side)
+            found = score(users, tile)
             return jax.lax.dynamic_update_slice(scores, found, (0, offset))
 
         blank = jnp.zeros((len(user), chunk_size))
-        return jax.lax.fori_loop(0, chunk_size // tile_size, one_tile, blank)
+        tiles = chunk_size // tile_size
+        return jax.lax.fori_loop(0, tiles, one_tile, blank)
 
     return chunk_size, score_chunk
 
@@ -108,8 +141,10 @@ def _chunk_scorer(
 def _seen_range(log: EventLog, user: Array) -> tuple[Array, Array]:
     """Where the seen items of users [B] begin and end; an unknown user has none."""
     row = jnp.maximum(user, 0)
-    end = jnp.where(user >= 0, log.seen_start[row + 1], 0)
-    return log.seen_start[row], end
+    is_known = user >= 0
+    begin = log.seen_start[row]
+    end = jnp.where(is_known, log.seen_start[row + 1], 0)
+    return begin, end
 
 
 def _hide_first(scores: Array, count: Array) -> Array:
@@ -137,12 +172,15 @@ def _hide_seen(
 
     def hide(state: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
         scores, place, _ = state
-        slot = place[:, None] + jnp.arange(slots, dtype=jnp.int32)[None, :]
+        ahead = jnp.arange(slots, dtype=jnp.int32)
+        slot = place[:, None] + ahead[None, :]
         item = jnp.take(seen, slot, mode="clip") - begin
-        item = jnp.where(slot < end[:, None], item, width)
+        is_own = slot < end[:, None]
+        item = jnp.where(is_own, item, width)
         row = jnp.arange(rows)[:, None]
         scores = scores.at[row, item].set(-jnp.inf, mode="drop")
-        place = place + (item < width).sum(1, dtype=jnp.int32)
+        is_here = item < width
+        place = place + is_here.sum(1, dtype=jnp.int32)
         has_more = jnp.any(item[:, -1] < width)
         return scores, place, has_more
 

@@ -19,10 +19,12 @@ def best_of(scores: Array, n: int) -> tuple[Array, Array, Array]:
         The scores float32 [B, n], best first; their places int32 [B, n]; and whether any score
         of the row is NaN: [B].
     """
-    groups = scores.shape[1] // GROUP
+    _, count = scores.shape
+    groups = count // GROUP
     if groups < 4 * n:
         best, place = jax.lax.top_k(scores, n)
-        return best, place, jnp.isnan(scores).any(1)
+        is_nan = jnp.isnan(scores).any(1)
+        return best, place, is_nan
     return _best_by_groups(scores, n, groups)
 
 
@@ -33,19 +35,22 @@ def _best_by_groups(scores: Array, n: int, groups: int) -> tuple[Array, Array, A
     hold a member that comes before it.
     """
     in_groups = groups * GROUP
-    members = scores[:, :in_groups].reshape(-1, groups, GROUP)
+    members = scores[:, :in_groups]
+    members = members.reshape(-1, groups, GROUP)
     rest = scores[:, in_groups:]  # too few for a group
     maxima = members.max(2)
     _, chosen = jax.lax.top_k(maxima, n)
     chosen = jnp.sort(chosen, axis=1)  # ascending, so that equals stay in their order
 
-    finalists = jnp.take_along_axis(members, chosen[:, :, None], axis=1)
+    chosen_group = chosen[:, :, None]
+    finalists = jnp.take_along_axis(members, chosen_group, axis=1)
     finalists = finalists.reshape(-1, n * GROUP)
-    finalists_and_rest = jnp.concatenate([finalists, rest], 1)
-    best, at = jax.lax.top_k(finalists_and_rest, n)
+    candidates = jnp.concatenate([finalists, rest], 1)
+    best, at = jax.lax.top_k(candidates, n)
     place = _place_in_row(at, chosen, in_groups)
 
-    is_nan = jnp.isnan(maxima).any(1) | jnp.isnan(rest).any(1)
+    is_nan = jnp.isnan(maxima).any(1)
+    is_nan |= jnp.isnan(rest).any(1)
     return best, place, is_nan
 
 
@@ -57,7 +62,7 @@ def _place_in_row(at: Array, chosen: Array, in_groups: int) -> Array:
         chosen: int32 [B, n] the groups that the finalists are the members of.
         in_groups: how many scores of a row are in groups.
     """
-    n = chosen.shape[1]
+    _, n = chosen.shape
     number = jnp.minimum(at // GROUP, n - 1)
     group = jnp.take_along_axis(chosen, number, axis=1)
     place_in_group = group * GROUP + at % GROUP

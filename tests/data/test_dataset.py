@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
+from ancf_jax import data
+from ancf_jax.batching.histories import request_after_log
 from ancf_jax.config import CORNER_STORE, Config, override
-from ancf_jax.data import dataset as data
 from ancf_jax.data.corner_store import Truth
 from ancf_jax.data.engagement import Scales, engagement_score, fit_scales
-from ancf_jax.batching.histories import request_after_log
 from ancf_jax.data.interactions import (
     TEST,
     TRAIN,
@@ -20,6 +20,8 @@ from ancf_jax.data.interactions import (
     Interactions,
 )
 from ancf_jax.errors import UserError
+from ancf_jax.models.registry import default_config
+from ancf_jax.types import Heldout
 
 NAN = float("nan")
 
@@ -88,7 +90,7 @@ def test_resolve_fills_the_run_and_keeps_what_was_asked():
 def test_resolve_corner_store():
     store = data.resolve(Config())
     assert (store.split.events, store.run) == (("purchase",), "runs/corner-store-ancf")
-    assert data.resolve(Config(model="engagement")).split.events == ()
+    assert data.resolve(default_config("engagement")).split.events == ()
     assert data.resolve(
         override(Config(), {"split.events": ("view",)})
     ).split.events == ("view",)
@@ -112,7 +114,7 @@ def test_resolve_recommends_again_what_the_corner_store_sold_unless_told_otherwi
 
 def test_engagement_value_uses_scales_of_training_events_only(build):
     source = random_events()
-    made = build(source, {"model": "engagement"})
+    made = build(source, {"objective.label": "engagement"})
     train = made.part == TRAIN
     assert made.audit["split"] == "ratio"
     assert made.scales == fit_scales(source.hover[train], source.dwell[train])
@@ -121,14 +123,16 @@ def test_engagement_value_uses_scales_of_training_events_only(build):
     np.testing.assert_array_equal(made.value, expected)
     hidden = np.where(train, source.dwell, 1e6).astype(np.float32)
     assert (
-        build(dataclasses.replace(source, dwell=hidden), {"model": "engagement"}).scales
+        build(
+            dataclasses.replace(source, dwell=hidden), {"objective.label": "engagement"}
+        ).scales
         == made.scales
     )
 
 
 def test_engagement_leaves_out_events_without_any_trace(build):
     source = dataclasses.replace(random_events(), hover=None, clicked=None)
-    made = build(source, {"model": "engagement"})
+    made = build(source, {"objective.label": "engagement"})
     assert made.audit["left_out"] == {"bad": 2, "no_trace": len(source.dwell[::7])}
     assert not np.isnan(made.value).any()
     assert len(made.value) == (~np.isnan(source.dwell)).sum()
@@ -140,7 +144,7 @@ def test_engagement_without_traces_names_the_columns(build):
         UserError,
         match=r'"hover_seconds", "dwell_seconds" and "clicked".*--table.dwell',
     ):
-        build(source, {"model": "engagement"})
+        build(source, {"objective.label": "engagement"})
 
 
 def test_value_is_the_rating_where_there_is_one_else_one(build):
@@ -187,7 +191,7 @@ def test_corner_store_learns_from_purchases_and_truth_follows_the_users(monkeypa
 @pytest.mark.parametrize(
     "changes",
     [
-        {"model": "engagement"},
+        {"objective.label": "engagement"},
         {"split.kind": "ratio"},
         {"split.duplicates": "last"},
         {"split.events": ("view",)},
@@ -334,7 +338,7 @@ def by_hand() -> data.Dataset:
 
 def test_heldout_by_hand():
     held = data.heldout(by_hand(), TEST)
-    expected = data.Heldout([0, 2], [1, 1], [5, 2, 3, 1], [1, 2, 4, 7], [0, 3, 4])
+    expected = Heldout([0, 2], [1, 1], [5, 2, 3, 1], [1, 2, 4, 7], [0, 3, 4])
     for column, wanted in zip(held, expected, strict=True):
         np.testing.assert_array_equal(column, wanted)
         assert column.dtype in (np.int32, np.float32)
@@ -367,7 +371,7 @@ def test_heldout_of_an_empty_part():
 def test_catalogue_counts_training_events_only():
     made = data.catalogue(by_hand())
     np.testing.assert_array_equal(made.popularity, [2, 0, 0, 0, 1, 0])
-    assert made.events == 3
+    assert made.total_events == 3
 
 
 def test_catalogue_counts_what_was_had_again_in_training():
@@ -385,8 +389,8 @@ def test_catalogue_counts_what_was_had_again_in_training():
     part = np.array([TRAIN, TRAIN, TRAIN, TRAIN, TRAIN, TRAIN, TEST], np.int8)
     made = data.catalogue(data.Dataset(source, part, {}, None, np.ones(7, np.float32)))
     np.testing.assert_array_equal(made.popularity, [3, 3, 0])
-    np.testing.assert_array_equal(made.similar, [[[3, 1]], [[3, 1]], [[0, 0]]])
-    assert made.repeated == 2
+    np.testing.assert_array_equal(made.repeat_counts, [[[3, 1]], [[3, 1]], [[0, 0]]])
+    assert made.total_repeats == 2
 
 
 def test_catalogue_and_sizes(build):
@@ -428,7 +432,7 @@ def test_saved_and_loaded_is_the_same(build, tmp_path, monkeypatch):
     for number, made in enumerate(
         [
             build(random_events()),
-            build(given, {"model": "engagement"}),
+            build(given, {"objective.label": "engagement"}),
             by_hand(),
             store,
         ]
@@ -483,6 +487,6 @@ def test_a_save_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_scales_default_where_only_clicks_are_known(build):
     source = dataclasses.replace(random_events(), hover=None, dwell=None)
-    made = build(source, {"model": "engagement"})
+    made = build(source, {"objective.label": "engagement"})
     assert made.scales == Scales()
     np.testing.assert_array_equal(made.value, source.clicked)

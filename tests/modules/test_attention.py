@@ -11,13 +11,17 @@ from ancf_jax.modules.attention import (
     HIDDEN,
     CausalEncoder,
     attend,
-    attend_backwards,
+    attend_causally,
     causal_mask,
     distance_bias,
     mask_of,
 )
 
-B, Q, L, H, D = 2, 3, 5, 2, 7
+B = 2
+Q = 3
+L = 5
+H = 2
+D = 7
 RNG = np.random.default_rng(0)
 QUERIES = RNG.normal(size=(B, Q, H, D)).astype(np.float32)
 KEYS, VALUES = (RNG.normal(size=(B, L, H, D)).astype(np.float32) for _ in range(2))
@@ -69,25 +73,22 @@ def test_a_causal_mask_looks_back_and_never_at_padding():
 
 
 @pytest.mark.parametrize("queries", [1, 67, 131])
-def test_attending_backwards_is_attending_with_a_mask(queries):
-    length, rng = 131, np.random.default_rng(1)
+def test_attending_causally_is_attending_with_a_mask(queries):
+    length = 131
+    rng = np.random.default_rng(1)
     q, k, v = (rng.normal(size=(B, length, H, D)).astype(np.float32) for _ in range(3))
-    bias, rows = (
-        rng.normal(size=(1, H, length, length)).astype(np.float32),
-        slice(length - queries, None),
-    )
+    bias = rng.normal(size=(1, H, length, length)).astype(np.float32)
+    rows = slice(length - queries, None)
     mask = causal_mask(jnp.asarray(rng.integers(-1, 2, (B, length))))
     expected = attend(q[:, rows], k, v, bias[:, :, rows], mask[:, :, rows])
-    found = attend_backwards(q[:, rows], k, v, bias[:, :, rows], mask[:, :, rows])
+    found = attend_causally(q[:, rows], k, v, bias[:, :, rows], mask[:, :, rows])
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_the_last_state_alone_is_the_last_of_all():
-    x, segment = (
-        RNG.normal(size=(B, L, 6)).astype(np.float32),
-        jnp.array([[-1, 0, 0, 0, 0], [0] * L]),
-    )
+    x = RNG.normal(size=(B, L, 6)).astype(np.float32)
+    segment = jnp.array([[-1, 0, 0, 0, 0], [0] * L])
     encoder = CausalEncoder(layers=2, heads=H, dropout=0.0)
     inputs = x, causal_mask(segment), None, False
     variables = encoder.init(jax.random.PRNGKey(0), *inputs)

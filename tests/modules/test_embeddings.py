@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ancf_jax.modules.embeddings import (
+    boost_of_items,
     embedding_bag,
-    had_before,
     lookup,
     lookup_parts,
     pair_align,
@@ -43,10 +43,8 @@ def test_nothing_has_no_gradient():
 @pytest.mark.parametrize("cuts", [(), (2,), (0,), (1, 2), (3,)])
 def test_parts_of_rows_and_their_gradient(cuts):
     rng = np.random.default_rng(5)
-    table, ids = (
-        rng.normal(size=(7, 3)).astype(np.float32),
-        np.array([[2, -1, 2], [6, 0, 2]]),
-    )
+    table = rng.normal(size=(7, 3)).astype(np.float32)
+    ids = np.array([[2, -1, 2], [6, 0, 2]])
     weight = rng.normal(size=(2, 3, 3)).astype(np.float32)
     rows = np.where(ids[..., None] < 0, 0, table[ids])
     expected = np.zeros_like(table)
@@ -62,14 +60,14 @@ def test_parts_of_rows_and_their_gradient(cuts):
 
 
 @pytest.mark.parametrize(
-    ("pooling", "first"),
+    ("pooling", "pooled"),
     [("sum", TABLE[1] + TABLE[4]), ("mean", (TABLE[1] + TABLE[4]) / 2)],
 )
-def test_a_bag_pools_what_is_there(pooling, first):
+def test_a_bag_pools_what_is_there(pooling, pooled):
     found = embedding_bag(
         jnp.asarray(TABLE), jnp.array([[1, -1, 4], [5, -1, -1], [-1, -1, -1]]), pooling
     )
-    np.testing.assert_allclose(found, [first, TABLE[5], np.zeros(3)], rtol=1e-6)
+    np.testing.assert_allclose(found, [pooled, TABLE[5], np.zeros(3)], rtol=1e-6)
 
 
 @pytest.mark.parametrize("users", [(5, 3), (5, 2, 3)])
@@ -77,9 +75,8 @@ def test_a_bag_pools_what_is_there(pooling, first):
 def test_pairs_of_shared_and_own_candidates(users, shared):
     rng = np.random.default_rng(1)
     user = rng.normal(size=users).astype(np.float32)
-    item = rng.normal(size=(11, 3) if shared else (*users[:-1], 11, 3)).astype(
-        np.float32
-    )
+    items = (11, 3) if shared else (*users[:-1], 11, 3)
+    item = rng.normal(size=items).astype(np.float32)
     own = np.broadcast_to(item, (*users[:-1], 11, 3))
     np.testing.assert_allclose(
         pair_dot(user, item), (user[..., None, :] * own).sum(-1), rtol=1e-4, atol=1e-6
@@ -91,26 +88,21 @@ def test_pairs_of_shared_and_own_candidates(users, shared):
 
 def test_repeating_has_the_gradient_of_a_sum():
     rng = np.random.default_rng(3)
-    x, above = (
-        rng.normal(size=(5, 3)).astype(np.float32),
-        rng.normal(size=(7, 5, 3)).astype(np.float32),
-    )
+    x = rng.normal(size=(5, 3)).astype(np.float32)
+    above = rng.normal(size=(7, 5, 3)).astype(np.float32)
     found, back = jax.vjp(lambda x: repeat(x, 7), x)
     np.testing.assert_array_equal(found, np.stack([x] * 7))
     np.testing.assert_allclose(back(above)[0], above.sum(0), rtol=1e-5, atol=1e-6)
 
 
-def test_shared_candidates_that_come_twice_are_weighed_alike():
-    had, again = (
-        np.array([[3, 5, 3, 7], [7, 7, 1, 0]]),
-        np.random.default_rng(4).normal(size=(2, 4)).astype(np.float32),
-    )
+def test_shared_candidates_that_come_twice_are_boosted_alike():
+    boosted_item = np.array([[3, 5, 3, 7], [7, 7, 1, 0]])
+    boost = np.random.default_rng(4).normal(size=(2, 4)).astype(np.float32)
     items = np.array([3, 1, 3, 6])
-    expected = [
-        [again[0, 0] + again[0, 2], 0, again[0, 0] + again[0, 2], 0],
-        [0, again[1, 2], 0, 0],
-    ]
-    np.testing.assert_allclose(had_before(had, again, items, 7), expected, rtol=1e-6)
-    np.testing.assert_allclose(
-        had_before(had, again, np.stack([items] * 2), 7), expected, rtol=1e-6
-    )
+    twice = boost[0, 0] + boost[0, 2]
+    expected = [[twice, 0, twice, 0], [0, boost[1, 2], 0, 0]]
+    found = boost_of_items(boosted_item, boost, items, 7)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    own = np.stack([items] * 2)
+    found = boost_of_items(boosted_item, boost, own, 7)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)

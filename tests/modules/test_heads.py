@@ -9,13 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.modules.heads import (
-    MOMENTUM,
-    BatchNorm,
-    Tower,
-    product,
-    weighted_moments,
-)
+from ancf_jax.machine import forms
+from ancf_jax.modules.heads import MOMENTUM, BatchNorm, Tower, weighted_moments
+from ancf_jax.types import AXIS
 
 RNG = np.random.default_rng(0)
 ROWS = (2 + 3 * RNG.normal(size=(11, 5, 3))).astype(np.float32)
@@ -30,15 +26,16 @@ def test_moments_of_the_rows_that_count():
 
 
 def test_moments_of_unequal_shards_are_those_of_the_whole():
-    rows, weight = np.zeros((4, 7, 3), np.float32), np.zeros((4, 7), np.float32)
-    flat = ROWS.reshape(-1, 3)[:19]
-    for shard, size in enumerate([7, 6, 6, 0]):  # the last device has padding alone
-        rows[shard, :size], weight[shard, :size] = flat[:size], 1
-        rows[shard, size:], flat = 1e6, flat[size:]
-    moments = jax.pmap(functools.partial(weighted_moments, axis_name=AXIS), AXIS)(
-        rows, weight
-    )
+    rows = np.full((4, 7, 3), 1e6, np.float32)
+    weight = np.zeros((4, 7), np.float32)
     whole = ROWS.reshape(-1, 3)[:19]
+    left = whole
+    for shard, size in enumerate([7, 6, 6, 0]):  # the last device has padding alone
+        rows[shard, :size] = left[:size]
+        weight[shard, :size] = 1
+        left = left[size:]
+    moments_of_shard = functools.partial(weighted_moments, axis_name=AXIS)
+    moments = jax.pmap(moments_of_shard, AXIS)(rows, weight)
     for shard in range(4):
         np.testing.assert_allclose(moments[0][shard], whole.mean(0), rtol=1e-5)
         np.testing.assert_allclose(moments[1][shard], whole.var(0), rtol=1e-4)
@@ -48,14 +45,14 @@ def normalised(x, weight, train: bool, stats=None):
     module = BatchNorm()
     variables = module.init(jax.random.PRNGKey(0), x, None, False)
     if stats is not None:
-        variables = variables | {"batch_stats": stats}
+        variables["batch_stats"] = stats
     apply = functools.partial(module.apply, train=train, mutable=["batch_stats"])
     # The step binds the axis of the devices; here there is one.
     return jax.vmap(lambda x: apply(variables, x, weight), axis_name=AXIS)(x[None])
 
 
 def test_training_normalises_by_the_batch_and_remembers_a_little():
-    (found, changed) = normalised(ROWS, WEIGHT, train=True)
+    found, changed = normalised(ROWS, WEIGHT, train=True)
     kept = ROWS[WEIGHT > 0]
     np.testing.assert_allclose(
         found[0],
@@ -90,9 +87,8 @@ def test_the_tower_by_hand(normalise):
     kernel, bias = (
         np.asarray(variables["params"]["dense_1"][name]) for name in ("kernel", "bias")
     )
-    scale = (
-        1 / np.sqrt(1 + 1e-5) if normalise else 1.0
-    )  # running moments begin at 0 and 1
+    # Running moments begin at 0 and 1.
+    scale = 1 / np.sqrt(1 + 1e-5) if normalise else 1.0
     expected = np.maximum(np.maximum(ROWS, 0) * scale @ kernel + bias, 0) * scale
     np.testing.assert_allclose(
         tower.apply(variables, ROWS), expected, rtol=1e-4, atol=1e-5
@@ -102,24 +98,24 @@ def test_the_tower_by_hand(normalise):
 def test_dropout_acts_in_training_alone():
     tower = Tower((3, 2), dropout=0.5)
     variables = tower.init(jax.random.PRNGKey(1), ROWS)
-    again = functools.partial(tower.apply, variables, ROWS, None)
-    np.testing.assert_array_equal(again(False), again(False))
-    dropped = again(True, rngs={"dropout": jax.random.PRNGKey(2)})
-    assert np.abs(dropped - again(False)).max() > 0.01
-    assert (
-        np.abs(dropped - again(True, rngs={"dropout": jax.random.PRNGKey(3)})).max()
-        > 0.01
-    )
+    apply = functools.partial(tower.apply, variables, ROWS, None)
+    whole = apply(False)
+    np.testing.assert_array_equal(whole, apply(False))
+    dropped = apply(True, rngs={"dropout": jax.random.PRNGKey(2)})
+    assert np.abs(dropped - whole).max() > 0.01
+    dropped_by_other_key = apply(True, rngs={"dropout": jax.random.PRNGKey(3)})
+    assert np.abs(dropped - dropped_by_other_key).max() > 0.01
 
 
 @pytest.mark.parametrize("columns", [3, 11])
 def test_a_product_has_the_gradients_of_a_plain_one(columns):
-    x, kernel, above = (
-        RNG.normal(size=shape).astype(np.float32)
-        for shape in ((7, 5), (5, columns), (7, columns))
-    )
-    found = jax.jit(
-        jax.grad(lambda x, kernel: (product(x, kernel) * above).sum(), (0, 1))
-    )(x, kernel)
+    x = RNG.normal(size=(7, 5)).astype(np.float32)
+    kernel = RNG.normal(size=(5, columns)).astype(np.float32)
+    above = RNG.normal(size=(7, columns)).astype(np.float32)
+
+    def total(x, kernel):
+        return (forms.matmul(x, kernel) * above).sum()
+
+    found = jax.jit(jax.grad(total, (0, 1)))(x, kernel)
     np.testing.assert_allclose(found[0], above @ kernel.T, rtol=1e-5)
     np.testing.assert_allclose(found[1], x.T @ above, rtol=1e-5)

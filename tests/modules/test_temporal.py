@@ -45,9 +45,8 @@ def test_sinusoid_by_hand():
 
 
 def test_granularities_stand_side_by_side_in_the_order_asked():
-    moment = datetime(
-        2024, 7, 5, 19, 30, tzinfo=UTC
-    )  # a Friday, day 187 of a leap year
+    # A Friday, day 187 of a leap year.
+    moment = datetime(2024, 7, 5, 19, 30, tzinfo=UTC)
     found = temporal_encoding(
         jnp.asarray(minutes(moment)), ("month", "hour", "weekday", "day"), 7
     )
@@ -69,19 +68,15 @@ def test_granularities_stand_side_by_side_in_the_order_asked():
 )
 def test_a_granularity_sees_its_own_period_alone(granularity, same, other):
     moment = datetime(2025, 3, 11, 9, 15, tzinfo=UTC)
-    first, second, third = temporal_encoding(
-        minutes(moment, moment + same, moment + other), (granularity,), 6
-    )
-    np.testing.assert_allclose(first, second, atol=1e-6)
-    assert np.abs(first - third).max() > 0.01
+    moments = minutes(moment, moment + same, moment + other)
+    encoded, encoded_same, encoded_other = temporal_encoding(moments, (granularity,), 6)
+    np.testing.assert_allclose(encoded, encoded_same, atol=1e-6)
+    assert np.abs(encoded - encoded_other).max() > 0.01
 
 
 def test_positions_repeat_after_the_longest_period():
-    new_year, later = (
-        datetime(2025, 1, 1, tzinfo=UTC),
-        datetime(2025, 1, 31, tzinfo=UTC),
-    )
-    first, second = temporal_encoding(
-        minutes(new_year, later), ("day",), 6, max_period=30
-    )
-    np.testing.assert_allclose(first, second, atol=1e-6)
+    new_year = datetime(2025, 1, 1, tzinfo=UTC)
+    later = datetime(2025, 1, 31, tzinfo=UTC)
+    moments = minutes(new_year, later)
+    encoded, encoded_later = temporal_encoding(moments, ("day",), 6, max_period=30)
+    np.testing.assert_allclose(encoded, encoded_later, atol=1e-6)

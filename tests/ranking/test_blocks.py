@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from ancf_jax.ranking.blocks import map_ahead, padded_positives, parts_of
 from ancf_jax.types import Heldout
 
 
-def test_parts_cover_everything_once():
-    assert parts_of(7, 3) == [slice(0, 3), slice(3, 6), slice(6, 7)]
-    assert parts_of(6, 3) == [slice(0, 3), slice(3, 6)]
-    assert parts_of(0, 3) == []
+@pytest.mark.parametrize("total", [0, 1, 6, 7])
+def test_parts_cover_everything_once(total):
+    parts = parts_of(total, 3)
+    covered = [n for part in parts for n in range(part.start, part.stop)]
+    assert covered == list(range(total))
+    assert all(part.stop - part.start == 3 for part in parts[:-1])
 
 
 @pytest.mark.parametrize("total", [0, 1, 2, 50])
@@ -25,14 +28,19 @@ def test_results_come_in_order_whoever_is_done_first(total):
         time.sleep(0.01 if number % 5 == 0 else 0)
         return number * number
 
-    squares = [number * number for number in range(total)]
-    assert list(map_ahead(slow_at_first, range(total), at_once=3)) == squares
+    found = map_ahead(slow_at_first, range(total), at_once=3)
+    assert list(found) == [number * number for number in range(total)]
 
 
 def test_several_parts_are_computed_at_a_time():
     """Each waits for another one, so one at a time would never end."""
     together = threading.Barrier(2, timeout=60)
-    assert len(list(map_ahead(lambda _: together.wait(), range(6), at_once=2))) == 6
+
+    def wait(_: int) -> int:
+        return together.wait()
+
+    found = list(map_ahead(wait, range(6), at_once=2))
+    assert sorted(found) == [0, 0, 0, 1, 1, 1]
 
 
 def test_the_look_ahead_is_bounded():
@@ -53,16 +61,20 @@ def test_an_error_reaches_who_takes_the_results():
         return number
 
     results = map_ahead(fails_at_three, range(100), at_once=2)
-    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    assert list(islice(results, 3)) == [0, 1, 2]
     with pytest.raises(ValueError, match="three"):
         next(results)
 
 
 def test_positives_are_padded_to_a_power_of_two():
-    item = np.array([5, 6, 7, 8, 9], np.int32)
-    start = np.array([0, 1, 1, 4, 5], np.int32)
-    user = np.arange(4, dtype=np.int32)
-    heldout = Heldout(user, user, item, np.ones(5, np.float32), start)
-    expected = [[-1, -1, -1, -1], [6, 7, 8, -1]]
-    assert padded_positives(heldout, slice(1, 3)).tolist() == expected
-    assert padded_positives(heldout, slice(1, 2)).tolist() == [[-1]]
+    heldout = Heldout(
+        user=np.arange(4),
+        minute=np.zeros(4),
+        item=np.array([5, 6, 7, 8, 9]),
+        value=np.ones(5),
+        start=np.array([0, 1, 1, 4, 5]),
+    )
+    none_and_three = padded_positives(heldout, slice(1, 3))
+    assert none_and_three.tolist() == [[-1, -1, -1, -1], [6, 7, 8, -1]]
+    none = padded_positives(heldout, slice(1, 2))
+    assert none.tolist() == [[-1]]

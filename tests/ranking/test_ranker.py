@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -24,8 +23,8 @@ ITEMS = 23
 RNG = np.random.default_rng(0)
 SCORES = RNG.integers(-3, 4, (USERS, ITEMS)).astype(np.float32)  # few values: many ties
 SEEN = [
-    sorted(RNG.choice(ITEMS, size, replace=False).tolist())
-    for size in [3, 0, ITEMS, ITEMS - 4, *range(1, 10)]
+    sorted(RNG.choice(ITEMS, number, replace=False).tolist())
+    for number in [3, 0, ITEMS, ITEMS - 4, *range(1, 10)]
 ]
 USER = np.array([0, 3, 2, -1, 1, *range(4, USERS), 0], np.int32)
 MINUTE = np.arange(len(USER), dtype=np.int32)
@@ -69,44 +68,51 @@ class Recorded(Silent):
         self.done.append((title, done, total))
 
 
-def make_ranker(
-    table=SCORES, by_minute: float = 0.0, block: int = 4, model=ByTable(), devices=1
-) -> Ranker:
-    blank = EventLog(*[jnp.zeros(1, jnp.int32)] * len(EventLog._fields))
+def make_log() -> EventLog:
+    """No events, only what was seen."""
+    nothing = jnp.zeros(1, jnp.int32)
+    blank = EventLog(*[nothing] * len(EventLog._fields))
     seen_start = np.cumsum([0, *map(len, SEEN)])
-    log = blank._replace(
+    return blank._replace(
         start=jnp.zeros(USERS + 1, jnp.int32),
         seen_item=jnp.asarray(np.concatenate(SEEN), jnp.int32),
         seen_start=jnp.asarray(seen_start, jnp.int32),
     )
-    variables = {"table": jnp.asarray(table), "by_minute": jnp.float32(by_minute)}
-    catalogue = Catalogue({}, {}, jnp.zeros(ITEMS))
-    return Ranker(model, variables, log, catalogue, block, devices)
 
 
-@dataclass(frozen=True)
-class Way:
-    """One way to come to the same results.
-
-    Attributes:
-        settings: constants to set, by where they stand in the library.
-        ranker: arguments of `make_ranker`.
-    """
-
-    settings: dict[str, int] = dataclasses.field(default_factory=dict)
-    ranker: dict = dataclasses.field(default_factory=dict)
+def variables_of(table, by_minute: float = 0.0):
+    return {"table": jnp.asarray(table), "by_minute": jnp.float32(by_minute)}
 
 
+def make_ranker(
+    table=SCORES,
+    by_minute: float = 0.0,
+    block: int = 4,
+    model=ByTable(),
+    devices: int = 1,
+) -> Ranker:
+    return Ranker(
+        model=model,
+        variables=variables_of(table, by_minute),
+        log=make_log(),
+        catalogue=Catalogue({}, {}, jnp.zeros(ITEMS)),
+        block=block,
+        devices=devices,
+    )
+
+
+# Constants to set, by where they stand in the library, and arguments of `make_ranker`.
 WAYS = {
-    "one chunk": Way(),
-    "chunks of 5": Way(
+    "one chunk": ({}, {}),
+    "chunks of 5": (
         {
             "machine.sizes.VALUES_PER_CHUNK": 4 * 5,
             "ranking.top_k.GROUP": 5,
             "ranking.ranker.SEEN_SLOTS": 2,
-        }
+        },
+        {},
     ),
-    "tiles of 3": Way(
+    "tiles of 3": (
         {
             "machine.sizes.VALUES_PER_CHUNK": 4 * 12,
             "machine.sizes.VALUES_PER_TILE": 4 * 7 * 3,
@@ -115,8 +121,8 @@ WAYS = {
         },
         {"model": Wide()},
     ),
-    "2 devices": Way(ranker={"block": 2, "devices": 2}),
-    "4 devices": Way(ranker={"block": 1, "devices": 4}),
+    "2 devices": ({}, {"block": 2, "devices": 2}),
+    "4 devices": ({}, {"block": 1, "devices": 4}),
 }
 
 
@@ -124,11 +130,11 @@ WAYS = {
 def ranker(request):
     """Over one chunk; over several, the last of which overlaps; and on several devices."""
     assert device_count() == 4
-    way = WAYS[request.param]
+    constants, arguments = WAYS[request.param]
     with pytest.MonkeyPatch.context() as patch:
-        for place, value in way.settings.items():
+        for place, value in constants.items():
             patch.setattr(f"ancf_jax.{place}", value)
-        yield make_ranker(**way.ranker)
+        yield make_ranker(**arguments)
 
 
 def row_of(user: int, keep_seen: bool) -> np.ndarray:
@@ -146,12 +152,13 @@ def test_top_n_is_what_sorting_gives(ranker, n, keep_seen):
     assert [len(items) for items, _ in blocks] == [4, 4, 4, 3]
     found, scores = (np.concatenate(column) for column in zip(*blocks, strict=True))
     assert found.shape == scores.shape == (len(USER), min(n, ITEMS))
-    for place, user in enumerate(USER):
+    for user, items, own_scores in zip(USER, found, scores, strict=True):
         row = row_of(user, keep_seen)
-        best = np.lexsort([np.arange(ITEMS), -row])[:n]  # ties by row number
-        eligible = row[best] > -np.inf
-        np.testing.assert_array_equal(found[place], np.where(eligible, best, -1))
-        np.testing.assert_array_equal(scores[place], row[best])
+        order = np.lexsort([np.arange(ITEMS), -row])  # ties by row number
+        best = order[:n]
+        expected = np.where(row[best] > -np.inf, best, -1)
+        np.testing.assert_array_equal(items, expected)
+        np.testing.assert_array_equal(own_scores, row[best])
 
 
 def test_lists_are_short_rather_than_filled_up(ranker):
@@ -162,12 +169,14 @@ def test_lists_are_short_rather_than_filled_up(ranker):
 
 
 def heldout_of(items: list[list[int]]) -> Heldout:
+    item = np.concatenate(items)
+    start = np.cumsum([0, *map(len, items)])
     return Heldout(
         user=USER,
         minute=MINUTE,
-        item=np.concatenate(items).astype(np.int32),
-        value=np.ones(sum(map(len, items)), np.float32),
-        start=np.cumsum([0, *map(len, items)]).astype(np.int32),
+        item=item.astype(np.int32),
+        value=np.ones(len(item), np.float32),
+        start=start.astype(np.int32),
     )
 
 
@@ -185,16 +194,19 @@ def test_ranks_are_what_counting_gives(ranker, keep_seen):
     for user, items in zip(USER, taken, strict=True):
         row = row_of(user, keep_seen)
         for item in items:
-            kept.append(row[item] > -np.inf)
-            if kept[-1]:
-                greater = (row > row[item]).sum()
-                equal = (row == row[item]).sum() - 1
-                expected.append((greater, equal, row[item]))
+            score = row[item]
+            is_eligible = score > -np.inf
+            kept.append(is_eligible)
+            if is_eligible:
+                greater = (row > score).sum()
+                equal = (row == score).sum() - 1
+                expected.append((greater, equal, score))
         start.append(len(expected))
     found = np.stack([ranks.greater, ranks.equal, ranks.score], 1)
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(ranks.start, start)
-    candidates = [(row_of(user, keep_seen) > -np.inf).sum() for user in USER]
+    rows = np.stack([row_of(user, keep_seen) for user in USER])
+    candidates = (rows > -np.inf).sum(1)
     np.testing.assert_array_equal(ranks.candidates, candidates)
     np.testing.assert_array_equal(eligible, kept)
     assert all(kept) == keep_seen
@@ -229,8 +241,7 @@ def best_item_of_first(ranker: Ranker) -> int:
 def test_other_variables_replace_the_old_ones_wholly():
     old = make_ranker()
     list(old.top_n(USER, MINUTE, 3, True))
-    table = jnp.asarray(-SCORES)
-    new = old.with_variables({"table": table, "by_minute": jnp.float32(0)})
+    new = old.with_variables(variables_of(-SCORES))
     assert best_item_of_first(new) == np.argmin(SCORES[0])
     assert best_item_of_first(old) == np.argmax(SCORES[0])
 

@@ -305,11 +305,22 @@ def test_a_check_stops_the_run_and_it_goes_on_bit_for_bit(straight, tmp_path):
     screen = Screen()
     with pytest.raises(Stopped, match="by a test"):
         fit(config, view=screen, check=stop_in("epoch 2/5", screen))
-    # At once: after the first of several calls of the devices.
-    assert screen.titles.count("epoch 2/5") == 1
     assert latest(config)[0] == 1
     fit(config, resume=True)
     assert latest(config) == latest(straight[0])
+
+
+def test_a_check_is_asked_between_the_calls_of_the_devices(tiny, tmp_path):
+    """An epoch of many steps takes several calls; the check stops it after the first."""
+    config = tiny("mf", epochs=1, loop__batch_size=4, run=str(tmp_path / "whole"))
+    whole = Screen()
+    fit(config, view=whole)
+    assert len(whole.titles) > 1
+    stopped = Screen()
+    config = dataclasses.replace(config, run=str(tmp_path / "stopped"))
+    with pytest.raises(Stopped):
+        fit(config, view=stopped, check=stop_in("epoch 1/1", stopped))
+    assert len(stopped.titles) == 1
 
 
 def test_a_check_stops_a_model_that_is_fitted_as_a_whole(tiny, tmp_path):

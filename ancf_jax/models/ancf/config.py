@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ancf_jax.config import Count, ObjectiveConfig, Share, Size, Widths, require_layers
+from ancf_jax.config import ObjectiveConfig
 from ancf_jax.errors import UserError
+from ancf_jax.limits import Count, Share, Size, Widths, require_layers
 from ancf_jax.objective.objective import objective_of
 
 Granularity = Literal["hour", "weekday", "day", "month"]

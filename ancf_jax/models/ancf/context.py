@@ -147,9 +147,11 @@ class CandidateContext(Context):
         """Queries [..., C, H, D / H]."""
         return attention.split_heads(self.query(candidates), self.settings.heads)
 
-    def of_candidates(self, memory: Any, asked: Array) -> Array:
+    def of_candidates(self, memory: Any, asked: Array | None) -> Array | None:
         """What each candidate's attention finds in the history: [B, C, D]."""
-        query = asked if asked.ndim == 4 else asked[None]
+        query = jnp.asarray(asked)
+        if query.ndim == 3:
+            query = query[None]
         bias = jnp.expand_dims(self.recency, (0, 2))
         mixed, weights = attention.attend(
             query, memory["key"], memory["value"], bias, memory["mask"]

@@ -82,7 +82,7 @@ def _own_followers(follower: Array, history: CountedHistory) -> Array:
     token = _padded(history.token)
     segment = _padded(history.segment)
     length = history.length
-    own = 0.0
+    own = jnp.zeros(follower.shape)
     for ahead in range(1, LOOKAHEAD + 1):
         later = slice(ahead, ahead + length)
         same_segment = segment[:, later] == history.segment

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from ancf_jax.machine import forms
 from ancf_jax.models.ancf.config import AncfSettings
 from ancf_jax.models.ancf.sides import Pair
-from ancf_jax.modules.embeddings import pair_align, pair_dot
+from ancf_jax.modules.embeddings import pair_dot
 from ancf_jax.modules.heads import Dense, Tower
 from ancf_jax.types import Array
 
@@ -29,6 +29,9 @@ class DualHead(nn.Module):
 
     def setup(self) -> None:
         n = self.settings
+        ones = nn.initializers.ones
+        zeros = nn.initializers.zeros
+        lecun = nn.initializers.lecun_normal()
         self.mlp_user = Dense(n.mlp_size, use_bias=False)
         self.mlp_item = Dense(n.mlp_size, use_bias=False)
         self.mlp_context = Dense(n.mlp_size, use_bias=False)
@@ -36,17 +39,14 @@ class DualHead(nn.Module):
         self.first_hierarchy = Dense(n.hidden[0], use_bias=False)
         self.first_temporal = Dense(n.hidden[0])
         self.tower = Tower(n.hidden, n.dropout, normalise=True)
-        self.mlp_output = Dense(1, kernel_init=nn.initializers.zeros)
+        self.mlp_output = Dense(1, kernel_init=zeros)
         if n.mf_path:
-            ones = nn.initializers.ones
             self.mf_output = self.param("mf_output", ones, (n.embedding_size, 1))
         if n.mf_path and n.mlp_path:
-            lecun = nn.initializers.lecun_normal()
-            self.first_mf = self.param(
-                "first_mf", lecun, (n.embedding_size, n.hidden[0])
-            )
-        self.final = self.param("final", nn.initializers.ones, (2,))
-        self.bias = self.param("bias", nn.initializers.zeros, (1,))
+            shape = (n.embedding_size, n.hidden[0])
+            self.first_mf = self.param("first_mf", lecun, shape)
+        self.final = self.param("final", ones, (2,))
+        self.bias = self.param("bias", zeros, (1,))
 
     def of_user(self, user: Array, context: Array, moment: Array) -> Array:
         """The user's part of the first layer: [..., hidden[0]]."""
@@ -65,7 +65,8 @@ class DualHead(nn.Module):
 
     def mf_only(self, user_mf: Array) -> Array:
         """Rows [..., D_mf] whose dot products with items are final_0 mf_output."""
-        return jnp.einsum("...d,dk->...d", user_mf, self.final[0] * self.mf_output)
+        weights = self.final[0] * self.mf_output
+        return jnp.einsum("...d,dk->...d", user_mf, weights)
 
     def mf_pairs(self, user_mf: Array, item_mf: Array) -> Array:
         """mf_output of every pair, [..., C, 1]."""
@@ -113,11 +114,3 @@ def weighted_products(user: Array, item: Array, kernel: Array) -> Array:
     if item.ndim == 2:
         return jnp.einsum("cd,...dk->...ck", item, weighted)
     return jnp.einsum("...cd,...dk->...ck", item, weighted)
-
-
-def with_candidate_context(
-    user_mf: Array, item_mf: Array, context: Array
-) -> tuple[Array, Array]:
-    """MF factors of users, moved by what each candidate found: two arrays [..., C, D]."""
-    user, item = pair_align(user_mf, item_mf)
-    return user + context, item

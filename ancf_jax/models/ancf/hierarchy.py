@@ -1,4 +1,4 @@
-"""The category hierarchy: levels of an item (department, category) weighed by attention."""
+"""The category hierarchy: levels of an item (department, category), weighed by attention."""
 
 from typing import Literal
 
@@ -9,17 +9,6 @@ from ancf_jax.modules.embeddings import embedding_bag
 from ancf_jax.modules.heads import Dense
 from ancf_jax.modules.hierarchy import level_attention
 from ancf_jax.types import Array, Catalogue
-
-
-def feature_tables(
-    module: nn.Module, prefix: str, features: tuple[tuple[str, int], ...], size: int
-) -> dict[str, Array]:
-    """An embedding table [values, size] for each feature, a parameter of `module`."""
-    init = nn.initializers.normal(size**-0.5)
-    return {
-        name: module.param(f"{prefix}_{name}", init, (max(values, 1), size))
-        for name, values in features
-    }
 
 
 class Hierarchy(nn.Module):

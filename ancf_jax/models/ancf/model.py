@@ -9,16 +9,17 @@ import jax.numpy as jnp
 
 from ancf_jax.models.ancf.config import AncfSettings
 from ancf_jax.models.ancf.context import CONTEXTS, Context, Scope, moments, scope_of
-from ancf_jax.models.ancf.head import DualHead, with_candidate_context
-from ancf_jax.models.ancf.hierarchy import Hierarchy, feature_tables
+from ancf_jax.models.ancf.features import feature_tables, user_feature_bags
+from ancf_jax.models.ancf.head import DualHead
+from ancf_jax.models.ancf.hierarchy import Hierarchy
 from ancf_jax.models.ancf.prior import LogPrior
 from ancf_jax.models.ancf.sides import ItemSide, Pair, UserSide, UserState, at_positions
 from ancf_jax.models.protocol import PairModule
 from ancf_jax.modules.embeddings import (
     boost_of_items,
-    embedding_bag,
     lookup,
     pair_align,
+    pair_sum,
 )
 from ancf_jax.modules.heads import Dense
 from ancf_jax.modules.temporal import temporal_encoding
@@ -79,24 +80,24 @@ class Ancf(PairModule):
     def _setup_tables(self) -> None:
         """Tables of both paths; those of the MF path begin small: at first the prior speaks."""
         n = self.settings
-        users = self.sizes.users
-        items = self.sizes.items
+        sizes = self.sizes
         small = nn.initializers.normal(0.1 * n.embedding_size**-0.5)
         unit = nn.initializers.normal(n.mlp_size**-0.5)
         zeros = nn.initializers.zeros
-        self.user_mf = self.param("user_mf", small, (users, n.embedding_size))
-        self.item_mf = self.param("item_mf", small, (items, n.embedding_size))
-        self.user_mlp = self.param("user_mlp", unit, (users, n.mlp_size))
-        self.item_mlp = self.param("item_mlp", unit, (items, n.mlp_size))
-        user_features = self.sizes.user_features
-        levels = self.sizes.item_features if n.hierarchy else ()
-        self.user_features = feature_tables(self, "user", user_features, n.mlp_size)
+        self.user_mf = self.param("user_mf", small, (sizes.users, n.embedding_size))
+        self.item_mf = self.param("item_mf", small, (sizes.items, n.embedding_size))
+        self.user_mlp = self.param("user_mlp", unit, (sizes.users, n.mlp_size))
+        self.item_mlp = self.param("item_mlp", unit, (sizes.items, n.mlp_size))
+        levels = sizes.item_features if n.hierarchy else ()
+        self.user_features = feature_tables(
+            self, "user", sizes.user_features, n.mlp_size
+        )
         self.levels = feature_tables(self, "level", levels, n.mlp_size)
         if n.history != "none":
             self.nothing_yet = self.param("nothing_yet", unit, (n.mlp_size,))
         if n.biases:
-            self.user_bias = self.param("user_bias", zeros, (users, 1))
-            self.item_bias = self.param("item_bias", zeros, (items, 1))
+            self.user_bias = self.param("user_bias", zeros, (sizes.users, 1))
+            self.item_bias = self.param("item_bias", zeros, (sizes.items, 1))
 
     # Users
 
@@ -125,7 +126,9 @@ class Ancf(PairModule):
         n = self.settings
         first_layer = None
         if n.mlp_path:
-            row = self._user_row(catalogue, state.user)
+            row = lookup(self.user_mlp, state.user) + user_feature_bags(
+                self.user_features, catalogue.user_features, state.user, n.pooling
+            )
             first_layer = self.head.of_user(row, state.context, state.moment)
         level = lookup(self.user_bias, state.user) if n.biases else None
         mf = self.user_factors(state) if n.mf_path else None
@@ -179,19 +182,9 @@ class Ancf(PairModule):
         n = self.settings
         if not train or n.history == "none" or n.user_dropout == 0:
             return user
-        forgotten = jax.random.bernoulli(
-            self.make_rng("dropout"), n.user_dropout, user.shape
-        )
-        return jnp.where(forgotten, -1, user)
-
-    def _user_row(self, catalogue: Catalogue, user: Array) -> Array:
-        """The bag of the user's own embedding and those of the user's features: [..., D_mlp]."""
-        row = lookup(self.user_mlp, user)
-        for name, table in self.user_features.items():
-            # An unknown user has no feature: -1.
-            ids = lookup(catalogue.user_features[name] + 1, user) - 1
-            row = row + embedding_bag(table, ids, self.settings.pooling)
-        return row
+        key = self.make_rng("dropout")
+        is_forgotten = jax.random.bernoulli(key, n.user_dropout, user.shape)
+        return jnp.where(is_forgotten, -1, user)
 
     # Items
 
@@ -218,23 +211,37 @@ class Ancf(PairModule):
 
     def couple(self, users: UserSide, items: ItemSide) -> Pair:
         """What the score of each pair is made of."""
-        context = self.encoder.of_candidates(users.memory, items.asked)
-        user_mf = users.mf
-        item_mf = items.mf
+        found = self.encoder.of_candidates(users.memory, items.asked)
+        factors = self._factors_of_pairs(users, items, found)
         mf_output = None
-        first_layer = None
-        if user_mf is not None and context is not None:
-            moved = self.context_to_mf(context)
-            user_mf, item_mf = with_candidate_context(user_mf, item_mf, moved)
-        if user_mf is not None:
-            mf_output = self.head.mf_pairs(user_mf, item_mf)
-        if users.first_layer is not None:
-            first_layer = sum(pair_align(users.first_layer, items.first_layer))
-            if context is not None:
-                first_layer += self.head.of_candidate_context(context)
-            if user_mf is not None:
-                first_layer += self.head.mf_in_first_layer(user_mf, item_mf)
+        if factors is not None:
+            mf_output = self.head.mf_pairs(*factors)
+        first_layer = self._first_layer_of_pairs(users, items, found)
+        if first_layer is not None and factors is not None:
+            first_layer += self.head.mf_in_first_layer(*factors)
         return Pair(self._prior_of_pairs(users, items), mf_output, first_layer)
+
+    def _factors_of_pairs(
+        self, users: UserSide, items: ItemSide, found: Array | None
+    ) -> tuple[Array, Array] | None:
+        """MF factors of users and items; the users' moved by what each candidate found."""
+        if users.mf is None or items.mf is None:
+            return None
+        if found is None:
+            return users.mf, items.mf
+        user_mf, item_mf = pair_align(users.mf, items.mf)
+        return user_mf + self.context_to_mf(found), item_mf
+
+    def _first_layer_of_pairs(
+        self, users: UserSide, items: ItemSide, found: Array | None
+    ) -> Array | None:
+        """The first layer of the tower, but for the MF path's part in it."""
+        if users.first_layer is None or items.first_layer is None:
+            return None
+        first_layer = pair_sum(users.first_layer, items.first_layer)
+        if found is None:
+            return first_layer
+        return first_layer + self.head.of_candidate_context(found)
 
     def _prior_of_pairs(self, users: UserSide, items: ItemSide) -> Array:
         """What speaks for each pair before any embedding does: [..., C, 1]."""
@@ -268,15 +275,13 @@ class Ancf(PairModule):
         tower costs a pass for each pair.
 
         Args:
-            catalogue: what is known of items and users.
             request: windows.
             chosen: int32 [B, P] positions at which the dual output is scored.
             weight: [B, P], 0 for padding.
-            train: whether batch statistics and dropout are those of training.
 
         Returns:
-            Rows [B, L, D_mf] and [I, D_mf] whose products plus the prior are the MF scores but
-            for a constant (None without the MF path), and the dual scores [B, P, I].
+            Rows [B, L, D_mf] and [I, D_mf] whose products plus the prior are the MF scores, up to
+            a constant (None without the MF path), and the dual scores [B, P, I].
         """
         state = self.read(catalogue, request, train)
         items = self.encode_items(

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import LinAlgError, inv
 
-from ancf_jax.config import Config, Positive
+from ancf_jax.config import Config
 from ancf_jax.errors import UserError
+from ancf_jax.limits import Positive
 from ancf_jax.models.baselines.shared import (
     CatalogueScores,
     count_items,

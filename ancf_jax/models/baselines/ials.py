@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
 
-from ancf_jax.config import Config, Positive, Size
+from ancf_jax.config import Config
+from ancf_jax.limits import Positive, Size
 from ancf_jax.models.baselines.shared import (
     Slices,
     fold_slice,
