@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 
 from ancf_jax import data
 from ancf_jax.config import ObjectiveConfig
@@ -47,9 +48,11 @@ EVENTS = [
     (2, 6, VALIDATION, 3.0),
     (2, 0, TEST, 5.0),
 ]
-SCORES = np.array(
-    [[7, 6, 5, 4, 3, 2, 1], [1, 1, 1, 1, 1, 1, 1], [0, 9, 8, 0, 0, 0, 7]], np.float32
-)
+SCORES = [
+    [7, 6, 5, 4, 3, 2, 1],
+    [1, 1, 1, 1, 1, 1, 1],
+    [0, 9, 8, 0, 0, 0, 7],
+]
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,11 @@ class ByTable:
 def shop() -> Dataset:
     columns = zip(*EVENTS, strict=True)
     user, item, part, value = map(np.array, columns)
+    negatives = [
+        [0, 1, 4, -1],
+        [0, 2, 3, 4],
+        [1, 3, 4, 2],
+    ]
     interactions = Interactions(
         user=user.astype(np.int32),
         item=item.astype(np.int32),
@@ -79,21 +87,27 @@ def shop() -> Dataset:
         items=np.array([f"i{n}" for n in range(ITEMS)]),
         names=np.array([f"item {n}" for n in range(ITEMS)]),
         kind=np.zeros(len(EVENTS), np.int8),
-        given_negatives=np.array([[0, 1, 4, -1], [0, 2, 3, 4], [1, 3, 4, 2]], np.int32),
+        given_negatives=np.array(negatives, np.int32),
     )
     return Dataset(
-        interactions, part.astype(np.int8), {}, None, value.astype(np.float32)
+        interactions=interactions,
+        part=part.astype(np.int8),
+        audit={},
+        scales=None,
+        value=value.astype(np.float32),
     )
 
 
 @pytest.fixture(scope="module", params=["one device", "all devices"])
 def ranker(shop, request) -> Ranker:
     assert device_count() > 1, "the tests have several devices"
+    log = data.event_log(shop, data.known_parts(TEST))
+    catalogue = data.catalogue(shop)
     return Ranker(
         model=ByTable(),
-        variables={"table": jnp.asarray(SCORES)},
-        log=jax.tree.map(jnp.asarray, data.event_log(shop, data.known_parts(TEST))),
-        catalogue=jax.tree.map(jnp.asarray, data.catalogue(shop)),
+        variables={"table": jnp.array(SCORES, jnp.float32)},
+        log=jax.device_put(log),
+        catalogue=jax.device_put(catalogue),
         block=2,
         devices=device_count() if request.param == "all devices" else 1,
     )
@@ -102,22 +116,23 @@ def ranker(shop, request) -> Ranker:
 def test_a_part_without_events_is_refused(shop, ranker):
     """As the validation part is after --split.validation 0."""
     part = np.where(shop.part == VALIDATION, TRAIN, shop.part)
+    without = dataclasses.replace(shop, part=part)
     with pytest.raises(UserError, match="only --split test"):
-        evaluate(ranker, dataclasses.replace(shop, part=part), VALIDATION)
+        evaluate(ranker, without, VALIDATION)
 
 
 def test_full_ranking_with_seen_items_left_out(shop, ranker):
-    """a: 0 above 4 of the unseen 0, 4, 5, 6: place 2. b: 5 was had before.
+    """a: 0 above 4 of the unseen 0, 4, 5, 6: place 2. b: 5 was seen before.
 
     c: 0 ties with 3, 4, 5 below 1, 2.
     """
     found = evaluate(ranker, shop, TEST)
     assert found.left_out == 1
-    np.testing.assert_array_equal(found.user, [0, 1, 2])
-    np.testing.assert_allclose(
-        found.per_user["ndcg@5"],
-        [1 / np.log2(3), np.nan, np.mean(1 / np.log2([4, 5, 6, np.inf]))],
-    )
+    assert_array_equal(found.user, [0, 1, 2])
+    second = 1 / np.log2(3)
+    third_to_sixth = np.mean(1 / np.log2([4, 5, 6, np.inf]))
+    expected = [second, np.nan, third_to_sixth]
+    assert_allclose(found.per_user["ndcg@5"], expected)
     assert found.metrics["hit_rate@5"] == pytest.approx((1 + 3 / 4) / 2)
     assert found.metrics["hit_rate@1"] == 0
     low, high = found.intervals["hit_rate@5"]
@@ -129,29 +144,33 @@ def test_full_ranking_with_seen_items_kept(shop, ranker):
     found = evaluate(ranker, shop, TEST, keep_seen=True)
     assert found.left_out == 0
     # b is tied with all, c's item 0 with 3, 4 and 5 below 1, 2 and 6.
-    places = [[5], range(1, 8), range(4, 8)]
-    expected = [np.mean([1 / p if p <= 5 else 0 for p in among]) for among in places]
-    np.testing.assert_allclose(found.per_user["mrr@5"], expected)
+    fifth = 1 / 5
+    first_to_seventh = (1 + 1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 7
+    fourth_to_seventh = (1 / 4 + 1 / 5) / 4
+    expected = [fifth, first_to_seventh, fourth_to_seventh]
+    assert_allclose(found.per_user["mrr@5"], expected)
 
 
 def test_given_negatives_rank_against_the_items_of_the_files(shop, ranker):
     """a: 4 is its own negative, which does not count, and -1 is none: below 0 and 1 of 3 in all."""
     ranks = given_ranks(ranker, shop, data.heldout(shop, TEST))
-    np.testing.assert_array_equal(ranks.greater, [2, 0, 2])
-    np.testing.assert_array_equal(ranks.equal, [0, 4, 2])
-    np.testing.assert_array_equal(ranks.candidates, [3, 5, 5])
+    assert_array_equal(ranks.greater, [2, 0, 2])
+    assert_array_equal(ranks.equal, [0, 4, 2])
+    assert_array_equal(ranks.candidates, [3, 5, 5])
     found = evaluate(ranker, shop, TEST, protocol="given")
     assert found.left_out == 0
-    np.testing.assert_allclose(found.per_user["hit_rate@1"], [0, 1 / 5, 0])
+    assert_allclose(found.per_user["hit_rate@1"], [0, 1 / 5, 0])
     assert "coverage@10" not in found.metrics
 
 
 def test_the_sampled_protocol_is_an_expectation(shop, ranker):
-    """a: against one of the unseen 0, 5, 6 the item 4 wins in two of three draws."""
+    """a: against one of the unseen 0, 5, 6 the item 4 wins in two of three draws.
+
+    c: against one of 1 to 5 the item 0 ties in three of five draws.
+    """
     found = evaluate(ranker, shop, TEST, protocol="sampled", negatives=1)
-    np.testing.assert_allclose(
-        found.per_user["hit_rate@1"], [2 / 3, np.nan, (0 + 0 + 3 * 0.5) / 5]
-    )
+    expected = [2 / 3, np.nan, 0.5 * 3 / 5]
+    assert_allclose(found.per_user["hit_rate@1"], expected)
 
 
 def test_given_negatives_that_cannot_be_used_are_explained(shop, ranker):
@@ -160,7 +179,8 @@ def test_given_negatives_that_cannot_be_used_are_explained(shop, ranker):
     with pytest.raises(UserError, match="no given negatives"):
         given_ranks(ranker, without, data.heldout(shop, TEST))
     part = np.where(shop.part == TRAIN, TEST, shop.part)
-    two = data.heldout(dataclasses.replace(shop, part=part), TEST)
+    all_tested = dataclasses.replace(shop, part=part)
+    two = data.heldout(all_tested, TEST)
     with pytest.raises(UserError, match="exactly one"):
         given_ranks(ranker, shop, two)
 
@@ -171,13 +191,15 @@ def test_values_make_hits_of_what_is_liked_alone(shop, ranker):
     So of the test values 3, 1, 5 b's does not count.
     """
     liked = only_liked(data.heldout(shop, TEST), shop)
-    np.testing.assert_array_equal(liked.item, [4, 0])
-    np.testing.assert_array_equal(liked.start, [0, 1, 1, 2])
+    assert_array_equal(liked.item, [4, 0])
+    assert_array_equal(liked.start, [0, 1, 1, 2])
     mse = objective_of(ObjectiveConfig(loss="mse"), ITEMS)
     found = evaluate(ranker, shop, TEST, objective=mse, keep_seen=True)
     errors = np.array([3 - 3, 1 - 1, 0 - 5])
-    assert found.metrics["rmse"] == pytest.approx(np.sqrt((errors**2).mean()))
-    assert found.metrics["mae"] == pytest.approx(np.abs(errors).mean())
+    rmse = np.sqrt((errors**2).mean())
+    assert found.metrics["rmse"] == pytest.approx(rmse)
+    mae = np.abs(errors).mean()
+    assert found.metrics["mae"] == pytest.approx(mae)
     assert np.isnan(found.per_user["ndcg@10"][1])
 
 
@@ -186,7 +208,8 @@ def test_engagement_is_judged_by_auc_and_log_loss(shop, ranker):
     value = np.array([1.0, 0.0, 0.5])
     figures = value_figures(prediction, value, "log_loss", 0.5)
     assert figures["auc"] == 1.0
-    expected = -np.mean([np.log(0.9), np.log(0.8), (np.log(0.6) + np.log(0.4)) / 2])
+    half = (np.log(0.6) + np.log(0.4)) / 2
+    expected = -np.mean([np.log(0.9), np.log(0.8), half])
     assert figures["log_loss"] == pytest.approx(expected)
     one_class = value_figures(prediction, np.ones(3), "log_loss", 0.5)
     assert one_class["auc"] is None
@@ -199,33 +222,39 @@ def test_means_of_items_and_users(shop):
     """
     found = mean_baselines(shop, TEST, "mse")
     overall = np.mean([5, 1, 4, 3, 2, 5, 4, 3])
-    item = np.array([overall - 3, 2 - 1, overall - 5])  # tested are items 4, 5 and 0
-    user = np.array([10 / 3 - 3, 10 / 3 - 1, 3.5 - 5])
-    assert found["item mean"]["rmse"] == pytest.approx(np.sqrt((item**2).mean()))
-    assert found["user mean"]["mae"] == pytest.approx(np.abs(user).mean())
+    # Tested are items 4, 5 and 0.
+    of_item = np.array([overall - 3, 2 - 1, overall - 5])
+    rmse = np.sqrt((of_item**2).mean())
+    assert found["item mean"]["rmse"] == pytest.approx(rmse)
+    of_user = np.array([10 / 3 - 3, 10 / 3 - 1, 3.5 - 5])
+    mae = np.abs(of_user).mean()
+    assert found["user mean"]["mae"] == pytest.approx(mae)
 
 
 def test_the_truth_is_the_best_there_is(shop):
     """True chances rank b's item first; a's is behind item 0, unless that is left out as seen."""
     assert truth_metrics(shop, TEST, True) is None
     chance = np.full((USERS, ITEMS), 0.1, np.float32)
-    chance[0, [1, 4]] = [0.4, 0.3]  # 1 was had before
+    chance[0, [1, 4]] = [0.4, 0.3]  # 1 was seen before
     chance[1, 5] = 0.5
     chance[2, 0] = 0.2
     truth = Truth(validation=1 - chance, test=chance)
     simulated = dataclasses.replace(shop, truth=truth)
     kept = truth_metrics(simulated, TEST, True)
-    np.testing.assert_allclose(kept["mrr@5"], [1 / 2, 1, 1])
+    assert_allclose(kept["mrr@5"], [1 / 2, 1, 1])
     unseen = truth_metrics(simulated, TEST, False)
-    np.testing.assert_allclose(unseen["mrr@5"], [1, np.nan, 1])
+    assert_allclose(unseen["mrr@5"], [1, np.nan, 1])
+
+
+SIGMOID = 1 / (1 + np.exp(-0.3))
 
 
 @pytest.mark.parametrize(
     ("name", "value_loss", "prediction"),
     [
         ("linear", "mse", 0.3),
-        ("engagement", "log_loss", 1 / (1 + np.exp(-0.3))),
-        ("neumf", None, 1 / (1 + np.exp(-0.3))),
+        ("engagement", "log_loss", SIGMOID),
+        ("neumf", None, SIGMOID),
         ("popularity", None, 0.3),
     ],
 )

@@ -14,6 +14,8 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_allclose
+from pandas.testing import assert_frame_equal
 
 from ancf_jax.errors import UserError
 from ancf_jax.machine.sizes import USERS_PER_BLOCK
@@ -64,7 +66,7 @@ def test_lists_come_in_the_order_asked(lists):
     assert lists["rank"].tolist() == [1, 2, 3, 4] * 5
     first_list = lists.iloc[:4].reset_index(drop=True)
     last_list = lists.iloc[16:].reset_index(drop=True)
-    pd.testing.assert_frame_equal(first_list, last_list)
+    assert_frame_equal(first_list, last_list)
 
 
 @pytest.mark.parametrize("asked", [ASKED, ["u07", "u07"], ["nobody"], ["u07"] * 200])
@@ -116,7 +118,7 @@ def test_all_users_in_blocks(recommender):
     whole = pd.concat(blocks, ignore_index=True)
     each = [recommender.recommend([user], 3) for user in users]
     alone = pd.concat(each, ignore_index=True)
-    pd.testing.assert_frame_equal(whole.iloc[: len(alone)], alone, rtol=1e-5)
+    assert_frame_equal(whole.iloc[: len(alone)], alone, rtol=1e-5)
     assert view.done[-1] == ("recommending", 39, 39)
 
 
@@ -126,7 +128,7 @@ def test_a_part_of_the_users(recommender):
     part = slice(5, 9)
     blocks = recommender.recommend_blocks(users, 3, None, None, view, part)
     found = pd.concat(blocks, ignore_index=True)
-    pd.testing.assert_frame_equal(found, recommender.recommend(users[part], 3))
+    assert_frame_equal(found, recommender.recommend(users[part], 3))
     assert view.done == [("recommending", 9, 13)]
 
 
@@ -151,7 +153,7 @@ def test_the_lists_are_those_of_the_saved_model(recommender):
     score = product + bias + np.asarray(params["item_bias"])[:, 0]
     found = recommender.recommend(["u03"], 23, keep_seen=True)
     expected = np.sort(1 / (1 + np.exp(-score)))[::-1]
-    np.testing.assert_allclose(found["score"], expected, rtol=1e-4)
+    assert_allclose(found["score"], expected, rtol=1e-4)
 
 
 def test_a_warm_recommender_compiles_nothing_more(recommender, caplog):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from ancf_jax.machine.counting import count_true
 
@@ -15,4 +16,4 @@ def test_counting_is_what_numpy_gives(shape, count):
     flags = rng.random(shape) < rng.random((*shape[:-1], 1))
     found = count(flags)
     assert found.dtype == np.int32
-    np.testing.assert_array_equal(found, flags.sum(-1))
+    assert_array_equal(found, flags.sum(-1))

@@ -1,4 +1,4 @@
-"""Attention against NumPy, and what masks promise."""
+"""Attention against NumPy, what masks promise, and the encoder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ H = 2
 D = 7
 RNG = np.random.default_rng(0)
 QUERIES = RNG.normal(size=(B, Q, H, D)).astype(np.float32)
-KEYS, VALUES = (RNG.normal(size=(B, L, H, D)).astype(np.float32) for _ in range(2))
+KEYS = RNG.normal(size=(B, L, H, D)).astype(np.float32)
+VALUES = RNG.normal(size=(B, L, H, D)).astype(np.float32)
 BIAS = RNG.normal(size=(1, H, Q, L)).astype(np.float32)
 MASK = np.zeros((B, 1, 1, L))
 
@@ -76,14 +77,22 @@ def test_a_causal_mask_looks_back_and_never_at_padding():
 def test_attending_causally_is_attending_with_a_mask(queries):
     length = 131
     rng = np.random.default_rng(1)
-    q, k, v = (rng.normal(size=(B, length, H, D)).astype(np.float32) for _ in range(3))
+    q, k, v = rng.normal(size=(3, B, length, H, D)).astype(np.float32)
     bias = rng.normal(size=(1, H, length, length)).astype(np.float32)
-    rows = slice(length - queries, None)
     mask = causal_mask(jnp.asarray(rng.integers(-1, 2, (B, length))))
-    expected = attend(q[:, rows], k, v, bias[:, :, rows], mask[:, :, rows])
-    found = attend_causally(q[:, rows], k, v, bias[:, :, rows], mask[:, :, rows])
+    latest = slice(length - queries, None)
+    inputs = q[:, latest], k, v, bias[:, :, latest], mask[:, :, latest]
+    expected = attend(*inputs)
+    found = attend_causally(*inputs)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_attention_can_be_transformed(assert_transforms):
+    def mixed(q, k, v, bias):
+        return attend(q, k, v, bias, MASK)[0]
+
+    assert_transforms(mixed, QUERIES, KEYS, VALUES, BIAS)
 
 
 def test_the_last_state_alone_is_the_last_of_all():
@@ -97,6 +106,32 @@ def test_the_last_state_alone_is_the_last_of_all():
     np.testing.assert_allclose(
         last[:, 0], encoder.apply(variables, *inputs)[:, -1], rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("length", [L, 71])
+def test_the_encoder_can_be_transformed(assert_transforms, length):
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(B, length, 6)).astype(np.float32)
+    minute = jnp.asarray(rng.integers(0, 10_000, (B, length)).cumsum(1))
+    mask = causal_mask(jnp.zeros((B, length), jnp.int32))
+    bucket = time_bucket(minute, minute)
+    encoder = CausalEncoder(layers=2, heads=H, dropout=0.0)
+    variables = encoder.init(jax.random.PRNGKey(0), x, mask, bucket, False)
+
+    def states(params, x):
+        return encoder.apply({"params": params}, x, mask, bucket, True)
+
+    assert_transforms(states, variables["params"], x)
+
+
+def test_time_buckets_grow_by_powers_of_two_minutes():
+    then = jnp.array([[0, 0, 0, 0, 0]])
+    now = jnp.array([[-5, 0, 1, 6, 7]])
+    found = time_bucket(now, then)
+    np.testing.assert_array_equal(found[0, :, 0], [0, 0, 1, 2, 3])
+    year = 365 * 24 * 60
+    last = time_bucket(jnp.array([[year, 9 * year]]), jnp.array([[0, 0]]))
+    np.testing.assert_array_equal(last[0, :, 0], [TIME_BUCKETS - 1] * 2)
 
 
 def test_distance_bias_depends_on_how_far_back_a_key_lies():

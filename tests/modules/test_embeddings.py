@@ -96,13 +96,48 @@ def test_repeating_has_the_gradient_of_a_sum():
 
 
 def test_shared_candidates_that_come_twice_are_boosted_alike():
-    boosted_item = np.array([[3, 5, 3, 7], [7, 7, 1, 0]])
+    boosted = np.array([[3, 5, 3, 7], [7, 7, 1, 0]])
     boost = np.random.default_rng(4).normal(size=(2, 4)).astype(np.float32)
     items = np.array([3, 1, 3, 6])
     twice = boost[0, 0] + boost[0, 2]
     expected = [[twice, 0, twice, 0], [0, boost[1, 2], 0, 0]]
-    found = boost_of_items(boosted_item, boost, items, 7)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
     own = np.stack([items] * 2)
-    found = boost_of_items(boosted_item, boost, own, 7)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    for candidates in (items, own):
+        found = boost_of_items(boosted, boost, candidates, 7)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("lead", [(2,), (2, 5)])
+def test_boosts_of_a_slice_of_the_catalogue(lead):
+    rng = np.random.default_rng(6)
+    boosted = rng.integers(0, 12, (*lead, 3))  # 11 stands for none
+    boost = rng.normal(size=(*lead, 3)).astype(np.float32)
+    items = np.arange(4, 9)
+    expected = np.zeros((*lead, 12), np.float32)
+    for place in np.ndindex(*lead):
+        np.add.at(expected[place], boosted[place], boost[place])
+    found = boost_of_items(boosted, boost, items, 11)
+    np.testing.assert_allclose(found, expected[..., 4:9], rtol=1e-6)
+
+
+IDS = jnp.array([[1, -1, 4], [5, 5, 2], [-1, -1, -1]])
+ITEMS = np.random.default_rng(7).normal(size=(5, 3)).astype(np.float32)
+USERS = np.random.default_rng(8).normal(size=(2, 7, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs"),
+    [
+        (lambda table: lookup(table, IDS), [TABLE]),
+        (lambda table: lookup_parts(table, IDS, (1,)), [TABLE]),
+        (lambda table: embedding_bag(table, IDS, "mean"), [TABLE]),
+        (lambda table: embedding_bag(table, IDS, "sum"), [TABLE]),
+        (pair_dot, [USERS, ITEMS]),
+        (lambda users, items: sum(pair_align(users, items)), [USERS, ITEMS]),
+        (lambda x: repeat(x, 7), [ITEMS]),
+        (lambda boost: boost_of_items(IDS % 7, boost, jnp.arange(6), 6), [TABLE[:3]]),
+    ],
+    ids=["lookup", "parts", "mean", "sum", "dot", "align", "repeat", "boost"],
+)
+def test_embeddings_can_be_transformed(assert_transforms, function, inputs):
+    assert_transforms(function, *inputs)

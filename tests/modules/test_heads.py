@@ -1,4 +1,4 @@
-"""Batch normalisation that knows padding, and the tower."""
+"""Dense, batch normalisation that knows padding, and the tower."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.machine import forms
 from ancf_jax.modules.heads import MOMENTUM, BatchNorm, Tower, weighted_moments
 from ancf_jax.types import AXIS
 
@@ -98,24 +97,71 @@ def test_the_tower_by_hand(normalise):
 def test_dropout_acts_in_training_alone():
     tower = Tower((3, 2), dropout=0.5)
     variables = tower.init(jax.random.PRNGKey(1), ROWS)
-    apply = functools.partial(tower.apply, variables, ROWS, None)
-    whole = apply(False)
-    np.testing.assert_array_equal(whole, apply(False))
-    dropped = apply(True, rngs={"dropout": jax.random.PRNGKey(2)})
-    assert np.abs(dropped - whole).max() > 0.01
-    dropped_by_other_key = apply(True, rngs={"dropout": jax.random.PRNGKey(3)})
-    assert np.abs(dropped - dropped_by_other_key).max() > 0.01
+    repeated = functools.partial(tower.apply, variables, ROWS, None)
+    still = repeated(False)
+    np.testing.assert_array_equal(still, repeated(False))
+    dropped = repeated(True, rngs={"dropout": jax.random.PRNGKey(2)})
+    differently = repeated(True, rngs={"dropout": jax.random.PRNGKey(3)})
+    assert np.abs(dropped - still).max() > 0.01
+    assert np.abs(dropped - differently).max() > 0.01
 
 
+def test_candidates_of_a_request_are_compared_on_the_same_units():
+    tower = Tower((5,), dropout=0.5)
+    ones = np.ones((7, 11, 5), np.float32)
+    dropped = tower.apply({}, ones, None, True, rngs={"dropout": jax.random.PRNGKey(0)})
+    dropped = np.asarray(dropped)
+    np.testing.assert_array_equal(dropped, dropped[:, :1].repeat(11, axis=1))
+    assert len(np.unique(dropped[:, 0], axis=0)) > 1
+
+
+@pytest.mark.parametrize("use_bias", [False, True])
 @pytest.mark.parametrize("columns", [3, 11])
-def test_a_product_has_the_gradients_of_a_plain_one(columns):
-    x = RNG.normal(size=(7, 5)).astype(np.float32)
-    kernel = RNG.normal(size=(5, columns)).astype(np.float32)
-    above = RNG.normal(size=(7, columns)).astype(np.float32)
+@pytest.mark.parametrize("lead", [(), (7,), (7, 2)])
+def test_dense_and_its_gradients_by_hand(lead, columns, use_bias):
+    x = RNG.normal(size=(*lead, 5)).astype(np.float32)
+    above = RNG.normal(size=(*lead, columns)).astype(np.float32)
+    dense = Dense(columns, use_bias)
+    params = dense.init(jax.random.PRNGKey(0), x)["params"]
+    params = jax.tree.map(lambda p: p + 1.0, params)  # so that the bias is not 0
 
-    def total(x, kernel):
-        return (forms.matmul(x, kernel) * above).sum()
+    def weighted(params, x):
+        return (dense.apply({"params": params}, x) * above).sum()
 
-    found = jax.jit(jax.grad(total, (0, 1)))(x, kernel)
-    np.testing.assert_allclose(found[0], above @ kernel.T, rtol=1e-5)
-    np.testing.assert_allclose(found[1], x.T @ above, rtol=1e-5)
+    kernel = np.asarray(params["kernel"])
+    bias = np.asarray(params["bias"]) if use_bias else 0.0
+    found = dense.apply({"params": params}, x)
+    np.testing.assert_allclose(found, x @ kernel + bias, rtol=1e-4, atol=1e-5)
+    of_params, of_x = jax.jit(jax.grad(weighted, (0, 1)))(params, x)
+    rows = x.reshape(-1, 5)
+    rows_above = above.reshape(-1, columns)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    close(of_x, above @ kernel.T)
+    close(of_params["kernel"], rows.T @ rows_above)
+    assert set(of_params) == {"kernel", "bias"} if use_bias else {"kernel"}
+    if use_bias:
+        close(of_params["bias"], rows_above.sum(0))
+
+
+@pytest.mark.parametrize("columns", [2, 5])
+def test_dense_can_be_transformed(assert_transforms, columns):
+    dense = Dense(columns)
+    params = dense.init(jax.random.PRNGKey(0), ROWS)["params"]
+    assert_transforms(lambda p, x: dense.apply({"params": p}, x), params, ROWS)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_the_tower_can_be_transformed(assert_transforms, train):
+    tower = Tower((3, 2), normalise=True)
+    variables = tower.init(jax.random.PRNGKey(1), ROWS)
+
+    def on_a_device(params, x):
+        changed = {**variables, "params": params}
+        apply = functools.partial(tower.apply, mutable=["batch_stats"])
+        return apply(changed, x, WEIGHT, train)[0]
+
+    def output(params, x):
+        each = jax.vmap(on_a_device, (None, 0), axis_name=AXIS)
+        return each(params, x[None])[0]
+
+    assert_transforms(output, variables["params"], ROWS)

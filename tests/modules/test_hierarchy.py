@@ -34,3 +34,12 @@ def test_a_level_that_is_absent_counts_for_nothing():
     np.testing.assert_allclose(mixed[2], LEVELS[2, 1], rtol=1e-5)
     np.testing.assert_array_equal(mixed[3], np.zeros(3))
     np.testing.assert_allclose(np.asarray(weights).sum(-1), [1, 1, 1, 0, 1], rtol=1e-5)
+
+
+def test_the_attention_of_levels_can_be_transformed(assert_transforms):
+    present = np.array([[True, True], [True, False]] * 2 + [[False, False]])
+
+    def mixed(query, levels):
+        return level_attention(query, levels, present)[0]
+
+    assert_transforms(mixed, QUERY, LEVELS)

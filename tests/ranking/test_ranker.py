@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from ancf_jax.errors import UserError
 from ancf_jax.machine import sizes
@@ -157,8 +158,8 @@ def test_top_n_is_what_sorting_gives(ranker, n, keep_seen):
         order = np.lexsort([np.arange(ITEMS), -row])  # ties by row number
         best = order[:n]
         expected = np.where(row[best] > -np.inf, best, -1)
-        np.testing.assert_array_equal(items, expected)
-        np.testing.assert_array_equal(own_scores, row[best])
+        assert_array_equal(items, expected)
+        assert_array_equal(own_scores, row[best])
 
 
 def test_lists_are_short_rather_than_filled_up(ranker):
@@ -203,12 +204,12 @@ def test_ranks_are_what_counting_gives(ranker, keep_seen):
                 expected.append((greater, equal, score))
         start.append(len(expected))
     found = np.stack([ranks.greater, ranks.equal, ranks.score], 1)
-    np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(ranks.start, start)
+    assert_array_equal(found, expected)
+    assert_array_equal(ranks.start, start)
     rows = np.stack([row_of(user, keep_seen) for user in USER])
     candidates = (rows > -np.inf).sum(1)
-    np.testing.assert_array_equal(ranks.candidates, candidates)
-    np.testing.assert_array_equal(eligible, kept)
+    assert_array_equal(ranks.candidates, candidates)
+    assert_array_equal(eligible, kept)
     assert all(kept) == keep_seen
     assert view.done[-1] == ("ranking", len(USER), len(USER))
 
@@ -217,7 +218,7 @@ def test_candidates_of_each_user_are_scored(ranker):
     items = RNG.integers(0, ITEMS, (len(USER), 3)).astype(np.int32)
     expected = [row_of(user, True)[row] for user, row in zip(USER, items, strict=True)]
     found = ranker.candidate_scores(USER, MINUTE, items, block=4)
-    np.testing.assert_array_equal(found, expected)
+    assert_array_equal(found, expected)
 
 
 def test_nobody_has_no_candidates():
@@ -230,7 +231,7 @@ def test_each_request_has_its_own_moment():
     ranker = make_ranker(0 * SCORES, by_minute=1.0)
     blocks = ranker.top_n(USER, MINUTE, 1, True)
     found = np.concatenate([scores for _, scores in blocks])
-    np.testing.assert_array_equal(found[:, 0], MINUTE)
+    assert_array_equal(found[:, 0], MINUTE)
 
 
 def best_item_of_first(ranker: Ranker) -> int:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from ancf_jax.ranking.top_k import best_of
 
@@ -32,9 +33,9 @@ def test_selection_in_two_stages_is_what_sorting_gives(n, width):
         best, place, is_nan = compiled(scores, n)
         order = np.argsort(-scores, axis=1, kind="stable")
         expected = order[:, :n]
-        np.testing.assert_array_equal(place, expected)
+        assert_array_equal(place, expected)
         in_order = np.take_along_axis(scores, order, axis=1)
-        np.testing.assert_array_equal(best, in_order[:, :n])
+        assert_array_equal(best, in_order[:, :n])
         assert not is_nan.any()
 
 

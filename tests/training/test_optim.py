@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from ancf_jax.config import OptimConfig
-from ancf_jax.training.optim import learning_rate, optimizer
+from ancf_jax.training.optim import learning_rate, optimizer, with_step_scales
 
 PEAK = 0.5
 GRADIENT = np.array([[3.0, -4.0]], np.float32)  # of norm 5
@@ -59,10 +59,8 @@ def test_without_warm_up_the_first_step_moves():
             {"optimizer": "adamw", "weight_decay": 0.1},
             -PEAK * (np.sign(GRADIENT) + 0.1 * WEIGHTS),
         ),
-        (
-            {"optimizer": "adagrad"},
-            -PEAK * GRADIENT / np.sqrt(GRADIENT**2 + 0.1),
-        ),  # optax begins at 0.1
+        # optax begins at 0.1
+        ({"optimizer": "adagrad"}, -PEAK * GRADIENT / np.sqrt(GRADIENT**2 + 0.1)),
     ],
 )
 def test_the_first_step_by_hand(changes, step):
@@ -83,13 +81,10 @@ def test_biases_and_scales_do_not_decay(optimizer_name):
     optim = OptimConfig(
         optimizer=optimizer_name, schedule="constant", weight_decay=0.1, clip=0.0
     )
-    transform, params = (
-        optimizer(optim, 10),
-        {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)},
-    )
-    found, _ = transform.update(
-        jax.tree.map(jnp.zeros_like, params), transform.init(params), params
-    )
+    transform = optimizer(optim, 10)
+    params = {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}
+    gradient = jax.tree.map(jnp.zeros_like, params)
+    found, _ = transform.update(gradient, transform.init(params), params)
     assert not np.asarray(found["bias"]).any()
     assert (np.asarray(found["kernel"]) < 0).all()
 
@@ -107,11 +102,11 @@ def test_the_path_is_that_of_optax(name, reference):
         "optimizer": name,
     }
     decay = {"weight_decay": 0.0} if name == "adamw" else {}
-    ours, theirs = optimizer(OptimConfig(**settings), 10), reference(PEAK, **decay)
+    ours = optimizer(OptimConfig(**settings), 10)
+    theirs = reference(PEAK, **decay)
     rng = np.random.default_rng(0)
-    gradients = rng.normal(size=(23, 7, 3)).astype(np.float32) * rng.integers(
-        0, 2, size=(23, 7, 1)
-    )  # rows at times idle
+    gradients = rng.normal(size=(23, 7, 3)).astype(np.float32)
+    gradients *= rng.integers(0, 2, size=(23, 7, 1))  # rows are idle at times
     paths = []
     for transform in (ours, theirs):
         weights = jnp.zeros((7, 3))
@@ -124,3 +119,97 @@ def test_the_path_is_that_of_optax(name, reference):
         paths.append(weights)
     assert np.abs(paths[1]).max() > 1
     np.testing.assert_allclose(*paths, rtol=1e-5, atol=1e-6)
+
+
+SCALES = {"prior.repeats": 10.0}
+
+
+def prior_and_table(scale: float) -> dict:
+    """Parameters, those of the prior in units of `scale`."""
+    repeats = {"amount": {"by_distance": jnp.array([-5.0, 2.0]) / scale}}
+    prior = {"repeats": repeats, "repeats_of_others": jnp.array([7.0])}
+    return {"prior": prior, "table": jnp.array([[1.0, -3.0]])}
+
+
+def in_units(params: dict, scale: float) -> dict:
+    """The parameters of `prior_and_table`, from units of `scale` to those of 1."""
+    prior = dict(params["prior"])
+    prior["repeats"] = jax.tree.map(lambda q: scale * q, prior["repeats"])
+    return params | {"prior": prior}
+
+
+def loss(params: dict) -> jax.Array:
+    """Some function of all parameters, in units of 1."""
+    amount = params["prior"]["repeats"]["amount"]["by_distance"]
+    return (
+        jnp.sin(amount).sum() * params["table"].sum()
+        + (amount**2).sum()
+        + params["prior"]["repeats_of_others"][0] ** 2
+        + (params["table"] ** 2).sum()
+    )
+
+
+def trained(transform: optax.GradientTransformation, params: dict, loss) -> dict:
+    """The parameters after seven steps."""
+    state = transform.init(params)
+    for _ in range(7):
+        updates, state = transform.update(jax.grad(loss)(params), state, params)
+        params = optax.apply_updates(params, updates)
+    return params
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "sgd"},
+        {"optimizer": "sgd", "clip": 0.5},
+        {"optimizer": "adam"},
+        {"optimizer": "adamw", "weight_decay": 0.3, "clip": 0.5},
+        {"optimizer": "adagrad", "weight_decay": 0.3},
+        {"optimizer": "row_adagrad"},
+    ],
+)
+def test_scaled_steps_are_those_of_parameters_in_longer_units(changes):
+    """To train p with scale 10 is to train q, where p = 10 q."""
+    settings = {"learning_rate": 0.01, "weight_decay": 0.0, "clip": 0.0} | changes
+    optim = OptimConfig(**settings)
+    scaled = trained(optimizer(optim, 7, SCALES), prior_and_table(1.0), loss)
+    plain = trained(
+        optimizer(optim, 7), prior_and_table(10.0), lambda q: loss(in_units(q, 10.0))
+    )
+    for one, other in zip(
+        jax.tree.leaves(scaled), jax.tree.leaves(in_units(plain, 10.0)), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
+    unscaled = trained(optimizer(optim, 7), prior_and_table(1.0), loss)
+    moved = [
+        tree["prior"]["repeats"]["amount"]["by_distance"] for tree in (scaled, unscaled)
+    ]
+    assert np.abs(moved[0] - moved[1]).max() > 1e-3
+
+
+def test_the_first_step_of_adam_is_so_many_times_longer():
+    """Of what the path names alone, not of what begins with the same letters."""
+    optim = OptimConfig(
+        optimizer="adam",
+        learning_rate=0.01,
+        schedule="constant",
+        weight_decay=0.0,
+        clip=0.0,
+    )
+    transform = optimizer(optim, 10, SCALES)
+    params = prior_and_table(1.0)
+    gradient = jax.tree.map(jnp.ones_like, params)
+    found, _ = transform.update(gradient, transform.init(params), params)
+    expected = jax.tree.map(lambda one: -0.01 * one, gradient)
+    repeats = jax.tree.map(lambda one: 10.0 * one, expected["prior"]["repeats"])
+    expected["prior"]["repeats"] = repeats
+    for step, by_hand in zip(
+        jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
+    ):
+        np.testing.assert_allclose(step, by_hand, rtol=1e-5)
+
+
+def test_without_scales_the_optimiser_is_the_plain_one():
+    transform = optax.sgd(0.1)
+    assert with_step_scales(transform, {}) is transform

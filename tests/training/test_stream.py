@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -14,9 +15,10 @@ import jax
 import numpy as np
 import pytest
 
-from ancf_jax.data import dataset as data
-from ancf_jax.data.interactions import VALIDATION
-from ancf_jax.runs import build_model
+from ancf_jax import data
+from ancf_jax.config import override
+from ancf_jax.data import VALIDATION
+from ancf_jax.prepared import prepare
 from ancf_jax.training.loop import trainer
 from ancf_jax.training.stream import LANES, Stream, lanes
 from ancf_jax.types import EventLog
@@ -31,23 +33,21 @@ USER = np.repeat(np.arange(101, dtype=np.int32), COUNTS)
 def make_log() -> EventLog:
     """Items say which event it is; every user has seen half of the items, rounded down."""
     event = np.arange(EVENTS, dtype=np.int32)
-    seen = np.cumsum([0, *(COUNTS // 2)]).astype(np.int32)
-    number = np.arange(101, dtype=np.int32)
     floats = event.astype(np.float32)
-    seen_item = np.arange(seen[-1], dtype=np.int32)
+    seen_start = np.cumsum([0, *(COUNTS // 2)]).astype(np.int32)
     return EventLog(
-        USER,
-        event,
-        event + 1,
-        floats,
-        event,
-        floats,
-        event,
-        floats,
-        START,
-        seen_item,
-        seen,
-        number,
+        user=USER,
+        item=event,
+        minute=event + 1,
+        value=floats,
+        kind=event,
+        mean_dwell=floats,
+        prior_kind=event,
+        prior_dwell=floats,
+        start=START,
+        seen_item=np.arange(seen_start[-1], dtype=np.int32),
+        seen_start=seen_start,
+        number=np.arange(101, dtype=np.int32),
     )
 
 
@@ -62,19 +62,19 @@ def stream(
     batch: int = 16,
 ) -> Stream:
     return Stream(
-        LOG,
-        window,
-        batch,
-        events,
-        5,
-        local or range(devices),
-        devices,
-        lambda number: number,
+        log=LOG,
+        window=window,
+        batch_size=batch,
+        events=events,
+        seed=5,
+        local=local or range(devices),
+        devices=devices,
+        agree=lambda number: number,
     )
 
 
 def seen_by(chunks, window: int = 0) -> list[np.ndarray]:
-    """For each device and chunk the events of its examples, in order, by the item that names them."""
+    """For each device and chunk the events of its examples, by the item that names them."""
     found = []
     for chunk in chunks:
         for device, rows in enumerate(chunk[1]):
@@ -94,37 +94,50 @@ def test_every_event_comes_once_an_epoch(window, events):
     assert (len(chunks) > 1) == (events > 0)
 
 
-def test_a_chunk_is_small_and_holds_its_users_whole():
-    one = stream(events=97)
-    chunks = list(one.epoch(0))
-    shapes = {tuple(map(np.shape, chunk[0])) for chunk in chunks}
+COLUMNS = (
+    "item",
+    "minute",
+    "value",
+    "kind",
+    "mean_dwell",
+    "prior_kind",
+    "prior_dwell",
+)
+
+
+def events_of(log: EventLog, user: int) -> slice:
+    return slice(log.start[user], log.start[user + 1])
+
+
+def seen_items_of(log: EventLog, user: int) -> np.ndarray:
+    return log.seen_item[log.seen_start[user] : log.seen_start[user + 1]]
+
+
+def test_a_chunk_is_small_and_has_the_shapes_of_all():
+    chunks = list(stream(events=97).epoch(0))
+    shapes = {tuple(map(np.shape, log)) for log, _ in chunks}
     assert len(shapes) == 1
     assert len(chunks) > 2
     assert chunks[0][0].item.shape[1] < 97 + LANES * 4 * 29
-    for chunk in chunks:
-        log = EventLog(*(column[0] for column in chunk[0]))
+
+
+def test_a_chunk_holds_its_users_whole():
+    found = set()
+    for of_devices, _ in stream(events=97).epoch(0):
+        log = EventLog(*(column[0] for column in of_devices))
         for row, number in enumerate(log.number):
-            begin, end = log.start[row : row + 2]
-            if end > begin:
-                whole = slice(START[number], START[number + 1])
-                for name in (
-                    "item",
-                    "minute",
-                    "value",
-                    "kind",
-                    "mean_dwell",
-                    "prior_kind",
-                    "prior_dwell",
-                ):
-                    np.testing.assert_array_equal(
-                        getattr(log, name)[begin:end], getattr(LOG, name)[whole]
-                    )
-                assert (log.user[begin:end] == row).all()
-                seen = log.seen_item[log.seen_start[row] : log.seen_start[row + 1]]
-                np.testing.assert_array_equal(
-                    seen,
-                    LOG.seen_item[LOG.seen_start[number] : LOG.seen_start[number + 1]],
-                )
+            own = events_of(log, row)
+            if own.stop == own.start:
+                continue
+            found.add(int(number))
+            for name in COLUMNS:
+                expected = getattr(LOG, name)[events_of(LOG, number)]
+                np.testing.assert_array_equal(getattr(log, name)[own], expected)
+            assert (log.user[own] == row).all()
+            np.testing.assert_array_equal(
+                seen_items_of(log, row), seen_items_of(LOG, number)
+            )
+    assert found == set(np.flatnonzero(COUNTS))
 
 
 def batches(one: Stream, epoch: int = 0) -> list[np.ndarray]:
@@ -146,26 +159,19 @@ def test_batches_do_not_depend_on_the_number_of_devices_or_processes():
     alone = batches(stream(1))
     np.testing.assert_array_equal(alone, batches(stream(4)))
     halves = [batches(stream(4, range(begin, begin + 2))) for begin in (0, 2)]
-    steps = max(
-        map(len, halves)
-    )  # processes agree on the number of steps; here each has its own
+    # Processes agree on the number of steps; here each has its own.
+    steps = max(map(len, halves))
     padded = [[*half, *[np.full(8, -1)] * (steps - len(half))] for half in halves]
     np.testing.assert_array_equal(alone, np.concatenate(padded, axis=1))
 
 
 def test_the_order_is_a_function_of_seed_and_epoch():
     one = batches(stream())
-    assert all(
-        np.array_equal(a, b) for a, b in zip(one, batches(stream()), strict=True)
-    )
-    other_epoch, other_seed = (
-        batches(stream(), epoch=1),
-        batches(dataclasses.replace(stream(), seed=6)),
-    )
+    np.testing.assert_array_equal(one, batches(stream()))
+    other_epoch = batches(stream(), epoch=1)
+    other_seed = batches(dataclasses.replace(stream(), seed=6))
     for other in (other_epoch, other_seed):
-        assert len(other) != len(one) or any(
-            not np.array_equal(a, b) for a, b in zip(one, other, strict=True)
-        )
+        assert not np.array_equal(one, other)
 
 
 def test_lanes_are_shared_evenly():
@@ -173,31 +179,27 @@ def test_lanes_are_shared_evenly():
     assert lanes(3) == 3
 
 
+# Each device draws by itself what it drops.
+SURE = {"mf": {}, "ancf": {"network__dropout": 0.0, "network__user_dropout": 0.0}}
+
+
 @pytest.mark.parametrize(
     ("model", "kind"), [("mf", "pmap"), ("mf", "shard_map"), ("ancf", "pmap")]
 )
 def test_training_from_a_stream_is_the_same_on_four_devices(tiny, model, kind):
-    sure = {"network__dropout": 0.0, "network__user_dropout": 0.0}
-    config = tiny(
-        model, loop__stream=7, loop__spread=kind, optim__optimizer="sgd", **sure
-    )
+    config = tiny(model, loop__spread=kind, optim__optimizer="sgd", **SURE[model])
     dataset = data.build(config)
-    log, catalogue = (
-        data.event_log(dataset, data.known_parts(VALIDATION)),
-        data.catalogue(dataset),
-    )
     states = []
     for devices in (1, 4):
         # As many events at a time over all devices: the blocks of users are the same.
-        settings = dataclasses.replace(
-            config, loop=dataclasses.replace(config.loop, stream=28 // devices)
-        )
-        made = trainer(settings, build_model(config, dataset), log, catalogue, devices)
+        settings = override(config, {"loop.stream": 28 // devices})
+        prepared = prepare(settings, dataset, data.known_parts(VALIDATION))
+        made = trainer(prepared, devices)
         state = made.initial_state()
         for epoch in range(2):
             for reached, _ in made.epoch(state, epoch):
                 state = reached
-        states.append(jax.device_get(made.portable(state)))
+        states.append(jax.device_get(made.states.portable(state)))
     assert int(states[0].step) > 4
     for one, other in zip(*map(jax.tree.leaves, states), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
@@ -224,6 +226,24 @@ def start(flags: list[str], devices: int, **environment: str) -> subprocess.Pope
     )
 
 
+def together(flags: list[str]) -> list[str]:
+    """What two processes with two devices each say, which train together."""
+    address = f"127.0.0.1:{free_port()}"
+    both = [
+        start(
+            [*flags, "--loop.distributed"],
+            devices=2,
+            JAX_COORDINATOR_ADDRESS=address,
+            JAX_NUM_PROCESSES="2",
+            JAX_PROCESS_ID=str(number),
+        )
+        for number in range(2)
+    ]
+    found = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], "\n".join(found)
+    return found
+
+
 def losses(run: Path) -> list[dict[str, float]]:
     return [
         json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()
@@ -231,44 +251,29 @@ def losses(run: Path) -> list[dict[str, float]]:
 
 
 def test_two_processes_with_a_share_of_every_table_train_as_one(planted_shop, tmp_path):
-    flags = [
-        "--model",
-        "mf",
-        "--data",
-        str(planted_shop),
-        "--loop.batch-size",
-        "16",
-        "--network.embedding-size",
-        "5",
-    ]
-    flags += ["--loop.tables", "divided", "--optim.schedule", "constant", "--epochs"]
-    alone = start(
-        [*flags, "2", "--run", str(tmp_path / "one"), "--loop.stream", "1000000"], 4
+    flags = shlex.split(
+        "--model mf --network.embedding-size 5 --loop.batch-size 16 --loop.tables divided "
+        "--optim.schedule constant"
     )
-    address = f"127.0.0.1:{free_port()}"
-
-    def together(*more: str) -> list[str]:
-        both = [
-            start(
-                [*flags, *more, "--run", str(tmp_path / "two"), "--loop.distributed"],
-                2,
-                JAX_COORDINATOR_ADDRESS=address,
-                JAX_NUM_PROCESSES="2",
-                JAX_PROCESS_ID=str(number),
-            )
-            for number in range(2)
-        ]
-        found = [process.communicate(timeout=120)[0] for process in both]
-        assert [process.returncode for process in both] == [0, 0], "\n".join(found)
-        return found
-
-    said = together("1")
+    flags += ["--data", str(planted_shop)]
+    whole = [
+        "--epochs",
+        "2",
+        "--run",
+        str(tmp_path / "one"),
+        "--loop.stream",
+        "1000000",
+    ]
+    alone = start([*flags, *whole], devices=4)
+    flags += ["--run", str(tmp_path / "two")]
+    said = together([*flags, "--epochs", "1"])
     assert "epoch" in said[0]
     assert "epoch" not in said[1]  # the first process speaks for both
-    together("2", "--resume")
+    together([*flags, "--epochs", "2", "--resume"])
     text = alone.communicate(timeout=120)[0]
     assert alone.returncode == 0, text
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    one = losses(tmp_path / "one")
+    two = losses(tmp_path / "two")
     assert [row["epoch"] for row in two] == [0, 1, 2]
     for a, b in zip(one, two, strict=True):
         assert a == pytest.approx(b, rel=1e-4)
