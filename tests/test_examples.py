@@ -30,7 +30,9 @@ def test_an_example_trains_evaluates_and_stays_short(name, planted_shop, tmp_pat
 
 
 def test_a_model_that_is_not_registered_is_refused_by_name():
-    with pytest.raises(UserError, match=r'no model "ancf-meen" .*; choose one of ancf, .*register'):
+    with pytest.raises(
+        UserError, match=r'no model "ancf-meen" .*; choose one of ancf, .*register'
+    ):
         default_config("ancf-meen")
     with pytest.raises(UserError, match='no model "last-item"'):
         from_json('{"model": "last-item"}')

@@ -106,7 +106,7 @@ def lookup_parts(table: Array, ids: Array, cuts: tuple[int, ...]) -> list[Array]
     """
     at = jnp.asarray(table).at[ids]
     rows = at.get(mode="fill", fill_value=0, wrap_negative_indices=False)
-    return jnp.split(rows, cuts, axis=-1)
+    return list(jnp.split(rows, cuts, axis=-1))
 
 
 @lookup_parts.faster_on("cpu")

@@ -244,8 +244,3 @@ class CausalEncoder(nn.Module):
             )
             x = block(x, mask, bucket, train)
         return nn.LayerNorm()(x)
-
-
-# Until the callers have changed.
-GAPS = TIME_BUCKETS
-gap_bucket = time_bucket

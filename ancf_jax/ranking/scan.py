@@ -81,12 +81,8 @@ def scan_catalogue(
         What `visit` returned, stacked, and the first item int32 [chunks] of every chunk.
     """
     chunk_size, score_chunk = _chunk_scorer(model, tables, user, minute)
-    items = len(tables.catalogue.popularity)
-    chunk = jnp.arange(ceil_div(items, chunk_size), dtype=jnp.int32)
-    new_from = chunk * chunk_size
-    begins = jnp.minimum(new_from, items - chunk_size)
+    begins, new_from = _chunk_begins(tables.items, chunk_size)
     seen_begin, seen_end = _seen_range(tables.log, user)
-
     seen = tables.log.seen_item
 
     def one_chunk(place: Array, chunk: tuple[Array, Array]) -> tuple[Array, Any]:
@@ -117,8 +113,8 @@ def _chunk_scorer(
     """The size of a chunk, and what scores [B, C] the chunk from an item on, tile by tile."""
     users = encode_users(model, tables, user, minute)
     score = partial(model.score, tables.variables)
-    items = len(tables.catalogue.popularity)
-    chunk_size, tile_size = chunk_sizes(score, users, tables.item_side, items)
+    item_side = tables.item_side
+    chunk_size, tile_size = chunk_sizes(score, users, item_side, tables.items)
 
     def score_chunk(begin: Array) -> Array:
         def one_tile(number: Array, scores: Array) -> Array:
@@ -127,7 +123,7 @@ def _chunk_scorer(
             def in_tile(x: Array) -> Array:
                 return jax.lax.dynamic_slice_in_dim(x, begin + offset, tile_size)
 
-            tile = jax.tree.map(in_tile, tables.item_side)
+            tile = jax.tree.map(in_tile, item_side)
             found = score(users, tile)
             return jax.lax.dynamic_update_slice(scores, found, (0, offset))
 
@@ -147,14 +143,14 @@ def _seen_range(log: EventLog, user: Array) -> tuple[Array, Array]:
     return begin, end
 
 
-def _hide_first(scores: Array, count: Array) -> Array:
+def _hide_first(scores: Array, count: Array) -> jax.Array:
     """Scores [B, C] with -inf for the first `count` items."""
     is_shown = jnp.arange(scores.shape[1]) >= count
     return jnp.where(is_shown[None, :], scores, -jnp.inf)
 
 
 def _hide_seen(
-    scores: Array, begin: Array, seen: Array, place: Array, end: Array, slots: int
+    scores: jax.Array, begin: Array, seen: Array, place: Array, end: Array, slots: int
 ) -> tuple[Array, Array]:
     """Scores with -inf for seen items, and the places behind the items that were visited.
 
@@ -169,24 +165,24 @@ def _hide_seen(
         slots: how many are visited at a time.
     """
     rows, width = scores.shape
+    row = jnp.arange(rows)[:, None]
+    ahead = jnp.arange(slots, dtype=jnp.int32)[None, :]
 
-    def hide(state: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
-        scores, place, _ = state
-        ahead = jnp.arange(slots, dtype=jnp.int32)
-        slot = place[:, None] + ahead[None, :]
+    def hide(state: HidingState) -> HidingState:
+        slot = state.place[:, None] + ahead
         item = jnp.take(seen, slot, mode="clip") - begin
         is_own = slot < end[:, None]
         item = jnp.where(is_own, item, width)
-        row = jnp.arange(rows)[:, None]
-        scores = scores.at[row, item].set(-jnp.inf, mode="drop")
         is_here = item < width
-        place = place + is_here.sum(1, dtype=jnp.int32)
-        has_more = jnp.any(item[:, -1] < width)
-        return scores, place, has_more
+        return HidingState(
+            scores=state.scores.at[row, item].set(-jnp.inf, mode="drop"),
+            place=state.place + is_here.sum(1, dtype=jnp.int32),
+            goes_on=is_here[:, -1].any(),
+        )
 
-    def goes_on(state: tuple[Any, Array, Array]) -> Array:
-        return state[2]
+    def goes_on(state: HidingState) -> Array:
+        return state.goes_on
 
-    before = (scores, place, jnp.array(True))
-    scores, place, _ = jax.lax.while_loop(goes_on, hide, before)
-    return scores, place
+    before = HidingState(scores, place, jnp.array(True))
+    after = jax.lax.while_loop(goes_on, hide, before)
+    return after.scores, after.place

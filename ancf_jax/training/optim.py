@@ -81,7 +81,7 @@ def adam() -> optax.GradientTransformation:
         count = optax.safe_increment(state.count)
         mean = jax.tree.map(next_mean, updates, state.mu)
         square = jax.tree.map(next_square, updates, state.nu)
-        direction = partial(forms.adam_direction, step=count)
+        direction = partial(forms.adam_direction, step=jnp.asarray(count))
         updates = jax.tree.map(direction, mean, square)
         return updates, optax.ScaleByAdamState(count, mean, square)
 
@@ -139,6 +139,7 @@ def with_step_scales(
     Args:
         transform: an optimiser.
         scales: by the dotted path of a parameter, or the beginning of it, such as "prior.repeats".
+            One of no parameter does nothing: a model may be built without the part it is for.
     """
     if not scales:
         return transform

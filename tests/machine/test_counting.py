@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from ancf_jax.machine.counting import count_true
+from ancf_jax.machine.forms import count_true
 
 
 @pytest.mark.parametrize("count", [count_true.plain, *count_true.faster.values()])

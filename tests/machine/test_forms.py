@@ -97,6 +97,11 @@ CASES = {
     "made once": Case(forms.made_once, (drawn(7, 5),), lambda form, x: form(x)),
     "boost of shared items": Case(forms.boost_of_items, (drawn(3, 5),), boosts(SHARED)),
     "boost of own items": Case(forms.boost_of_items, (drawn(3, 5),), boosts(OWN)),
+    "count": Case(
+        forms.count_true,
+        (drawn(7, 5),),
+        lambda form, x: x[:, 0] * form(x > 0).astype(x.dtype),
+    ),
     "direction of Adam": Case(
         forms.adam_direction,
         (drawn(7, 5), jnp.abs(drawn(7, 5)) + 0.1),

@@ -9,12 +9,14 @@ import pytest
 
 from ancf_jax.modules.attention import (
     HIDDEN,
+    TIME_BUCKETS,
     CausalEncoder,
     attend,
     attend_causally,
     causal_mask,
     distance_bias,
     mask_of,
+    time_bucket,
 )
 
 B = 2

@@ -9,7 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ancf_jax.modules.heads import MOMENTUM, BatchNorm, Tower, weighted_moments
+from ancf_jax.modules.heads import (
+    MOMENTUM,
+    BatchNorm,
+    Dense,
+    Tower,
+    weighted_moments,
+)
 from ancf_jax.types import AXIS
 
 RNG = np.random.default_rng(0)

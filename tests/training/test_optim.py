@@ -8,7 +8,11 @@ import numpy as np
 import optax
 import pytest
 
+from ancf_jax import data
 from ancf_jax.config import OptimConfig
+from ancf_jax.data import TRAIN
+from ancf_jax.prepared import prepare
+from ancf_jax.training.loop import trainer
 from ancf_jax.training.optim import learning_rate, optimizer, with_step_scales
 
 PEAK = 0.5
@@ -213,3 +217,34 @@ def test_the_first_step_of_adam_is_so_many_times_longer():
 def test_without_scales_the_optimiser_is_the_plain_one():
     transform = optax.sgd(0.1)
     assert with_step_scales(transform, {}) is transform
+
+
+def test_a_scale_of_no_parameter_changes_nothing():
+    """A model may be built without the part that a scale is for."""
+    optim = OptimConfig(learning_rate=0.01, weight_decay=0.0)
+    params = prior_and_table(1.0)
+    plain = trained(optimizer(optim, 7), params, loss)
+    scaled = trained(optimizer(optim, 7, {"prior.followers": 10.0}), params, loss)
+    jax.tree.map(np.testing.assert_array_equal, scaled, plain)
+
+
+def test_the_counting_parts_of_the_prior_of_ancf_move_ten_times_as_far(tiny):
+    changes = {
+        "optim__optimizer": "adam",
+        "optim__schedule": "constant",
+        "optim__clip": 0.0,
+        "optim__weight_decay": 0.0,
+    }
+    config = tiny("ancf", **changes)
+    made = trainer(prepare(config, data.build(config), (TRAIN,)), devices=1)
+    ones = jax.tree.map(lambda shape: jnp.ones(shape.shape), made.shapes.params)
+    transform = made.program.optimizer
+    steps, _ = transform.update(ones, transform.init(ones), ones)
+    moved = set()
+    for path, step in jax.tree.leaves_with_path(steps):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        is_counted = name.startswith(("prior.repeats.", "prior.followers."))
+        scale = 10.0 if is_counted else 1.0
+        np.testing.assert_allclose(-step / config.optim.learning_rate, scale, 1e-4)
+        moved.add(name.split(".")[1] if is_counted else "others")
+    assert moved == {"repeats", "followers", "others"}

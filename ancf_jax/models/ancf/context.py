@@ -65,7 +65,7 @@ def scope_of(request: Request, clock: bool) -> Scope:
     mask = attention.causal_mask(request.segment)
     if not clock:
         return Scope(mask, None)
-    return Scope(mask, attention.gap_bucket(moments(request), request.token_minute))
+    return Scope(mask, attention.time_bucket(moments(request), request.token_minute))
 
 
 class Context(nn.Module):

@@ -95,7 +95,7 @@ class ByAge(nn.Module):
         self.by_distance = self.param("by_distance", start, (self.length,))
         if self.clock:
             zeros = nn.initializers.zeros
-            self.by_gap = self.param("by_gap", zeros, (attention.GAPS,))
+            self.by_gap = self.param("by_gap", zeros, (attention.TIME_BUCKETS,))
 
     def __call__(self, history: CountedHistory) -> Array:
         """The figure of each token for each position: [B, Q, L]."""

@@ -284,11 +284,10 @@ class Ancf(PairModule):
             a constant (None without the MF path), and the dual scores [B, P, I].
         """
         state = self.read(catalogue, request, train)
-        items = self.encode_items(
-            catalogue, jnp.arange(self.sizes.items, dtype=jnp.int32)
-        )
+        every_item = jnp.arange(self.sizes.items, dtype=jnp.int32)
+        items = self.encode_items(catalogue, every_item)
         mf = None
-        if self.settings.mf_path:
+        if items.mf is not None:
             rows = self.head.mf_only(self.user_factors(state))
             prior = SparsePrior(items.prior, state.boost.item, state.boost.amount)
             mf = (rows, items.mf, prior)
