@@ -40,10 +40,25 @@ class Recorded(Silent):
         self.done.append((title, done, total))
 
 
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """All files below a folder with what is in them, and all folders."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
+
+
 @pytest.fixture(scope="module")
-def recommender(tiny, tmp_path_factory) -> Recommender:
-    run = str(tmp_path_factory.mktemp("recommender") / "run")
-    fit(tiny("mf", epochs=2, run=run))
+def trained(tiny, tmp_path_factory) -> tuple[Path, dict[str, bytes | None]]:
+    """A run, and what training left in its folder."""
+    run = tmp_path_factory.mktemp("recommender") / "run"
+    fit(tiny("mf", epochs=2, run=str(run)))
+    return run, contents(run)
+
+
+@pytest.fixture(scope="module")
+def recommender(trained) -> Recommender:
+    run, _ = trained
     return load_recommender(run)
 
 
@@ -175,14 +190,6 @@ def test_warming_up_leaves_garbage_collection_alone(recommender):
     assert gc.get_freeze_count() == before
 
 
-def contents(folder: Path) -> dict[str, bytes | None]:
-    """All files below a folder with what is in them, and all folders."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in folder.rglob("*")
-    }
-
-
 READER = """
 import sys
 from ancf_jax.recommender import load_recommender
@@ -191,10 +198,9 @@ print(load_recommender(sys.argv[1]).recommend(["u01", "u05"], 4).to_csv(index=Fa
 """
 
 
-def test_a_run_opened_for_reading_is_not_written_to(recommender):
-    """By a process of its own, without the settings of these tests; its lists are the same."""
-    run = Path(recommender.config.run)
-    before = contents(run)
+def test_a_run_opened_for_reading_is_not_written_to(recommender, trained):
+    """Also not by a process without the settings of these tests; its lists are the same."""
+    run, before = trained
     unset = {"JAX_COMPILATION_CACHE_DIR", "XLA_FLAGS"}
     environment = {x: value for x, value in os.environ.items() if x not in unset}
     done = subprocess.run(

@@ -68,9 +68,3 @@ def _interactions(columns: dict[str, Any]) -> Interactions:
         columns[name] = {feature: Feature(**value) for feature, value in features}
     columns["kinds"] = tuple(columns["kinds"])
     return Interactions(**columns)
-
-
-def __getattr__(name: str) -> Any:
-    import ancf_jax.data
-
-    return getattr(ancf_jax.data, name)

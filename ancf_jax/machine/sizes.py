@@ -28,12 +28,12 @@ measurement on two CPU cores."""
 VALUES_HELD = 1 << 22
 """Scores of a block of users that are held together; more take long to allocate."""
 VALUES_PER_TILE = 3 << 15
-"""Values of the widest intermediate result of scoring that stay in the cache of one CPU core; by
+"""Values of the largest intermediate result of scoring that stay in the cache of one CPU core; by
 measurement."""
 
 
 def values_per_tile() -> int:
-    """Values of the widest intermediate result of scoring at a time.
+    """Values of the largest intermediate result of scoring at a time.
 
     128 times as many on accelerators, where beginning a tile takes more than a cache gives.
     """

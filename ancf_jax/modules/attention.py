@@ -184,7 +184,8 @@ class CausalBlock(nn.Module):
     def _bias(self, length: int, bucket: Array | None) -> Array:
         """The learned bias of the logits: [B or 1, H, L, L]."""
         zeros = nn.initializers.zeros
-        bias = distance_bias(self.param("distance_bias", zeros, (self.heads, length)))
+        by_distance = self.param("distance_bias", zeros, (self.heads, length))
+        bias = distance_bias(by_distance)
         if bucket is None:
             return bias
         by_time = self.param("time_bias", zeros, (TIME_BUCKETS, self.heads))

@@ -1,7 +1,7 @@
 """How many items are scored at a time: chunks of the catalogue, in tiles.
 
 Of a chunk the seen items are hidden and the best are chosen. A tile is what the model scores at
-once, so that its widest intermediate result stays small.
+once, so that its largest intermediate result stays small.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def chunk_sizes(
     """Items per chunk and per tile, as many as `machine.sizes` allows.
 
     A chunk holds `VALUES_PER_CHUNK` scores, or values of the item side where these are more.
-    The widest result of scoring a tile has `values_per_tile()` values. Where no result is wider
+    The largest result of scoring a tile has `values_per_tile()` values. Where no result is larger
     than what is read and the scores, a chunk is one tile. All tiles are of one size, and so are
     all chunks.
 
@@ -39,13 +39,13 @@ def chunk_sizes(
     """
     sample = min(items, SAMPLE)
     part = jax.tree.map(lambda x: x[:sample], item_side)
-    needed, widest = _values(score, users, part)
+    needed, largest = _values(score, users, part)
 
     chunks = ceil_div(items * needed, sample * sizes.VALUES_PER_CHUNK)
     tiles = chunks
-    if widest > needed:
+    if largest > needed:
         per_tile = sizes.values_per_tile()
-        tiles = max(ceil_div(items * widest, sample * per_tile), chunks)
+        tiles = max(ceil_div(items * largest, sample * per_tile), chunks)
     tiles = min(tiles, items)
     # Several tiles need two chunks: whole tiles in one chunk may exceed the catalogue.
     chunks = max(chunks, min(tiles, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -11,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import ancf_jax
 from ancf_jax.machine import forms
 
+LIBRARY = Path(ancf_jax.__file__).parent
 RNG = np.random.default_rng(0)
 
 
@@ -79,12 +82,21 @@ CASES = {
     "matmul, of one row": Case(
         forms.matmul, (drawn(11), drawn(11, 3)), lambda form, *a: form(*a)
     ),
+    "matmul, of no rows": Case(
+        forms.matmul, (drawn(2, 0, 11), drawn(11, 3)), lambda form, *a: form(*a)
+    ),
     "lookup, whole": Case(forms.lookup_parts, (drawn(7, 5),), parts(())),
     "lookup, two parts": Case(forms.lookup_parts, (drawn(7, 5),), parts((2,))),
     "lookup, empty parts": Case(forms.lookup_parts, (drawn(7, 5),), parts((0, 3, 5))),
     "repeat": Case(forms.repeat, (drawn(5, 3),), lambda form, x: form(x, 7)),
     "relu at inference": Case(
         forms.relu_at_inference, (drawn(7, 5),), lambda form, x: form(x)
+    ),
+    "repeat of a single number": Case(
+        forms.repeat, (drawn(),), lambda form, x: form(x, 7)
+    ),
+    "scale one row": Case(
+        forms.scale_columns, (drawn(5), drawn(5)), lambda form, *a: form(*a)
     ),
     "scale columns": Case(
         forms.scale_columns, (drawn(2, 7, 5), drawn(5)), lambda form, *a: form(*a)
@@ -96,6 +108,21 @@ CASES = {
     ),
     "made once": Case(forms.made_once, (drawn(7, 5),), lambda form, x: form(x)),
     "boost of shared items": Case(forms.boost_of_items, (drawn(3, 5),), boosts(SHARED)),
+    "boosts of a single history": Case(
+        forms.boost_of_items,
+        (drawn(5),),
+        lambda form, boost: form(BOOSTED[1], boost, SHARED, 7),
+    ),
+    "no boosts": Case(
+        forms.boost_of_items,
+        (drawn(3, 0),),
+        lambda form, boost: form(BOOSTED[:, :0], boost, SHARED, 7),
+    ),
+    "boosts of no histories": Case(
+        forms.boost_of_items,
+        (drawn(0, 5),),
+        lambda form, boost: form(BOOSTED[:0], boost, SHARED, 7),
+    ),
     "boost of own items": Case(forms.boost_of_items, (drawn(3, 5),), boosts(OWN)),
     "count": Case(
         forms.count_true,
@@ -173,6 +200,37 @@ def test_rows_keep_their_whole_numbers():
         assert left.dtype == right.dtype == jnp.int32
         np.testing.assert_array_equal(left, [[5, 6], [0, 0]])
         np.testing.assert_array_equal(right, [[7, 8, 9], [0, 0, 0]])
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 1000), (5, 1), (2, 0), (7,)])
+def test_counting_is_what_numpy_gives(shape):
+    rng = np.random.default_rng(0)
+    flags = rng.random(shape) < rng.random((*shape[:-1], 1))
+    for form in (forms.count_true.plain, *forms.count_true.faster.values()):
+        found = form(flags)
+        assert found.dtype == np.int32
+        np.testing.assert_array_equal(found, flags.sum(-1))
+
+
+def test_a_formula_is_its_faster_form_on_its_backend_and_plain_in_the_context(case):
+    if jax.default_backend() not in case.formula.faster:
+        pytest.skip("no faster form on this backend")
+    trace = jax.make_jaxpr(case.with_form(case.formula))
+    faster = trace(*case.arguments)
+    with forms.plain():
+        plain = trace(*case.arguments)
+    assert str(faster) == str(jax.make_jaxpr(case.fast)(*case.arguments))
+    assert str(plain) == str(jax.make_jaxpr(case.plain)(*case.arguments))
+
+
+@pytest.mark.parametrize("room", ["modules", "models", "machine"])
+def test_no_derivative_is_written_by_hand(room):
+    sources = list((LIBRARY / room).rglob("*.py"))
+    assert sources
+    for path in sources:
+        source = path.read_text(encoding="utf-8")
+        assert "custom_vjp" not in source
+        assert "custom_jvp" not in source
 
 
 def named_formula() -> forms.Formula[[jax.Array], str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 Function = Callable[..., jax.Array]
+Pairs = list[tuple[Any, Any]]  # what was found, and what is expected
 
 
 def drawn_like(tree: Any) -> Any:
@@ -27,6 +28,10 @@ def inner(one: Any, other: Any) -> jax.Array:
     return total_of(jax.tree.map(jnp.multiply, one, other))
 
 
+def stacked(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
 def assert_close(found: Any, expected: Any) -> None:
     for one, other in zip(
         jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
@@ -34,56 +39,57 @@ def assert_close(found: Any, expected: Any) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
-def check_derivatives(function: Function, inputs: tuple[Any, ...]) -> None:
-    """Forward and reverse mode are adjoint: <J t, a> = <t, J' a>; checkpoints change nothing."""
+def derivatives(function: Function, inputs: tuple[Any, ...]) -> Pairs:
+    """Forward and reverse mode are adjoint, <J t, a> = <t, J' a>; checkpoints change nothing."""
     tangents = drawn_like(inputs)
     output, pushed = jax.jvp(function, inputs, tangents)
     above = drawn_like(output)
     pulled = jax.vjp(function, *inputs)[1](above)
-    assert_close(inner(pushed, above), inner(tangents, pulled))
-    assert_close(jax.vjp(jax.checkpoint(function), *inputs)[1](above), pulled)
+    remade = jax.vjp(jax.checkpoint(function), *inputs)[1](above)
+    return [(inner(pushed, above), inner(tangents, pulled)), (remade, pulled)]
 
 
-def check_second_derivatives(function: Function, inputs: tuple[Any, ...]) -> None:
+def second_derivatives(function: Function, inputs: tuple[Any, ...]) -> Pairs:
     """Forward over reverse is reverse over reverse."""
     tangents = drawn_like(inputs)
 
     def total(inputs: Any) -> jax.Array:
-        return sum((part**2).sum() for part in jax.tree.leaves(function(*inputs)))
+        output = function(*inputs)
+        return inner(output, output)
 
     def slope(inputs: Any) -> jax.Array:
         return inner(jax.grad(total)(inputs), tangents)
 
     _, forward = jax.jvp(jax.grad(total), (inputs,), (tangents,))
-    assert_close(forward, jax.grad(slope)(inputs))
+    return [(forward, jax.grad(slope)(inputs))]
 
 
-def check_batching(function: Function, inputs: tuple[Any, ...]) -> None:
+def batches(function: Function, inputs: tuple[Any, ...]) -> Pairs:
     """A batch of inputs gives what each gives alone, and so do its derivatives."""
-    several = [inputs, drawn_like(inputs)]
-    stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *several)
 
     def gradient(*inputs: Any) -> Any:
         return jax.grad(lambda inputs: total_of(function(*inputs)))(inputs)
 
-    def one_scale(*inputs: Any) -> Any:
+    def tangent(*inputs: Any) -> Any:
         return jax.jvp(function, inputs, inputs)[1]
 
-    for f in (function, gradient, one_scale):
-        batched = jax.vmap(f)(*stacked)
-        each = [f(*one) for one in several]
-        assert_close(batched, jax.tree.map(lambda *parts: jnp.stack(parts), *each))
+    several = [inputs, drawn_like(inputs)]
+    pairs = []
+    for f in (function, gradient, tangent):
+        together = jax.vmap(f)(*stacked(several))
+        alone = stacked([f(*each) for each in several])
+        pairs.append((together, alone))
+    return pairs
 
 
-@pytest.fixture(scope="session")
-def assert_transforms() -> Callable[..., None]:
+@pytest.fixture(scope="session", params=[derivatives, second_derivatives, batches])
+def assert_transforms(request: pytest.FixtureRequest) -> Callable[..., None]:
     """assert_transforms(function, *inputs): jvp, grad, checkpoint and vmap agree on it."""
 
     def check(function: Function, *inputs: Any) -> None:
         arrays = jax.tree.map(jnp.asarray, inputs)
-        jitted = jax.jit(function)
-        check_derivatives(jitted, arrays)
-        check_second_derivatives(jitted, arrays)
-        check_batching(jitted, arrays)
+        pairs = jax.jit(lambda inputs: request.param(function, inputs))(arrays)
+        for found, expected in pairs:
+            assert_close(found, expected)
 
     return check

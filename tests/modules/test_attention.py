@@ -110,14 +110,14 @@ def test_the_last_state_alone_is_the_last_of_all():
     )
 
 
-@pytest.mark.parametrize("length", [L, 71])
-def test_the_encoder_can_be_transformed(assert_transforms, length):
+def test_the_encoder_can_be_transformed(assert_transforms):
+    length = 71  # more than one block of queries
     rng = np.random.default_rng(2)
     x = rng.normal(size=(B, length, 6)).astype(np.float32)
     minute = jnp.asarray(rng.integers(0, 10_000, (B, length)).cumsum(1))
     mask = causal_mask(jnp.zeros((B, length), jnp.int32))
     bucket = time_bucket(minute, minute)
-    encoder = CausalEncoder(layers=2, heads=H, dropout=0.0)
+    encoder = CausalEncoder(layers=1, heads=H, dropout=0.0)
     variables = encoder.init(jax.random.PRNGKey(0), x, mask, bucket, False)
 
     def states(params, x):

@@ -144,7 +144,7 @@ def test_dense_and_its_gradients_by_hand(lead, columns, use_bias):
     close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
     close(of_x, above @ kernel.T)
     close(of_params["kernel"], rows.T @ rows_above)
-    assert set(of_params) == {"kernel", "bias"} if use_bias else {"kernel"}
+    assert set(of_params) == ({"kernel", "bias"} if use_bias else {"kernel"})
     if use_bias:
         close(of_params["bias"], rows_above.sum(0))
 
@@ -157,8 +157,9 @@ def test_dense_can_be_transformed(assert_transforms, columns):
 
 
 @pytest.mark.parametrize("train", [False, True])
-def test_the_tower_can_be_transformed(assert_transforms, train):
-    tower = Tower((3, 2), normalise=True)
+@pytest.mark.parametrize("normalise", [False, True])
+def test_the_tower_can_be_transformed(assert_transforms, normalise, train):
+    tower = Tower((3, 2), normalise=normalise)
     variables = tower.init(jax.random.PRNGKey(1), ROWS)
 
     def on_a_device(params, x):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -80,3 +81,22 @@ def test_positions_repeat_after_the_longest_period():
     moments = minutes(new_year, later)
     encoded, encoded_later = temporal_encoding(moments, ("day",), 6, max_period=30)
     np.testing.assert_allclose(encoded, encoded_later, atol=1e-6)
+
+
+def test_the_encoding_can_be_transformed(assert_transforms):
+    minute = jnp.array([[0, 1_440, 99_991], [28_000_003, 28_000_011, 7]])
+    names = ("hour", "month")
+
+    def scaled(scale, minute):
+        return scale * temporal_encoding(minute, names, 5)
+
+    def one(scale):
+        return scaled(scale, minute)
+
+    assert_transforms(one, np.float32(3.0))
+    expected = temporal_encoding(minute, names, 5)
+    each = jax.vmap(jax.checkpoint(lambda row: temporal_encoding(row, names, 5)))
+    np.testing.assert_allclose(each(minute), expected, atol=1e-6)
+    no_change = np.zeros(minute.shape, jax.dtypes.float0)
+    _, tangent = jax.jvp(scaled, (1.0, minute), (2.0, no_change))
+    np.testing.assert_allclose(tangent, 2 * expected, atol=1e-6)

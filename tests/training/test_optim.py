@@ -130,7 +130,11 @@ SCALES = {"prior.repeats": 10.0}
 
 def prior_and_table(scale: float) -> dict:
     """Parameters, those of the prior in units of `scale`."""
-    repeats = {"amount": {"by_distance": jnp.array([-5.0, 2.0]) / scale}}
+    amount = {
+        "by_distance": jnp.array([-5.0, 2.0]) / scale,
+        "matrix": jnp.array([[3.0, -4.0]]) / scale,  # which decays
+    }
+    repeats = {"amount": amount}
     prior = {"repeats": repeats, "repeats_of_others": jnp.array([7.0])}
     return {"prior": prior, "table": jnp.array([[1.0, -3.0]])}
 
@@ -144,10 +148,11 @@ def in_units(params: dict, scale: float) -> dict:
 
 def loss(params: dict) -> jax.Array:
     """Some function of all parameters, in units of 1."""
-    amount = params["prior"]["repeats"]["amount"]["by_distance"]
+    amount = params["prior"]["repeats"]["amount"]
     return (
-        jnp.sin(amount).sum() * params["table"].sum()
-        + (amount**2).sum()
+        jnp.sin(amount["by_distance"]).sum() * params["table"].sum()
+        + (amount["by_distance"] ** 2).sum()
+        + (amount["matrix"] ** 2).sum()
         + params["prior"]["repeats_of_others"][0] ** 2
         + (params["table"] ** 2).sum()
     )
@@ -234,6 +239,7 @@ def test_the_counting_parts_of_the_prior_of_ancf_move_ten_times_as_far(tiny):
         "optim__schedule": "constant",
         "optim__clip": 0.0,
         "optim__weight_decay": 0.0,
+        "network__followers": 3,
     }
     config = tiny("ancf", **changes)
     made = trainer(prepare(config, data.build(config), (TRAIN,)), devices=1)
@@ -245,6 +251,7 @@ def test_the_counting_parts_of_the_prior_of_ancf_move_ten_times_as_far(tiny):
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         is_counted = name.startswith(("prior.repeats.", "prior.followers."))
         scale = 10.0 if is_counted else 1.0
-        np.testing.assert_allclose(-step / config.optim.learning_rate, scale, 1e-4)
+        expected = -scale * config.optim.learning_rate
+        np.testing.assert_allclose(step, expected, rtol=1e-4)
         moved.add(name.split(".")[1] if is_counted else "others")
     assert moved == {"repeats", "followers", "others"}
