@@ -207,7 +207,8 @@ def test_ranks_are_what_counting_gives(ranker, keep_seen):
     assert_array_equal(found, expected)
     assert_array_equal(ranks.start, start)
     rows = np.stack([row_of(user, keep_seen) for user in USER])
-    candidates = (rows > -np.inf).sum(1)
+    is_candidate = rows > -np.inf
+    candidates = is_candidate.sum(1)
     assert_array_equal(ranks.candidates, candidates)
     assert_array_equal(eligible, kept)
     assert all(kept) == keep_seen
