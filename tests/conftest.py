@@ -22,10 +22,14 @@ import pytest
 from ancf_jax.config import Config, flatten, override
 from ancf_jax.models.registry import default_config
 
-# Compiling takes most of the time of these tests: what is compiled alike is shared, with processes they start, too.
-COMPILED = tempfile.TemporaryDirectory(prefix="compiled-for-tests-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
-jax.config.update("jax_compilation_cache_dir", COMPILED.name)
+# Compiling takes most of the time of these tests. What is compiled alike is shared, with the other
+# workers of pytest-xdist and with processes that tests start, too.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    COMPILED = tempfile.TemporaryDirectory(prefix="compiled-for-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+jax.config.update(
+    "jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"]
+)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
