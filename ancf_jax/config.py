@@ -29,6 +29,7 @@ FormatName = Literal["auto", "table", "movielens", "ncf", "sequences"]
 LossName = Literal[
     "mse", "log_loss", "bce", "bpr", "softmax", "sampled_softmax", "gbce"
 ]
+SplitKind = Literal["auto", "next_basket", "leave_one_out", "ratio", "time", "given"]
 CORNER_STORE = "corner-store"
 
 
@@ -77,10 +78,15 @@ class TableConfig:
 class SplitConfig:
     """Which events train, validate and test."""
 
-    kind: Literal["auto", "leave_one_out", "ratio", "time", "given"] = "auto"
-    """`leave_one_out`: each user's last event tests, the one before validates; `ratio`: a random
-    share; `time`: the latest share of all events; `given`: as the files say; `auto`: given where
-    the files say so, else ratio for ratings and for engagement, and leave_one_out for the rest."""
+    kind: SplitKind = "auto"
+    """`next_basket`: each user's last basket tests, the one before validates; `leave_one_out`: each
+    user's last event tests, with the rest of its basket known; `ratio`: a random share; `time`: the
+    latest share of all events, by whole baskets; `given`: as the files say; `auto`: given where the
+    files say so, ratio for ratings and for engagement, next_basket where most events share their
+    moment with the one before, and leave_one_out for the rest."""
+    basket_minutes: NotNegative = 0.0
+    """An event at most so many minutes after the user's event before is in its basket (next_basket,
+    time); with 0, events of one moment are."""
     validation: Share = 0.1
     """Share of the events that validate (ratio, time); with 0, whatever the kind, they train, and
     the last epoch is kept."""

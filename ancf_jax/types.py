@@ -45,6 +45,8 @@ class EventLog(NamedTuple):
         seen_start: int32 [U + 1] offsets into `seen_item`.
         number: int32 [U] row number among all users of each user of this log.
         seen_bits: uint8 [U, I / 8] the same as `seen_item`, a bit each; may be empty.
+        basket_place: int32 [N] how many events of its basket come before the event; None where
+            every event stands alone. Nothing of an event's own basket is known before it.
     """
 
     user: Array
@@ -60,6 +62,7 @@ class EventLog(NamedTuple):
     seen_start: Array
     number: Array
     seen_bits: Array = NO_BITS
+    basket_place: Array | None = None
 
 
 class Heldout(NamedTuple):
@@ -122,6 +125,10 @@ class Request(NamedTuple):
         token: int32 [B, L] items of the history.
         token_minute: int32 [B, L].
         segment: int32 [B, L] tokens of one segment belong together; -1 is padding.
+        basket: int32 [B, L] number of each token's basket within the row, ascending; None where
+            every event stands alone.
+        known: int32 [B, L] for windows with baskets, the place of the latest token that each
+            position knows; None where that is its own place.
     """
 
     user: Array
@@ -131,6 +138,8 @@ class Request(NamedTuple):
     token: Array
     token_minute: Array
     segment: Array
+    basket: Array | None = None
+    known: Array | None = None
 
 
 class SparsePrior(NamedTuple):
@@ -193,6 +202,7 @@ class Sizes(NamedTuple):
         kinds: number of kinds of event.
         item_features: (name, number of distinct values) of each.
         user_features: the same of users.
+        baskets: whether several events may make a basket.
     """
 
     users: int
@@ -200,3 +210,4 @@ class Sizes(NamedTuple):
     kinds: int
     item_features: tuple[tuple[str, int], ...]
     user_features: tuple[tuple[str, int], ...]
+    baskets: bool = False

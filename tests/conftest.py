@@ -27,9 +27,7 @@ from ancf_jax.models.registry import default_config
 if "PYTEST_XDIST_WORKER" not in os.environ:
     COMPILED = tempfile.TemporaryDirectory(prefix="compiled-for-tests-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
-jax.config.update(
-    "jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"]
-)
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 

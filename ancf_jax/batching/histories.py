@@ -3,14 +3,25 @@
 All functions are pure and jit-able; no (N x L) matrix is ever made.
 """
 
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 
 from ancf_jax.types import Array, Batch, EventLog, Request
 
 
-def tokens_before(
-    log: EventLog, user: Array, end: Array, length: int
-) -> tuple[Array, Array, Array]:
+class Tokens(NamedTuple):
+    """The tokens of a history; see `types.Request`."""
+
+    token: Array
+    token_minute: Array
+    segment: Array
+    basket: Array | None
+    known: Array | None
+
+
+def tokens_before(log: EventLog, user: Array, end: Array, length: int) -> Tokens:
     """The latest `length` events of each user before an offset of the log.
 
     The slot before a user's first event holds -1 in segment 0: "nothing yet". Slots before
@@ -23,42 +34,54 @@ def tokens_before(
         length: L.
 
     Returns:
-        Items, minutes and segments, int32 [B, L] each.
+        Tokens [B, L].
     """
     offset = end[:, None] - length + jnp.arange(length, dtype=jnp.int32)[None, :]
     user_start = log.start[user][:, None]
-    known = offset >= user_start
+    is_event = offset >= user_start
     place = jnp.clip(offset, 0, log.item.shape[0] - 1)
-    token = jnp.where(known, log.item[place], -1)
-    minute = jnp.where(known, log.minute[place], 0)
-    segment = jnp.where(offset >= user_start - 1, 0, -1)
-    return token, minute, segment
+    return Tokens(
+        token=jnp.where(is_event, log.item[place], -1),
+        token_minute=jnp.where(is_event, log.minute[place], 0),
+        segment=jnp.where(offset >= user_start - 1, 0, -1),
+        basket=_basket_numbers(log, place, is_event),
+        known=None,
+    )
+
+
+def _basket_numbers(log: EventLog, place: Array, is_event: Array) -> Array | None:
+    """Numbers of the baskets of the events at `place` [B, L], ascending within a row."""
+    if log.basket_place is None:
+        return None
+    is_first_of_basket = log.basket_place[place] == 0
+    return jnp.cumsum(is_first_of_basket | ~is_event, axis=1)
 
 
 def batch_of_events(log: EventLog, event: Array, length: int) -> Batch:
-    """The batch that scores events [B] from the `length` events before each.
+    """The batch that scores events [B] from the `length` events before the basket of each.
 
     Event -1 is padding of weight 0.
     """
     place = jnp.maximum(event, 0)
-    history = tokens_before(log, log.user[place], place, length)
-    return _batch(log, event, *history)
+    end = _begin_of_basket(log, place)
+    return _batch(log, event, tokens_before(log, log.user[place], end, length))
 
 
-def _batch(
-    log: EventLog, event: Array, token: Array, token_minute: Array, segment: Array
-) -> Batch:
+def _begin_of_basket(log: EventLog, place: Array) -> Array:
+    """The first event of the basket of each event."""
+    return place if log.basket_place is None else place - log.basket_place[place]
+
+
+def _batch(log: EventLog, event: Array, tokens: Tokens) -> Batch:
     """The batch of events of any shape, -1 for padding, with the history of each."""
     place = jnp.maximum(event, 0)
     user = log.user[place]
     request = Request(
         user=log.number[user],
-        minute=log.minute[place],
+        minute=log.minute[_begin_of_basket(log, place)],
         kind=log.prior_kind[place],
         dwell=log.prior_dwell[place],
-        token=token,
-        token_minute=token_minute,
-        segment=segment,
+        **tokens._asdict(),
     )
     return Batch(
         request=request,
@@ -70,10 +93,11 @@ def _batch(
 
 
 def batch_of_windows(log: EventLog, target: Array) -> Batch:
-    """The batch that scores events from the events before them in the same window.
+    """The batch that scores events from the events before their baskets in the same window.
 
     The token at a position is the event before its target, so that an encoder which looks
-    only backwards sees nothing of the target.
+    only backwards sees nothing of the target. All targets of a basket know what the first of
+    them in the window does.
 
     Args:
         log: the events.
@@ -81,15 +105,31 @@ def batch_of_windows(log: EventLog, target: Array) -> Batch:
     """
     place = jnp.maximum(target, 0)
     user = log.user[place]
-    before = jnp.maximum(place - 1, 0)
-    known = place > log.start[user]
-    token = jnp.where(known, log.item[before], -1)
-    token_minute = jnp.where(known, log.minute[before], 0)
     jumps = jnp.diff(target, axis=1, prepend=-2) != 1
     changes_user = jnp.diff(user, axis=1, prepend=-1) != 0
-    run = jnp.cumsum(jumps | changes_user, axis=1)
-    segment = jnp.where(target >= 0, run, -1)
-    return _batch(log, target, token, token_minute, segment)
+    begins = jumps | changes_user
+    # A run may begin within a basket, of which its first target may know nothing.
+    end = jnp.where(begins, _begin_of_basket(log, place), place)
+    before = jnp.maximum(end - 1, 0)
+    is_event = end > log.start[user]
+    run = jnp.cumsum(begins, axis=1)
+    tokens = Tokens(
+        token=jnp.where(is_event, log.item[before], -1),
+        token_minute=jnp.where(is_event, log.minute[before], 0),
+        segment=jnp.where(target >= 0, run, -1),
+        basket=_basket_numbers(log, before, is_event),
+        known=_known(log, place, begins),
+    )
+    return _batch(log, target, tokens)
+
+
+def _known(log: EventLog, place: Array, begins: Array) -> Array | None:
+    """The place of the latest token that each position knows: where its basket begins."""
+    if log.basket_place is None:
+        return None
+    begins_basket = begins | (log.basket_place[place] == 0)
+    column = jnp.arange(place.shape[1], dtype=jnp.int32)[None]
+    return jax.lax.cummax(jnp.where(begins_basket, column, 0), axis=1)
 
 
 def request_after_log(
@@ -104,13 +144,11 @@ def request_after_log(
     end = jnp.where(user >= 0, log.start[row + 1], begin)
     has_events = end > begin
     last = jnp.clip(end - 1, 0, log.item.shape[0] - 1)
-    token, token_minute, segment = tokens_before(log, row, end, length)
+    tokens = tokens_before(log, row, end, length)
     return Request(
         user=user,
         minute=minute,
         kind=jnp.where(has_events, log.kind[last], -1),
         dwell=jnp.where(has_events, log.mean_dwell[last], 0.0),
-        token=token,
-        token_minute=token_minute,
-        segment=segment,
+        **tokens._asdict(),
     )

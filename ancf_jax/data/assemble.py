@@ -122,17 +122,26 @@ def _numeric_columns(events: pa.Table) -> dict[str, np.ndarray]:
 def _in_order(columns: dict[str, np.ndarray]) -> tuple[dict[str, Any], bool]:
     """The columns sorted by (user, time, input order), and whether `time` is a real time.
 
-    A real time becomes seconds, any other the position in the user's history.
+    A real time becomes seconds, any other the number of the moment in the user's history.
     """
-    time = columns.get("time", np.zeros(len(columns["user"])))
+    time = columns.get("time", np.arange(len(columns["user"])))
     order = np.lexsort((time, columns["user"]))
     log = {name: column[order] for name, column in columns.items()}
     clock = time.dtype.kind == "M"
     if clock:
         log["time"] = log["time"].astype("datetime64[s]").astype(np.int64)
     else:
-        log["time"] = np.arange(len(order)) - np.searchsorted(log["user"], log["user"])
+        log["time"] = _number_of_moment(log["user"], time[order])
     return log, clock
+
+
+def _number_of_moment(user: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """How many earlier moments the user of each event has: int64 [N]; both sorted."""
+    is_first = np.diff(user, prepend=-1) != 0
+    is_new = is_first | (np.diff(time, prepend=0) != 0)
+    moment = np.cumsum(is_new)
+    first_event = np.maximum.accumulate(np.where(is_first, np.arange(len(user)), 0))
+    return moment - moment[first_event]
 
 
 def _names(items: Entities, vocabulary: _Vocabulary) -> np.ndarray:

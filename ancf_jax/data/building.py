@@ -56,6 +56,7 @@ def build(config: Config) -> Dataset:
         if by_engagement
         else _rating(interactions),
         truth=_truth_of(truth, source, interactions, split),
+        basket_place=splits.places_in_baskets(interactions, split),
     )
 
 

@@ -1,8 +1,8 @@
 """What is known of items and users besides their events, and how many of them there are."""
 
 import numpy as np
-import pandas as pd
 
+from ancf_jax.data.baskets import repeats_of
 from ancf_jax.data.counts import count_followers, count_repeats
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.data.interactions import TRAIN, Feature
@@ -21,7 +21,8 @@ def catalogue(dataset: Dataset, followers: int = 0) -> Catalogue:
     is_train = dataset.part == TRAIN
     items = len(source.items)
     item = source.item[is_train]
-    is_repeat = pd.Series(pair_ids(source)[is_train]).duplicated().to_numpy()
+    place = None if dataset.basket_place is None else dataset.basket_place[is_train]
+    is_repeat = repeats_of(pair_ids(source)[is_train], place)
     popularity = np.bincount(item, minlength=items).astype(np.float32)
     levels = [feature.ids[:, 0] for feature in source.item_features.values()]
     found = Catalogue(
@@ -47,6 +48,7 @@ def sizes(dataset: Dataset) -> Sizes:
         kinds=len(source.kinds),
         item_features=_numbers_of_values(source.item_features),
         user_features=_numbers_of_values(source.user_features),
+        baskets=dataset.basket_place is not None,
     )
 
 

@@ -26,6 +26,8 @@ class Dataset:
             traces.
         value: float32 [N] the label: rating, engagement score, or 1.
         truth: true purchase probabilities, where the simulated shop tests purchases.
+        basket_place: int32 [N] how many events of its basket come before each event; None where
+            an event may know all earlier ones, of its own basket, too.
     """
 
     interactions: Interactions
@@ -34,6 +36,7 @@ class Dataset:
     scales: Scales | None
     value: np.ndarray
     truth: Truth | None = None
+    basket_place: np.ndarray | None = None
 
 
 def save(dataset: Dataset, folder: Path) -> None:
@@ -59,6 +62,7 @@ def load(folder: Path) -> Dataset:
         scales=Scales(**tree["scales"]) if tree["scales"] else None,
         value=tree["value"],
         truth=Truth(*tree["truth"]) if tree["truth"] else None,
+        basket_place=tree["basket_place"],
     )
 
 

@@ -34,7 +34,8 @@ class Interactions:
     Attributes:
         user: int32 [N] row number in `users`.
         item: int32 [N] row number in `items`.
-        time: int64 [N] UTC unix seconds; the position in the user's history where not `clock`.
+        time: int64 [N] UTC unix seconds; where not `clock`, the number of the moment in the
+            user's history, from 0 up.
         clock: whether `time` is a real time (hours and seasons mean something).
         users: text [U], the ids of users in order of first appearance in the source.
         items: text [I], the ids of items; items known from an item table without events

@@ -23,6 +23,7 @@ def event_log(dataset: Dataset, parts: tuple[int, ...]) -> EventLog:
     user = source.user[keep]
     kind = source.kind[keep].astype(np.int32)
     mean_dwells = mean_dwell(user, _compressed_dwell(dataset, keep))
+    place = None if dataset.basket_place is None else dataset.basket_place[keep]
     seen_user, seen_item = _distinct_pairs(source, keep)
     return EventLog(
         user=user,
@@ -31,13 +32,21 @@ def event_log(dataset: Dataset, parts: tuple[int, ...]) -> EventLog:
         value=dataset.value[keep],
         kind=kind,
         mean_dwell=mean_dwells,
-        prior_kind=previous(user, kind, -1),
-        prior_dwell=previous(user, mean_dwells, 0),
+        prior_kind=_of_basket(previous(user, kind, -1), place),
+        prior_dwell=_of_basket(previous(user, mean_dwells, 0), place),
         start=_offsets(user, users),
         seen_item=seen_item.astype(np.int32),
         seen_start=_offsets(seen_user, users),
         number=np.arange(users, dtype=np.int32),
+        basket_place=place,
     )
+
+
+def _of_basket(before: np.ndarray, place: np.ndarray | None) -> np.ndarray:
+    """What was known before each event [N], as it stood before the first of its basket."""
+    if place is None:
+        return before
+    return before[np.arange(len(before)) - place]
 
 
 def heldout(

@@ -6,10 +6,12 @@ from collections.abc import Callable
 import numpy as np
 
 from ancf_jax.config import SplitConfig
+from ancf_jax.data.baskets import basket_numbers, basket_places, share_in_baskets
 from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Interactions
 from ancf_jax.data.selection import pair_ids
 from ancf_jax.errors import UserError
 
+BASKET_KINDS = ("next_basket", "time")  # splits that never part a basket
 PART_NAMES = {TRAIN: "train", VALIDATION: "validation", TEST: "test", UNUSED: "unused"}
 
 
@@ -19,7 +21,8 @@ def resolve_kind(
     """`split` with the kind `auto` replaced by one that suits the data.
 
     That is `given` where the files fix a split; else `ratio` for ratings and for
-    `engagement`, where every event carries a label; else `leave_one_out`.
+    `engagement`, where every event carries a label; else `next_basket` where most events
+    are in one basket with the event before; else `leave_one_out`.
     """
     if split.kind != "auto":
         return split
@@ -27,6 +30,8 @@ def resolve_kind(
         kind = "given"
     elif engagement or interactions.rating is not None:
         kind = "ratio"
+    elif share_in_baskets(interactions, split.basket_minutes) > 0.5:
+        kind = "next_basket"
     else:
         kind = "leave_one_out"
     return dataclasses.replace(split, kind=kind)
@@ -35,11 +40,13 @@ def resolve_kind(
 def assign(interactions: Interactions, split: SplitConfig, seed: int) -> np.ndarray:
     """The part of every event, by the rule that `split.kind` names.
 
-    leave_one_out: of every user with 3 or more events the last tests and the one before
+    next_basket: of every user with 3 or more baskets the last tests and the one before
         validates.
+    leave_one_out: the same of single events.
     ratio: a random share of the distinct (user, item) pairs, so a pair is never in two
         parts.
-    time: the latest share of all events; events of one moment are never parted.
+    time: the latest share of all events; events of one moment, or of one basket, are never
+        parted.
     given: as the files say. If they fix no validation, each user's last training event
         validates; or, where several rated events per user test, a random share of the
         training pairs.
@@ -59,6 +66,18 @@ def assign(interactions: Interactions, split: SplitConfig, seed: int) -> np.ndar
     part[~np.isin(part, (*needed, UNUSED))] = TRAIN
     _check_parts(interactions, part, needed, kind)
     return part
+
+
+def places_in_baskets(
+    interactions: Interactions, split: SplitConfig
+) -> np.ndarray | None:
+    """How many events of its basket come before each event, int32 [N], where `split` has baskets.
+
+    None where an event may know all earlier ones, of its own basket, too.
+    """
+    if split.kind not in BASKET_KINDS:
+        return None
+    return basket_places(basket_numbers(interactions, split.basket_minutes))
 
 
 def _check_shares(split: SplitConfig) -> None:
@@ -89,8 +108,21 @@ def _check_parts(
 def _leave_one_out(
     interactions: Interactions, split: SplitConfig, seed: int
 ) -> np.ndarray:
-    part = np.full(len(interactions.user), TRAIN, np.int8)
-    counts = np.bincount(interactions.user)
+    return _latest_two(interactions.user)
+
+
+def _next_basket(
+    interactions: Interactions, split: SplitConfig, seed: int
+) -> np.ndarray:
+    basket = basket_numbers(interactions, split.basket_minutes)
+    _, first_event = np.unique(basket, return_index=True)
+    return _latest_two(interactions.user[first_event])[basket]
+
+
+def _latest_two(user: np.ndarray) -> np.ndarray:
+    """The parts of rows by user: the last tests, the one before validates, of 3 or more."""
+    part = np.full(len(user), TRAIN, np.int8)
+    counts = np.bincount(user)
     end = np.cumsum(counts)[counts >= 3]
     part[end - 1] = TEST
     part[end - 2] = VALIDATION
@@ -128,7 +160,9 @@ def _time(interactions: Interactions, split: SplitConfig, seed: int) -> np.ndarr
             "--split.kind time needs times, but the data has only an order; "
             "map them with --table.time"
         )
-    time = interactions.time
+    basket = basket_numbers(interactions, split.basket_minutes)
+    _, first_event = np.unique(basket, return_index=True)
+    time = interactions.time[first_event][basket]
     moments, counts = np.unique(time, return_counts=True)
     earlier = (np.cumsum(counts) - counts) / len(time)
     test_begins = _nearest_place(earlier, 1 - split.test)
@@ -170,6 +204,7 @@ def _last_of_each(user: np.ndarray) -> np.ndarray:
 
 
 _RULES: dict[str, Callable[[Interactions, SplitConfig, int], np.ndarray]] = {
+    "next_basket": _next_basket,
     "leave_one_out": _leave_one_out,
     "ratio": _ratio,
     "time": _time,

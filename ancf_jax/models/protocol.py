@@ -189,6 +189,7 @@ class NeuralModel:
             token=token,
             token_minute=token,
             segment=token + 1,
+            basket=token if self.sizes.baskets else None,
         )
         candidates = (one[None],)
         return dict(

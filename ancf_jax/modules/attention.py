@@ -145,8 +145,8 @@ def time_bucket(now: Array, then: Array) -> Array:
 class CausalBlock(nn.Module):
     """x + MHA(LN(x)), then x + FFN(LN(x)): one pre-norm block over tokens.
 
-    Attention is biased by how many events lie between two tokens, and by the time between them
-    where there is a clock.
+    Attention is biased by how many events lie between two tokens, and by the bucket of what else
+    lies between them: the time where there is a clock, or else the number of baskets.
 
     Attributes:
         heads: of the attention.
@@ -167,7 +167,7 @@ class CausalBlock(nn.Module):
         Args:
             x: [B, L, D].
             mask: [B, 1, L, L], see `causal_mask`.
-            bucket: int32 [B, L, L], see `time_bucket`; None where there is no clock.
+            bucket: int32 [B, L, L] below TIME_BUCKETS, such as `time_bucket`; None for none.
             train: whether dropout is on.
         """
         queries = slice(-1 if self.last else 0, None)
@@ -233,7 +233,7 @@ class CausalEncoder(nn.Module):
         Args:
             x: [B, L, D].
             mask: [B, 1, L, L], see `causal_mask`.
-            bucket: int32 [B, L, L], see `time_bucket`; None where there is no clock.
+            bucket: int32 [B, L, L] below TIME_BUCKETS, such as `time_bucket`; None for none.
             train: whether dropout is on.
             last: whether only the state of the last token is wanted.
         """

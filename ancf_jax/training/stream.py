@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import jax
 import numpy as np
 
 from ancf_jax.training.examples import examples_of, padded, padded_steps
@@ -66,7 +67,7 @@ class Stream:
                 log, of_lanes = self._held_by(device, epoch, chunk)
                 logs.append(log)
                 examples.append(of_lanes)
-            stacked = EventLog(*map(np.stack, zip(*logs, strict=True)))
+            stacked = jax.tree.map(lambda *columns: np.stack(columns), *logs)
             yield stacked, self._in_steps(examples)
 
     def _in_steps(self, examples: list[list[np.ndarray]]) -> np.ndarray:
@@ -165,6 +166,9 @@ class Stream:
             seen_item=padded(log.seen_item[seen], seen_room),
             seen_start=padded(seen_start, user_room + 1, seen_start[-1]),
             number=padded(log.number[users], user_room),
+            basket_place=None
+            if log.basket_place is None
+            else of_events(log.basket_place),
         )
 
 

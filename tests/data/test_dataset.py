@@ -396,7 +396,10 @@ def test_catalogue_counts_what_was_had_again_in_training():
 def test_catalogue_and_sizes(build):
     made = build(random_events())
     shape = data.sizes(made)
-    assert shape == (13, 37, 3, (("department", 2), ("tag/x", 3)), (("age", 1),))
+    assert shape[:3] == (13, 37, 3)
+    assert shape.item_features == (("department", 2), ("tag/x", 3))
+    assert shape.user_features == (("age", 1),)
+    assert not shape.baskets
     features = data.catalogue(made).item_features
     assert {name: ids.shape for name, ids in features.items()} == {
         "department": (37, 1),

@@ -31,10 +31,20 @@ class Scope(NamedTuple):
         mask: [B, 1, L, L], 0 where the position may look at a token and HIDDEN elsewhere.
         gap: int32 [B, L, L], the bucket of the time from each token to the moment of each
             position; None where there is no clock.
+        ago: int32 [B, L, L], how many baskets lie between each token and what comes after each
+            position; None where every event stands alone.
     """
 
     mask: Array
     gap: Array | None
+    ago: Array | None = None
+
+    @property
+    def bucket(self) -> Array | None:
+        """What attention is biased by besides distance: the time, or else the baskets between."""
+        if self.gap is not None or self.ago is None:
+            return self.gap
+        return jnp.clip(self.ago, 0, attention.TIME_BUCKETS - 1)
 
 
 class ContextState(NamedTuple):
@@ -62,10 +72,13 @@ def moments(request: Request) -> Array:
 
 def scope_of(request: Request, clock: bool) -> Scope:
     """The tokens of the same segment up to each position, and how long ago they were."""
-    mask = attention.causal_mask(request.segment)
-    if not clock:
-        return Scope(mask, None)
-    return Scope(mask, attention.time_bucket(moments(request), request.token_minute))
+    gap = None
+    ago = None
+    if clock:
+        gap = attention.time_bucket(moments(request), request.token_minute)
+    if request.basket is not None:
+        ago = request.basket[:, :, None] - request.basket[:, None, :]
+    return Scope(attention.causal_mask(request.segment), gap, ago)
 
 
 class Context(nn.Module):
@@ -112,7 +125,7 @@ class CausalContext(Context):
         self, tokens: Array, scope: Scope, train: bool, last: bool = False
     ) -> ContextState:
         """States [B, L, D] of all positions, or [B, 1, D] of the last."""
-        states = self.encoder(tokens, scope.mask, scope.gap, train, last)
+        states = self.encoder(tokens, scope.mask, scope.bucket, train, last)
         return ContextState(states)
 
 

@@ -49,9 +49,19 @@ def _latest(history: CountedHistory) -> tuple[Array, Array]:
 
 
 def _goes_on(history: CountedHistory) -> Array:
-    """Whether a token is followed by another of its segment: bool [B, L]."""
+    """Whether all that comes in the basket after a position is a token, too: bool [B, L].
+
+    That is, whether the basket does not hold the last event of its segment.
+    """
     change = jnp.diff(history.segment, axis=1, append=-2)
-    return change == 0
+    is_end = change != 0
+    if history.known is None:
+        return ~is_end
+    place = jnp.arange(history.length)
+    known_at_end = jnp.where(is_end, history.known, -1)
+    knows_as_much = known_at_end[:, None, :] == place[None, :, None]
+    is_last_basket = knows_as_much.any(-1)
+    return ~is_last_basket
 
 
 def lifts(catalogue: Catalogue, history: CountedHistory) -> tuple[Array, Array]:

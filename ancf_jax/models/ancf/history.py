@@ -32,6 +32,9 @@ class CountedHistory(NamedTuple):
         visible: bool [B, Q, L], whether the position knows of the token.
         same_item: bool [B, L, L], whether two tokens of one segment are of one item.
         gap: int32 [B, Q, L], bucket of the time between; None where there is no clock.
+        ago: int32 [B, Q, L], baskets between; None where every event stands alone.
+        basket: int32 [B, L], see `types.Request`.
+        known: int32 [B, L], see `types.Request`.
         is_window: whether every position is a moment of its own (Q = L).
     """
 
@@ -40,6 +43,9 @@ class CountedHistory(NamedTuple):
     visible: Array
     same_item: Array
     gap: Array | None
+    ago: Array | None
+    basket: Array | None
+    known: Array | None
     is_window: bool
 
     @property
@@ -63,10 +69,26 @@ def counted_history(request: Request, scope: Scope) -> CountedHistory:
     own_number = -1 - jnp.arange(request.token.shape[1])[None]
     item = jnp.where(request.token < 0, own_number, request.token)
     same_item = pairwise_equal(item) & pairwise_equal(request.segment)
-    gap = None if scope.gap is None else scope.gap[:, positions]
     return CountedHistory(
-        request.token, request.segment, visible, same_item, gap, is_window
+        token=request.token,
+        segment=request.segment,
+        visible=visible,
+        same_item=same_item,
+        gap=None if scope.gap is None else scope.gap[:, positions],
+        ago=None if scope.ago is None else scope.ago[:, positions],
+        basket=request.basket,
+        known=request.known,
+        is_window=is_window,
     )
+
+
+def is_repeat(history: CountedHistory) -> Array:
+    """Whether a token repeats the item of an earlier basket: bool [B, L]."""
+    is_earlier_of_item = jnp.tril(history.same_item, -1)
+    if history.basket is not None:
+        basket = history.basket
+        is_earlier_of_item &= basket[:, :, None] > basket[:, None, :]
+    return is_earlier_of_item.any(-1)
 
 
 def pairwise_equal(x: Array) -> Array:
@@ -77,8 +99,8 @@ def pairwise_equal(x: Array) -> Array:
 class ByAge(nn.Module):
     """A learned figure of each event by its age: f(distance) + g(gap).
 
-    Distance is how many events ago it was, gap the bucket of how long ago, where there is a
-    clock. The figure may be wanted as its exponential, exp(f) exp(g).
+    Distance is how many events, or baskets, ago it was, gap the bucket of how long ago, where
+    there is a clock. The figure may be wanted as its exponential, exp(f) exp(g).
 
     Attributes:
         start: the value of f at first; g begins at 0.
@@ -110,6 +132,8 @@ class ByAge(nn.Module):
         return distance * jnp.exp(self.by_gap)[history.gap]
 
     def _of_distance(self, by_distance: Array, history: CountedHistory) -> Array:
+        if history.ago is not None:
+            return by_distance[jnp.clip(history.ago, 0, self.length - 1)]
         rows = attention.distance_bias(by_distance[None])[0, 0]
         batch = history.token.shape[0]
         return repeat(rows, batch)[:, -history.positions :]

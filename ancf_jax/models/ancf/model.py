@@ -113,13 +113,15 @@ class Ancf(PairModule):
         scope = scope_of(request, clock=bool(n.temporal))
         moment = self.when(request.minute)
         past, memory = self._attend(catalogue, request, scope, train)
-        return UserState(
+        state = UserState(
             user=self._forget_some(request.user, train),
             moment=moment,
             context=moment if past is None else moment + past,
             boost=self.prior.of_history(catalogue, request, scope),
             memory=memory,
         )
+        # Of its own basket a position knows nothing: it knows what the basket's first does.
+        return state if request.known is None else at_positions(state, request.known)
 
     def user_side(self, catalogue: Catalogue, state: UserState) -> UserSide:
         """What users contribute to their pairs, by both paths."""

@@ -4,7 +4,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.models.ancf.history import Boost, ByAge, CountedHistory, pairwise_equal
+from ancf_jax.models.ancf.history import (
+    Boost,
+    ByAge,
+    CountedHistory,
+    is_repeat,
+    pairwise_equal,
+)
 from ancf_jax.types import Array, Catalogue
 
 LOG_AMOUNT = -5.0  # at first an earlier event is worth a share of exp(-5) in all events
@@ -120,10 +126,9 @@ def smoothed_rate(counts: Array, expected: Array | float) -> Array:
 
 
 def _events_and_repeats(history: CountedHistory) -> Array:
-    """1 for each token that is an event, and 1 where it repeats an earlier one: [B, L, 2]."""
+    """1 for each token that is an event, and 1 where it is a repeat: [B, L, 2]."""
     is_event = history.token >= 0
-    is_repeat = jnp.tril(history.same_item, -1).any(-1)
-    return jnp.stack([is_event, is_repeat], -1).astype(jnp.float32)
+    return jnp.stack([is_event, is_repeat(history)], -1).astype(jnp.float32)
 
 
 def _is_newest(history: CountedHistory) -> Array:
