@@ -42,5 +42,5 @@ def prepare(config: Config, dataset: Dataset, parts: tuple[int, ...]) -> Prepare
         dataset=dataset,
         model=model,
         log=data.event_log(dataset, parts),
-        catalogue=data.catalogue(dataset, followers),
+        catalogue=data.catalogue(dataset, parts, followers),
     )

@@ -32,7 +32,7 @@ class EventLog(NamedTuple):
     Attributes:
         user: int32 [N] place of the event's user in this log.
         item: int32 [N].
-        minute: int32 [N].
+        minute: int32 [N]; all events of a basket have that of its first.
         value: float32 [N] rating or engagement score; 1 where the source has neither.
         kind: int32 [N] kind of the event itself (view, click, purchase ...).
         mean_dwell: float32 [N] mean compressed dwell of the user's events up to this one,
@@ -84,15 +84,15 @@ class Heldout(NamedTuple):
 
 
 class Catalogue(NamedTuple):
-    """What is known of items and users besides their events, and counts of training events.
+    """What is known of items and users besides their events, and counts of known events.
 
     Attributes:
         item_features: name -> int32 [I, M], -1 where there are fewer than M values.
         user_features: name -> int32 [U, M].
-        popularity: float32 [I] training events of each item.
-        total_events: float32 [] training events of all items.
+        popularity: float32 [I] known events of each item.
+        total_events: float32 [] known events of all items.
         total_repeats: float32 [] those of them whose user had had the item before.
-        repeat_counts: float32 [I, levels + 1, 2] training events, and repeats among them, of
+        repeat_counts: float32 [I, levels + 1, 2] known events, and repeats among them, of
             all items that share a level of the hierarchy with this one; last, of the item alone.
         follower: int32 [I, K] what most often came soon after an item; I stands for none.
         follower_weight: float32 [I, K] how often, see `data.counts`.

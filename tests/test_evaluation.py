@@ -25,9 +25,11 @@ from ancf_jax.evaluation import (
     value_figures,
     value_objective,
 )
+from ancf_jax.evaluation.repeats import figures_apart, had_before
 from ancf_jax.machine.parallel import device_count
 from ancf_jax.models.protocol import predictions
 from ancf_jax.models.registry import default_config
+from ancf_jax.objective.metrics import Ranks
 from ancf_jax.objective.objective import objective_of
 from ancf_jax.prepared import prepare
 from ancf_jax.ranking import Ranker
@@ -149,6 +151,62 @@ def test_full_ranking_with_seen_items_kept(shop, ranker):
     fourth_to_seventh = (1 / 4 + 1 / 5) / 4
     expected = [fifth, first_to_seventh, fourth_to_seventh]
     assert_allclose(found.per_user["mrr@5"], expected)
+
+
+def test_what_users_take_again_has_figures_of_its_own(shop, ranker):
+    """b takes item 5 again, at any of 7 places; a's 4 and c's 0 are new, at 5 and at 4 to 7."""
+    found = evaluate(ranker, shop, TEST, keep_seen=True)
+    any_place = np.mean(1 / np.log2(np.arange(2, 9)))
+    assert_allclose(found.per_user["repeats: ndcg@10"], [np.nan, any_place, np.nan])
+    fourth_to_seventh = np.mean(1 / np.log2([5, 6, 7, 8]))
+    first_time = [1 / np.log2(6), np.nan, fourth_to_seventh]
+    assert_allclose(found.per_user["first-time: ndcg@10"], first_time)
+    assert found.metrics["first-time: ndcg@10"] == pytest.approx(np.nanmean(first_time))
+    low, high = found.intervals["first-time: ndcg@10"]
+    assert low == pytest.approx(fourth_to_seventh)
+    assert high == pytest.approx(1 / np.log2(6))
+    assert found.metrics["repeats: share"] == pytest.approx(1 / 3)
+    for plain in (
+        evaluate(ranker, shop, TEST),
+        evaluate(ranker, shop, TEST, protocol="sampled", keep_seen=True),
+    ):
+        assert not any("repeats" in name for name in plain.metrics)
+
+
+def test_figures_apart_by_hand():
+    """Of 13 items a's stand at 1 (new), 3 (again) and 12 (again), b's at 2 (new); c has none.
+
+    d's two are tied for 10 and 11: one is taken again, one is new.
+    """
+    ranks = Ranks(
+        start=np.array([0, 3, 4, 4, 6]),
+        greater=np.array([0, 2, 11, 1, 9, 9]),
+        equal=np.array([0, 0, 0, 0, 1, 1]),
+        candidates=np.full(4, 13),
+        score=np.array([9.0, 7.0, 1.0, 8.0, 3.0, 3.0]),
+    )
+    is_repeat = np.array([False, True, True, False, True, False])
+    found = figures_apart(ranks, is_repeat)
+    assert_allclose(found["repeats: recall@10"], [1 / 2, np.nan, np.nan, 1 / 2])
+    assert_allclose(found["first-time: recall@10"], [1, 1, np.nan, 1 / 2])
+    tenth = 1 / np.log2(11)
+    at_best = 1 + 1 / np.log2(3)
+    expected = [0.5 / at_best, np.nan, np.nan, tenth / 2]
+    assert_allclose(found["repeats: ndcg@10"], expected)
+    expected = [1, 1 / np.log2(3), np.nan, tenth / 2]
+    assert_allclose(found["first-time: ndcg@10"], expected)
+
+
+def test_what_was_had_before_is_what_the_log_holds(shop):
+    """Before validation b had 1 and 5, c had 6; before the test a had 3, too."""
+    train = data.event_log(shop, (TRAIN,))
+    validation = data.heldout(shop, VALIDATION)
+    assert_array_equal(validation.item, [3, 1, 6])
+    assert_array_equal(had_before(validation, train), [False, True, True])
+    known = data.event_log(shop, data.known_parts(TEST))
+    tested = data.heldout(shop, TEST)
+    assert_array_equal(tested.item, [4, 5, 0])
+    assert_array_equal(had_before(tested, known), [False, True, False])
 
 
 def test_given_negatives_rank_against_the_items_of_the_files(shop, ranker):

@@ -53,8 +53,9 @@ def _basket_numbers(log: EventLog, place: Array, is_event: Array) -> Array | Non
     """Numbers of the baskets of the events at `place` [B, L], ascending within a row."""
     if log.basket_place is None:
         return None
-    is_first_of_basket = log.basket_place[place] == 0
-    return jnp.cumsum(is_first_of_basket | ~is_event, axis=1)
+    begin = jnp.where(is_event, _begin_of_basket(log, place), -1)
+    is_new = jnp.diff(begin, axis=1, prepend=-1) != 0
+    return jnp.cumsum(is_new, axis=1)
 
 
 def batch_of_events(log: EventLog, event: Array, length: int) -> Batch:

@@ -50,7 +50,7 @@ def build(config: Config) -> Dataset:
     return Dataset(
         interactions=interactions,
         part=part,
-        audit=audit(interactions, part, split.kind),
+        audit=audit(interactions, part, split),
         scales=scales,
         value=_engagement(interactions, scales)
         if by_engagement

@@ -10,19 +10,22 @@ from ancf_jax.data.selection import pair_ids
 from ancf_jax.types import Array, Catalogue, Sizes
 
 
-def catalogue(dataset: Dataset, followers: int = 0) -> Catalogue:
-    """Features of items and users, and what training events tell of every item.
+def catalogue(
+    dataset: Dataset, parts: tuple[int, ...] = (TRAIN,), followers: int = 0
+) -> Catalogue:
+    """Features of items and users, and what known events tell of every item.
 
     Args:
         dataset: the events and features.
+        parts: whose events are known, and counted.
         followers: how many followers of each item to name.
     """
     source = dataset.interactions
-    is_train = dataset.part == TRAIN
+    is_known = np.isin(dataset.part, parts)
     items = len(source.items)
-    item = source.item[is_train]
-    place = None if dataset.basket_place is None else dataset.basket_place[is_train]
-    is_repeat = repeats_of(pair_ids(source)[is_train], place)
+    item = source.item[is_known]
+    place = None if dataset.basket_place is None else dataset.basket_place[is_known]
+    is_repeat = repeats_of(pair_ids(source)[is_known], place)
     popularity = np.bincount(item, minlength=items).astype(np.float32)
     levels = [feature.ids[:, 0] for feature in source.item_features.values()]
     found = Catalogue(
@@ -35,7 +38,7 @@ def catalogue(dataset: Dataset, followers: int = 0) -> Catalogue:
     )
     if not followers:
         return found
-    follower, weight = count_followers(source.user[is_train], item, items, followers)
+    follower, weight = count_followers(source.user[is_known], item, items, followers)
     return found._replace(follower=follower, follower_weight=weight)
 
 

@@ -28,7 +28,7 @@ def event_log(dataset: Dataset, parts: tuple[int, ...]) -> EventLog:
     return EventLog(
         user=user,
         item=source.item[keep],
-        minute=_minutes(source)[keep],
+        minute=_of_basket(_minutes(source)[keep], place),
         value=dataset.value[keep],
         kind=kind,
         mean_dwell=mean_dwells,
@@ -42,11 +42,11 @@ def event_log(dataset: Dataset, parts: tuple[int, ...]) -> EventLog:
     )
 
 
-def _of_basket(before: np.ndarray, place: np.ndarray | None) -> np.ndarray:
-    """What was known before each event [N], as it stood before the first of its basket."""
+def _of_basket(column: np.ndarray, place: np.ndarray | None) -> np.ndarray:
+    """The column [N] with the value of the first event of the basket at each event."""
     if place is None:
-        return before
-    return before[np.arange(len(before)) - place]
+        return column
+    return column[np.arange(len(column)) - place]
 
 
 def heldout(

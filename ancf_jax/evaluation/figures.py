@@ -7,6 +7,7 @@ import numpy as np
 from ancf_jax.data import TEST, VALIDATION, Dataset, heldout, heldout_events
 from ancf_jax.errors import UserError
 from ancf_jax.evaluation.places import Protocol, given_ranks
+from ancf_jax.evaluation.repeats import figures_apart, had_before
 from ancf_jax.evaluation.values import (
     Figures,
     judged,
@@ -31,7 +32,8 @@ class Evaluation(NamedTuple):
     Attributes:
         metrics: means over users by name; None where a figure is undefined.
         intervals: 95 % bootstrap intervals over users, of most metrics.
-        per_user: float64 [R] per metric.
+        per_user: float64 [R] per metric. With `keep_seen` and the protocol "full", there are
+            figures of repeats and of first-time items apart.
         user: int32 [R] row numbers of the users.
         left_out: held-out items that could not be ranked, as the user already had them.
     """
@@ -72,15 +74,15 @@ def evaluate(
     """
     held = _requests(dataset, part, objective)
     ranks = _ranks(ranker, dataset, held, protocol, keep_seen, view)
-    per_user = _ranking_figures(ranks, protocol, negatives)
+    is_repeat = had_before(held, ranker.log) if keep_seen else None
+    per_user = _ranking_figures(ranks, protocol, negatives, is_repeat)
     figures: Figures = dict(intervals.mean(per_user))
     bounds = intervals.bootstrap(per_user, seed=0)
     if objective is not None and objective.predicts_values:
         events = judged(ranker, dataset, part, objective.name)
         figures.update(value_figures(*events))
         bounds.update(value_intervals(heldout_events(dataset, part).user, events))
-    if protocol == "full":
-        figures[f"coverage@{TOP}"] = _coverage(ranker, held, keep_seen)
+    figures.update(_of_all_users(ranker, held, protocol, is_repeat))
     left_out = len(held.item) - len(ranks.score)
     return Evaluation(figures, bounds, per_user, held.user, left_out)
 
@@ -113,11 +115,30 @@ def _ranks(
 
 
 def _ranking_figures(
-    ranks: metrics.Ranks, protocol: Protocol, negatives: int
+    ranks: metrics.Ranks,
+    protocol: Protocol,
+    negatives: int,
+    is_repeat: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
     if protocol == "sampled":
         return metrics.sampled_metrics(ranks, negatives)
-    return metrics.ranking_metrics(ranks)
+    figures = metrics.ranking_metrics(ranks)
+    if protocol == "full" and is_repeat is not None:
+        figures.update(figures_apart(ranks, is_repeat))
+    return figures
+
+
+def _of_all_users(
+    ranker: Ranker, held: Heldout, protocol: Protocol, is_repeat: np.ndarray | None
+) -> Figures:
+    """Figures that all users have together, where the whole catalogue is ranked."""
+    if protocol != "full":
+        return {}
+    keep_seen = is_repeat is not None
+    figures: Figures = {f"coverage@{TOP}": _coverage(ranker, held, keep_seen)}
+    if is_repeat is not None:
+        figures["repeats: share"] = float(is_repeat.mean())
+    return figures
 
 
 def _coverage(ranker: Ranker, held: Heldout, keep_seen: bool) -> float:

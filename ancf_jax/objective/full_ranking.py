@@ -20,6 +20,7 @@ def ranking_metrics(
 
     - `hit_rate@k`: the chance of some positive within k;
     - `recall@k`: positives within k / P;
+    - `precision@k`: positives within k / k;
     - `ndcg@k`: the sum over positives within k of 1 / log2(place + 1), over the same sum for
       places 1 .. min(k, P);
     - `mrr@k`: 1 / place of the topmost positive, 0 beyond k;
@@ -33,9 +34,11 @@ def ranking_metrics(
     expected = _expected_positives(groups, place)
     hit = _chance_of_hit(groups, place)
     topmost = np.diff(hit, axis=0, prepend=0)  # chance of the topmost positive there
+    found = np.cumsum(expected, axis=0)
     at_depth = {
         "hit_rate": hit,
-        "recall": np.cumsum(expected, axis=0) / groups.total_positives,
+        "recall": found / groups.total_positives,
+        "precision": found / place,
         "ndcg": _ndcg(groups, place, expected),
         "mrr": np.cumsum(topmost / place, axis=0),
     }

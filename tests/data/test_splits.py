@@ -43,6 +43,40 @@ def test_leave_one_out_by_hand(make_log):
     assert part.dtype == np.int8
 
 
+# Baskets of user 0: 3 events, 1, 2; of user 1: 2, 1; of user 2: 1, 1, 1, 1.
+BASKETS = {
+    "user": [0] * 6 + [1] * 3 + [2] * 4,
+    "item": list(range(13)),
+    "time": [60, 60, 60, 120, 180, 180, 60, 60, 120, 30, 60, 90, 120],
+}
+
+
+@pytest.mark.parametrize("clock", [True, False])
+def test_next_basket_holds_out_whole_baskets_of_users_with_three(make_log, clock):
+    log = make_log(**BASKETS, clock=clock)
+    split = SplitConfig(kind="next_basket")
+    part = splits.assign(log, split, seed=0)
+    of_user_0 = [TRAIN] * 3 + [VALIDATION] + [TEST] * 2
+    of_user_1 = [TRAIN] * 3
+    of_user_2 = [TRAIN, TRAIN, VALIDATION, TEST]
+    np.testing.assert_array_equal(part, of_user_0 + of_user_1 + of_user_2)
+    assert part.dtype == np.int8
+
+
+def test_next_basket_sees_baskets_as_wide_as_it_is_told(make_log):
+    """A minute apart is one basket: user 0 has one, and user 2 has one."""
+    late = [1000, 2000, 3000]
+    log = make_log(
+        user=[*BASKETS["user"], 3, 3, 3],
+        item=[*BASKETS["item"], 0, 1, 2],
+        time=[*BASKETS["time"], *late],
+    )
+    split = SplitConfig(kind="next_basket", basket_minutes=1)
+    part = splits.assign(log, split, seed=0)
+    np.testing.assert_array_equal(part[:13], TRAIN)
+    np.testing.assert_array_equal(part[13:], [TRAIN, VALIDATION, TEST])
+
+
 def test_ratio_has_the_shares_and_keeps_pairs_together(random_log):
     log = random_log(3001, users=31, items=37)
     split = SplitConfig(kind="ratio", validation=0.2, test=0.1)
@@ -80,6 +114,30 @@ def test_time_never_parts_events_of_one_moment(make_log):
     np.testing.assert_array_equal(part[:6], TRAIN)
     np.testing.assert_array_equal(part[6:9], VALIDATION)
     np.testing.assert_array_equal(part[9:], TEST)
+
+
+def test_time_never_parts_a_basket(make_log):
+    # Validation should begin at event 5 and test at 8. The visit of events 4 to 8, two minutes
+    # from one to the next, belongs where it begins.
+    minutes = [0, 10, 20, 30, 40, 42, 44, 46, 48, 60]
+    time = [60 * minute for minute in minutes]
+    log = make_log(user=[0] * 10, item=list(range(10)), time=time)
+    plain = SplitConfig(kind="time", validation=0.3, test=0.2)
+    parted = splits.assign(log, plain, seed=0)
+    np.testing.assert_array_equal(parted, [TRAIN] * 5 + [VALIDATION] * 3 + [TEST] * 2)
+    visits = dataclasses.replace(plain, basket_minutes=2)
+    whole = splits.assign(log, visits, seed=0)
+    np.testing.assert_array_equal(whole, [TRAIN] * 4 + [VALIDATION] * 5 + [TEST])
+
+
+def test_time_parts_no_basket_of_anybody(random_log):
+    log = random_log(1009, users=17, items=19)
+    split = SplitConfig(kind="time", basket_minutes=1)
+    part = splits.assign(log, split, seed=0)
+    same_basket = (np.diff(log.user) == 0) & (np.diff(log.time) <= 60)
+    assert same_basket.sum() > 100
+    assert (np.diff(part)[same_basket] == 0).all()
+    assert set(part.tolist()) == {TRAIN, VALIDATION, TEST}
 
 
 def test_time_keeps_the_order_of_parts_over_users(random_log):
@@ -159,6 +217,24 @@ def test_auto_resolves_from_the_data(make_log):
     assert kind(given, engagement=True) == "given"
 
 
+def test_auto_asks_for_the_next_basket_where_most_events_are_in_one(make_log):
+    """4 of 8 events are in one basket with the event before, then 5 of 9."""
+    user = [0] * 8
+    half = make_log(user, user, time=[1, 1, 1, 2, 3, 4, 4, 4], clock=False)
+    more = make_log([0] * 9, [0] * 9, time=[1, 1, 1, 2, 3, 4, 4, 4, 4], clock=False)
+    visits = make_log(user, user, time=[60 * minute for minute in range(8)])
+
+    def kind(log: Interactions, **settings) -> str:
+        return splits.resolve_kind(log, SplitConfig(**settings)).kind
+
+    assert kind(half) == "leave_one_out"
+    assert kind(more) == "next_basket"
+    assert kind(visits) == "leave_one_out"
+    assert kind(visits, basket_minutes=1) == "next_basket"
+    rated = dataclasses.replace(more, rating=np.ones(9, np.float32))
+    assert kind(rated) == "ratio"
+
+
 def test_a_kind_that_is_named_stays(make_log):
     log = make_log([0], [0], given_part=np.zeros(1, np.int8))
     split = SplitConfig(kind="time")
@@ -210,7 +286,9 @@ def test_impossible_splits_say_what_to_change(make_log, events, split, message):
         splits.assign(log, split, seed=0)
 
 
-@pytest.mark.parametrize("kind", ["leave_one_out", "ratio", "time", "given"])
+@pytest.mark.parametrize(
+    "kind", ["next_basket", "leave_one_out", "ratio", "time", "given"]
+)
 def test_without_validation_the_rest_trains(random_log, kind):
     given = np.full(1009, TRAIN, np.int8)
     given[::7] = VALIDATION

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from ancf_jax import data
@@ -105,5 +108,51 @@ def case(tiny, random_variables, compiled_scores):
         if key not in made:
             made[key] = AncfCase(tiny, random_variables, compiled_scores, **switches)
         return made[key]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shop_of_visits(tmp_path_factory) -> Path:
+    """A shop of 11 shoppers on disk, who take up to four of 23 products on a visit, minutes apart.
+
+    People take much again. Products that are six numbers apart are alike in all features.
+    """
+    folder = tmp_path_factory.mktemp("a shop of visits")
+    rng = np.random.default_rng(0)
+    events = []
+    for user in range(11):
+        favourites = rng.choice(22, 9, replace=False)
+        for visit in range(4 + user % 3):
+            moment = 1_700_000_040 + 86_400 * visit + 3_600 * int(rng.integers(0, 9))
+            for place in range(int(rng.integers(1, 5))):
+                item = int(rng.choice(favourites))
+                events.append((f"u{user:02d}", f"p{item:02d}", moment + 1_500 * place))
+    columns = ["user_id", "item_id", "timestamp"]
+    pd.DataFrame(events, columns=columns).to_csv(
+        folder / "interactions.csv", index=False
+    )
+    products = [(f"p{item:02d}", "abc"[item % 3], "de"[item % 2]) for item in range(23)]
+    columns = ["item_id", "department", "category"]
+    pd.DataFrame(products, columns=columns).to_csv(folder / "items.csv", index=False)
+    shoppers = [(f"u{user:02d}", "old" if user < 5 else "") for user in range(11)]
+    columns = ["user_id", "segment"]
+    pd.DataFrame(shoppers, columns=columns).to_csv(folder / "users.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def case_of_baskets(tiny, shop_of_visits, random_variables, compiled_scores):
+    """case_of_baskets(**switches) of `ancf`, on a shop split by visits; each made once."""
+    settings = functools.partial(
+        tiny,
+        data=shop_of_visits,
+        split__kind="next_basket",
+        split__basket_minutes=25,
+    )
+
+    @functools.cache
+    def make(**switches) -> AncfCase:
+        return AncfCase(settings, random_variables, compiled_scores, **switches)
 
     return make

@@ -52,6 +52,7 @@ def metrics_of_order(positive: np.ndarray) -> dict[str, float]:
         ideal = sum(1 / log2(place + 1) for place in range(1, min(k, len(places)) + 1))
         found[f"hit_rate@{k}"] = float(bool(top))
         found[f"recall@{k}"] = len(top) / len(places)
+        found[f"precision@{k}"] = len(top) / k
         found[f"ndcg@{k}"] = sum(1 / log2(place + 1) for place in top) / ideal
         found[f"mrr@{k}"] = 1 / top[0] if top else 0.0
     pairs = [
@@ -92,7 +93,7 @@ def random_requests(
 def test_ranking_metrics_equal_the_mean_over_every_order_of_tied_candidates(seed):
     requests = random_requests(seed)
     found = ranking_metrics(ranks_of(requests), KS)
-    names = ("hit_rate", "recall", "ndcg", "mrr")
+    names = ("hit_rate", "recall", "precision", "ndcg", "mrr")
     assert list(found) == [*(f"{name}@{k}" for k in KS for name in names), "auc"]
     for number, (scores, positive) in enumerate(requests):
         expected = dict.fromkeys(found, nan)
@@ -117,6 +118,10 @@ def test_ranking_metrics_by_hand():
         "recall@1": [0.5, 0],
         "hit_rate@2": [1, 0.5],
         "recall@4": [1, 1],
+        "precision@1": [1, 0],
+        "precision@2": [0.5, 0.25],
+        "precision@3": [1 / 3, 1 / 3],
+        "precision@4": [0.5, 0.25],
         "ndcg@1": [1, 0],
         "ndcg@2": [1 / (1 + 1 / log2(3)), 0.5 / log2(3)],
         "ndcg@4": [(1 + 1 / log2(5)) / (1 + 1 / log2(3)), (1 / log2(3) + 1 / 2) / 2],
@@ -141,6 +146,7 @@ def test_a_constant_scorer_gets_exactly_what_a_random_ranking_gets():
     expected = {
         "hit_rate": 1 - comb(n - p, k) / comb(n, k),
         "recall": k / n,
+        "precision": p / n,
         "ndcg": p / n * sum(1 / log2(place + 1) for place in range(1, k + 1)) / ideal,
         "mrr": float(sum(chance / place for place, chance in enumerate(topmost, 1))),
     }

@@ -31,7 +31,10 @@ USER = np.repeat(np.arange(101, dtype=np.int32), COUNTS)
 
 
 def make_log() -> EventLog:
-    """Items say which event it is; every user has seen half of the items, rounded down."""
+    """Items say which event it is; every user has seen half of the items, rounded down.
+
+    Every third event of a user begins a basket.
+    """
     event = np.arange(EVENTS, dtype=np.int32)
     floats = event.astype(np.float32)
     seen_start = np.cumsum([0, *(COUNTS // 2)]).astype(np.int32)
@@ -48,6 +51,7 @@ def make_log() -> EventLog:
         seen_item=np.arange(seen_start[-1], dtype=np.int32),
         seen_start=seen_start,
         number=np.arange(101, dtype=np.int32),
+        basket_place=(event - START[USER]) % 3,
     )
 
 
@@ -102,6 +106,7 @@ COLUMNS = (
     "mean_dwell",
     "prior_kind",
     "prior_dwell",
+    "basket_place",
 )
 
 
@@ -138,6 +143,12 @@ def test_a_chunk_holds_its_users_whole():
                 seen_items_of(log, row), seen_items_of(LOG, number)
             )
     assert found == set(np.flatnonzero(COUNTS))
+
+
+def test_a_chunk_of_a_log_without_baskets_has_none():
+    one = dataclasses.replace(stream(events=97), log=LOG._replace(basket_place=None))
+    for of_devices, _ in one.epoch(0):
+        assert of_devices.basket_place is None
 
 
 def batches(one: Stream, epoch: int = 0) -> list[np.ndarray]:
