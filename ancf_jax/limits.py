@@ -11,6 +11,7 @@ Size = Annotated[int, Ge(1)]  # 1 or more
 NotNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Interval(ge=0, lt=1)]  # of something of which a part is left
+Decay = Annotated[float, Interval(gt=0, le=1)]  # what a step leaves of a weight
 Widths = tuple[Annotated[int, Ge(1)], ...]  # of the layers of an MLP
 
 
@@ -52,10 +53,12 @@ def holds(limit: Any, value: float) -> bool:
 
 
 def in_words(limit: Any) -> str:
-    """Such as "1 or more", "above 0", "from 0 to 1", "above 0 and below 1"."""
+    """Such as "1 or more", "above 0", "from 0 to 1", "above 0 and at most 1"."""
     at_least, above, at_most, below = _bounds(limit)
     if at_most is None and below is None:
         return f"{at_least} or more" if above is None else f"above {above}"
     low = f"from {at_least}" if above is None else f"above {above}"
     link = "to" if above is None else "and"
-    return f"{low} {link} {at_most}" if below is None else f"{low} {link} below {below}"
+    if below is not None:
+        return f"{low} {link} below {below}"
+    return f"{low} to {at_most}" if above is None else f"{low} and at most {at_most}"

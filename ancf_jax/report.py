@@ -6,7 +6,7 @@ from typing import Any
 from ancf_jax import data, evaluation
 from ancf_jax.data import TEST
 from ancf_jax.evaluation import Figures
-from ancf_jax.models.baselines.counting import Popularity
+from ancf_jax.models.baselines.counting import MostBought, Popularity
 from ancf_jax.objective import intervals
 from ancf_jax.objective.objective import Objective
 from ancf_jax.ranking import Ranker
@@ -57,10 +57,14 @@ def _value_rows(run: LoadedRun, objective: Objective) -> Rows:
 def _ranking_rows(run: LoadedRun, protocol: evaluation.Protocol, view: View) -> Rows:
     """Figures of popularity, of the model and, where it is known, of the best possible.
 
+    Where repeats count, also of what each user bought most: beside popularity alone every model
+    flatters.
     With the latter, each row has its share of the gap between the first and the last.
     """
     keep_seen = bool(run.config.keep_seen)
-    rankers = {"popularity": _popularity(run)}
+    rankers = {"popularity": _counting(run, Popularity)}
+    if keep_seen:
+        rankers["most_bought"] = _counting(run, MostBought)
     rankers[run.config.model] = run.ranker
     rows: Rows = []
     for name, ranker in rankers.items():
@@ -75,9 +79,9 @@ def _ranking_rows(run: LoadedRun, protocol: evaluation.Protocol, view: View) -> 
     return rows
 
 
-def _popularity(run: LoadedRun) -> Ranker:
-    """The ranker of the baseline that every model has to beat."""
-    model = Popularity(data.sizes(run.dataset))
+def _counting(run: LoadedRun, kind: type[Popularity]) -> Ranker:
+    """The ranker of a baseline that every model has to beat."""
+    model = kind(data.sizes(run.dataset))
     ranker = run.ranker
     variables = model.fit(ranker.log, ranker.catalogue, run.config.seed)
     return replace(ranker, model=model, variables=variables)

@@ -47,6 +47,7 @@ class EventLog(NamedTuple):
         seen_bits: uint8 [U, I / 8] the same as `seen_item`, a bit each; may be empty.
         basket_place: int32 [N] how many events of its basket come before the event; None where
             every event stands alone. Nothing of an event's own basket is known before it.
+        basket_size: int32 [N] how many events its basket has; None as above.
     """
 
     user: Array
@@ -63,6 +64,7 @@ class EventLog(NamedTuple):
     number: Array
     seen_bits: Array = NO_BITS
     basket_place: Array | None = None
+    basket_size: Array | None = None
 
 
 class Heldout(NamedTuple):
@@ -164,7 +166,8 @@ class Batch(NamedTuple):
         row: int32, as `positive`: the user's place in the log.
         positive: int32 [B], or [B, L] for windows: the item of the event.
         value: float32, as `positive`: rating or engagement score of the event.
-        weight: float32, as `positive`: 0 for padding.
+        weight: float32, as `positive`: 0 for padding; else 1 / the number of events in its
+            basket, so that every basket counts alike.
     """
 
     request: Request

@@ -89,8 +89,16 @@ def _batch(log: EventLog, event: Array, tokens: Tokens) -> Batch:
         row=user,
         positive=log.item[place],
         value=log.value[place],
-        weight=(event >= 0).astype(jnp.float32),
+        weight=_weight(log, event, place),
     )
+
+
+def _weight(log: EventLog, event: Array, place: Array) -> Array:
+    """1, shared by the events of a basket; 0 for padding."""
+    is_event = (event >= 0).astype(jnp.float32)
+    if log.basket_size is None:
+        return is_event
+    return is_event / log.basket_size[place]
 
 
 def batch_of_windows(log: EventLog, target: Array) -> Batch:

@@ -16,7 +16,8 @@ def basket_numbers(interactions: Interactions, minutes: float = 0.0) -> np.ndarr
     tolerance = 60 * minutes if interactions.clock else 0
     user_change = np.diff(interactions.user, prepend=-1)
     elapsed = np.diff(interactions.time, prepend=0)
-    begins = (user_change != 0) | (elapsed > tolerance)
+    is_later = elapsed > tolerance
+    begins = (user_change != 0) | is_later
     return np.cumsum(begins) - 1
 
 
@@ -32,6 +33,20 @@ def basket_places(basket: np.ndarray) -> np.ndarray | None:
     events = pd.Series(basket).groupby(basket)
     place = events.cumcount().to_numpy(np.int32)
     return place if place.any() else None
+
+
+def basket_sizes(place: np.ndarray) -> np.ndarray:
+    """How many events the basket of each event has.
+
+    Args:
+        place: int32 [N] as `basket_places` gives it.
+
+    Returns:
+        int32 [N].
+    """
+    begin = np.flatnonzero(place == 0)
+    size = np.diff(np.append(begin, len(place)))
+    return np.repeat(size, size).astype(np.int32)
 
 
 def share_in_baskets(interactions: Interactions, minutes: float = 0.0) -> float:

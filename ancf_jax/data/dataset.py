@@ -62,7 +62,7 @@ def load(folder: Path) -> Dataset:
         scales=Scales(**tree["scales"]) if tree["scales"] else None,
         value=tree["value"],
         truth=Truth(*tree["truth"]) if tree["truth"] else None,
-        basket_place=tree["basket_place"],
+        basket_place=tree.get("basket_place"),
     )
 
 

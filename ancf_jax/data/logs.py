@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from ancf_jax.data.baskets import basket_sizes
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.data.engagement import compress_dwell, mean_dwell, previous
 from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Interactions
@@ -39,6 +40,7 @@ def event_log(dataset: Dataset, parts: tuple[int, ...]) -> EventLog:
         seen_start=_offsets(seen_user, users),
         number=np.arange(users, dtype=np.int32),
         basket_place=place,
+        basket_size=None if place is None else basket_sizes(place),
     )
 
 

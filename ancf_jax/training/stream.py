@@ -153,6 +153,9 @@ class Stream:
         def of_events(column: Array) -> np.ndarray:
             return padded(column[event], event_room)
 
+        def of_baskets(column: Array | None) -> np.ndarray | None:
+            return None if column is None else of_events(column)
+
         return EventLog(
             user=padded(np.repeat(place, np.diff(start)), event_room),
             item=of_events(log.item),
@@ -166,9 +169,8 @@ class Stream:
             seen_item=padded(log.seen_item[seen], seen_room),
             seen_start=padded(seen_start, user_room + 1, seen_start[-1]),
             number=padded(log.number[users], user_room),
-            basket_place=None
-            if log.basket_place is None
-            else of_events(log.basket_place),
+            basket_place=of_baskets(log.basket_place),
+            basket_size=of_baskets(log.basket_size),
         )
 
 

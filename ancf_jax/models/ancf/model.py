@@ -72,7 +72,8 @@ class Ancf(PairModule):
         self.now_to_token = Dense(n.mlp_size, use_bias=False)
         self.mf_to_token = Dense(n.mlp_size, use_bias=False)
         self.encoder = (self.context or CONTEXTS[n.history])(n)
-        self.context_to_mf = Dense(n.embedding_size, use_bias=False)
+        zeros = nn.initializers.zeros  # an untrained context would blur the prior
+        self.context_to_mf = Dense(n.embedding_size, use_bias=False, kernel_init=zeros)
         self.prior = LogPrior(n, self.sizes)
         self.head = DualHead(n)
         nn.share_scope(self, self.head)
@@ -109,8 +110,7 @@ class Ancf(PairModule):
 
     def read(self, catalogue: Catalogue, request: Request, train: bool) -> UserState:
         """The moment, the history and the user of each request, or position of a window."""
-        n = self.settings
-        scope = scope_of(request, clock=bool(n.temporal))
+        scope = scope_of(request, clock=bool(self.settings.temporal))
         moment = self.when(request.minute)
         past, memory = self._attend(catalogue, request, scope, train)
         state = UserState(
@@ -120,7 +120,7 @@ class Ancf(PairModule):
             boost=self.prior.of_history(catalogue, request, scope),
             memory=memory,
         )
-        # Of its own basket a position knows nothing: it knows what the basket's first does.
+        # A position knows nothing of its own basket: only what the basket's first knows.
         return state if request.known is None else at_positions(state, request.known)
 
     def user_side(self, catalogue: Catalogue, state: UserState) -> UserSide:

@@ -79,7 +79,7 @@ def scores(model, variables, log: EventLog, user: list[int], items) -> np.ndarra
 
 
 def fitted(name: str, log: EventLog):
-    model = build(default_config(name), Sizes(USERS, ITEMS, 1, (), ()), clock=False)
+    model = build(default_config(name), Sizes(USERS, ITEMS, 1, (), ()), clock=True)
     return model, model.fit(log, catalogue_of(log, ITEMS), 3)
 
 
@@ -150,7 +150,9 @@ def test_a_batch_scores_as_its_users_do_alone(name):
     np.testing.assert_allclose(batch, alone, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["ease", "ials", "most_bought"])
+@pytest.mark.parametrize(
+    "name", ["ease", "ials", "most_bought", "recency_frequency", "follows"]
+)
 def test_events_after_the_fit_change_the_scores_of_their_user_alone(name):
     histories = random_histories(0)
     log = log_of(histories, ITEMS)
