@@ -195,7 +195,7 @@ class Config(Generic[Network]):
     """Seed of everything random; the same seed gives the same run."""
     keep_seen: bool | None = None
     """Whether items that the user already had may be recommended and count as hits (repeat
-    buying); by default only in the built-in corner store, where people buy again."""
+    buying); by default where at least 5 % of the training events repeat an earlier one."""
     network: Network = field(default_factory=NoSettings)  # pyrefly: ignore
     """The settings of the model itself; each model brings its own."""
     table: TableConfig = field(default_factory=TableConfig)

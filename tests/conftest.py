@@ -92,6 +92,7 @@ def _small(model: str, data: Path, **changes: Any) -> Config:
         "epochs": 3,
         "table.user_features": ("segment",),
         "split.kind": "leave_one_out",
+        "keep_seen": False,
         "network.embedding_size": 5,
         "network.mlp_size": 6,
         "network.hidden": (7, 3),

@@ -1,6 +1,6 @@
 """Files to events to one data set: what a run reads, decides once, and keeps."""
 
-from ancf_jax.data.building import build, resolve
+from ancf_jax.data.building import build, decide, resolve
 from ancf_jax.data.catalogues import catalogue, sizes
 from ancf_jax.data.dataset import Dataset, load, save
 from ancf_jax.data.interactions import (
@@ -23,6 +23,7 @@ __all__ = [
     "Interactions",
     "build",
     "catalogue",
+    "decide",
     "event_log",
     "heldout",
     "heldout_events",

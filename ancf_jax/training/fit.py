@@ -69,6 +69,9 @@ def fit(
     config = data.resolve(config)
     dataset = data.build(config)
     watch.say(audits.describe(dataset.audit))
+    config, decision = data.decide(config, dataset)
+    if decision:
+        watch.say(decision)
     prepared = prepare(config, dataset, data.known_parts(VALIDATION))
     with _run_folder(prepared, resume, watch) as run:
         if isinstance(prepared.model, NeuralModel):

@@ -98,18 +98,30 @@ def test_resolve_corner_store():
 
 
 @pytest.mark.parametrize(
-    ("asked", "shop", "found"),
+    ("asked", "again", "found"),
     [
-        (None, CORNER_STORE, True),
-        (False, CORNER_STORE, False),
-        (None, "events.csv", False),
+        (None, 1, True),
+        (None, 0, False),
+        (False, 1, False),
+        (True, 0, True),
     ],
 )
-def test_resolve_recommends_again_what_the_corner_store_sold_unless_told_otherwise(
-    asked, shop, found
-):
-    assert data.resolve(Config(data=shop, keep_seen=asked)).keep_seen is found
-    assert data.resolve(Config(data=shop, keep_seen=True)).keep_seen is True
+def test_items_already_had_are_kept_where_people_buy_again(asked, again, found):
+    """One of 20 training events repeats an earlier one, or none; that of the test part never counts."""
+    item = np.append(np.arange(20), 0).astype(np.int32)
+    item[19] = 0 if again else 19
+    source = dataclasses.replace(
+        by_hand().interactions,
+        user=np.zeros(21, np.int32),
+        item=item,
+        time=np.arange(21),
+        items=np.arange(20).astype(str),
+    )
+    part = np.append(np.full(20, TRAIN), TEST).astype(np.int8)
+    made = data.Dataset(source, part, {}, None, np.ones(21, np.float32))
+    config, words = data.decide(Config(keep_seen=asked), made)
+    assert config.keep_seen is found
+    assert bool(words) == (asked is None)
 
 
 def test_engagement_value_uses_scales_of_training_events_only(build):
