@@ -72,8 +72,7 @@ class Ancf(PairModule):
         self.now_to_token = Dense(n.mlp_size, use_bias=False)
         self.mf_to_token = Dense(n.mlp_size, use_bias=False)
         self.encoder = (self.context or CONTEXTS[n.history])(n)
-        zeros = nn.initializers.zeros  # an untrained context would blur the prior
-        self.context_to_mf = Dense(n.embedding_size, use_bias=False, kernel_init=zeros)
+        self.context_to_mf = Dense(n.embedding_size, use_bias=False)
         self.prior = LogPrior(n, self.sizes)
         self.head = DualHead(n)
         nn.share_scope(self, self.head)
