@@ -187,3 +187,18 @@ def test_without_baskets_a_request_is_as_it_was():
     request = batch_of_events(alone, jnp.array([13]), 4).request
     assert_array_equal(request.token, [[109, 110, 111, 112]])
     assert request.minute == LOG.minute[13]
+
+
+@pytest.mark.parametrize("shape", [(16,), (4, 4)])
+def test_every_basket_weighs_one_and_padding_nothing(shape):
+    size = np.bincount(BASKET)[BASKET]
+    log = LOG._replace(basket_size=jnp.asarray(size, jnp.int32))
+    event = np.append(EVENT, -1).reshape(shape)
+    if len(shape) == 1:
+        batch = batch_of_events(log, jnp.asarray(event), 3)
+    else:
+        batch = batch_of_windows(log, jnp.asarray(event))
+    weight = np.asarray(batch.weight).ravel()
+    of_baskets = np.bincount(BASKET, weights=weight[:-1])
+    np.testing.assert_allclose(of_baskets[1:], 1, rtol=1e-6)
+    assert weight[-1] == 0

@@ -15,6 +15,7 @@ from ancf_jax.data import TEST, TRAIN, VALIDATION, Dataset
 from ancf_jax.data.baskets import (
     basket_numbers,
     basket_places,
+    basket_sizes,
     repeats_of,
     share_in_baskets,
 )
@@ -173,3 +174,8 @@ def test_a_data_set_of_baskets_is_saved_whole(tmp_path):
     data.save(shop, tmp_path / "saved")
     again = data.load(tmp_path / "saved")
     assert_array_equal(again.basket_place, shop.basket_place)
+
+
+def test_sizes_of_baskets():
+    place = np.array([0, 1, 2, 0, 0, 1], np.int32)
+    assert_array_equal(basket_sizes(place), [3, 3, 3, 1, 2, 2])

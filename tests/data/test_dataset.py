@@ -386,6 +386,15 @@ def test_catalogue_counts_training_events_only():
     assert made.total_events == 3
 
 
+def test_catalogue_counts_the_events_of_the_parts_that_are_known():
+    dataset = by_hand()
+    every_part = tuple(np.unique(dataset.part))
+    made = data.catalogue(dataset, every_part)
+    expected = np.bincount(dataset.interactions.item, minlength=6)
+    np.testing.assert_array_equal(made.popularity, expected)
+    assert made.total_events == len(dataset.part)
+
+
 def test_catalogue_counts_what_was_had_again_in_training():
     """One user has u v v, another u u v and, held out, v: u and v are each had again once."""
     source = Interactions(
