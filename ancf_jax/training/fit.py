@@ -159,7 +159,7 @@ class _Training:
     def train(self) -> Standing:
         """All epochs, from the start or the latest checkpoint.
 
-        Epoch 0 only judges the untrained model.
+        Epoch 0 only judges the untrained model, which is kept where no epoch is better.
         """
         state, standing = self._begin()
         while standing.epoch < self.config.epochs and not self._gives_up(standing):
@@ -169,6 +169,11 @@ class _Training:
             self.view.say(
                 f"stopped after epoch {standing.epoch}: "
                 f"no better validation in {standing.epochs_since_best} epochs"
+            )
+        if 0 < standing.epoch == standing.epochs_since_best:
+            self.view.say(
+                "no epoch was better than the untrained model, which is kept; "
+                "lower --optim.learning-rate, or raise --optim.weight-decay"
             )
         return standing
 
@@ -217,8 +222,6 @@ class _Training:
         by_metric = bool(figures) and self.config.loop.metric != "last"
         # Without a metric the later epoch is the better one.
         score = self.validator.score(figures) if by_metric else float(epoch)
-        if epoch == 0:
-            score = math.nan  # the untrained model is never the best
         is_best = by_metric and score > standing.best_score
         standing = standing.after(score)
         row = _row(train_loss, figures)

@@ -29,10 +29,8 @@ def rows(config: Config) -> list[dict]:
 
 
 def validation_metric(config: Config) -> dict[int, float]:
-    """The metric that chooses the checkpoint, by epoch trained."""
-    return {
-        row["epoch"]: row["validation_ndcg@10"] for row in rows(config) if row["epoch"]
-    }
+    """The metric that chooses the checkpoint, by epoch; 0 is the untrained model."""
+    return {row["epoch"]: row["validation_ndcg@10"] for row in rows(config)}
 
 
 def test_a_run_leaves_what_it_promises(straight):
@@ -147,11 +145,12 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_never_saved(
         fit(config)
     assert caught.value.exit_code == 3
     folders = (tmp_path / "run" / "checkpoints").glob("*")
-    assert not [path for path in folders if path.name.isdecimal()]
+    saved = [path.name for path in folders if path.name.isdecimal()]
+    assert saved == ["0"]  # the untrained model alone
 
 
 def test_training_stops_early_and_stays_stopped(tiny, tmp_path, new_screen):
-    """Steps too small to change a ranking: the first epoch is the best there will be."""
+    """Steps too small to change a ranking: the untrained model is the best there will be."""
     config = tiny(
         "mf",
         epochs=9,
@@ -159,11 +158,28 @@ def test_training_stops_early_and_stays_stopped(tiny, tmp_path, new_screen):
         optim__learning_rate=1e-12,
         run=str(tmp_path / "run"),
     )
-    assert fit(config).epochs == 3
+    assert fit(config).epochs == 2
     screen = new_screen()
-    assert fit(config, resume=True, view=screen).epochs == 3
+    assert fit(config, resume=True, view=screen).epochs == 2
     assert not screen.titles
     assert any("2 epochs" in line for line in screen.said)
+
+
+def test_training_that_only_harms_leaves_the_untrained_model(
+    tiny, tmp_path, new_screen
+):
+    """Steps so long that every loss is above that of a model which knows nothing."""
+    config = tiny(
+        "mf",
+        epochs=2,
+        optim__learning_rate=30.0,
+        loop__metric="loss",
+        run=str(tmp_path / "run"),
+    )
+    screen = new_screen()
+    fit(config, view=screen)
+    assert opened_epoch(config) == 0
+    assert any("better than the untrained" in line for line in screen.said)
 
 
 def test_no_epochs_leave_the_untrained_model(tiny, tmp_path):

@@ -58,7 +58,7 @@ def test_a_run_that_broke_off_goes_on_bit_for_bit(
     screen = new_screen()
     fit(config, resume=True, view=screen)
     has_resumed = any("resuming after epoch" in line for line in screen.said)
-    assert has_resumed == (title != "epoch 1/5")
+    assert has_resumed
     assert latest(config) == latest(expected)
     assert metrics_of(config) == metrics_of(expected)
 
