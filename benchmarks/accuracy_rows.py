@@ -237,13 +237,14 @@ GROUPS = (
     ),
     Group(
         "completejourney",
-        "The Complete Journey, household groceries, leave-one-out, repeat purchases allowed, "
-        "full ranking",
+        "The Complete Journey, household groceries (a sample of 7 % of the lines): what comes "
+        "next, where a part of the basket may be known? Repeat purchases allowed, full ranking",
         ("popularity", "most_bought", "ease", "ials", "neumf", "ancf"),
     ),
     Group(
         CORNER_STORE,
-        "Corner store (simulated, a new shop for every seed), full ranking",
+        "Corner store (simulated, a new shop for every seed): what comes next, with the rest of "
+        "the visit known? Full ranking",
         ("popularity", "most_bought", "ease", "ancf"),
     ),
     Group(
