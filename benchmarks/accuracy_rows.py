@@ -242,6 +242,23 @@ GROUPS = (
         ("popularity", "most_bought", "ease", "ials", "neumf", "ancf"),
     ),
     Group(
+        "completejourney-next",
+        "The Complete Journey: what will a household take on the next visit? Each household's "
+        "last basket (a sample of 7 % of the lines, so that baskets are broken), repeat purchases "
+        "allowed, full ranking",
+        (
+            "popularity",
+            "most_bought",
+            "recency_frequency",
+            "tifu_knn",
+            "recent_popularity",
+            "ials",
+            "follows",
+            "ancf",
+        ),
+        BASKETS,
+    ),
+    Group(
         CORNER_STORE,
         "Corner store (simulated, a new shop for every seed): what comes next, with the rest of "
         "the visit known? Full ranking",
