@@ -28,6 +28,11 @@ class Popularity(CatalogueScores):
         """Counts float32 [I] of the training events per item."""
         return variables_of(count=jnp.asarray(catalogue.popularity))
 
+    def shares(self, variables: Variables) -> jax.Array:
+        """Share float32 [I] of each item in the training events; below 1, even of a lone item."""
+        count = variables["params"]["count"]
+        return count / (count.sum() + 1.0)
+
     def encode_users(
         self,
         variables: Variables,
@@ -56,10 +61,8 @@ class MostBought(Popularity):
         request: Request,
     ) -> jax.Array:
         """Scores of the whole catalogue: float32 [B, I]."""
-        count = variables["params"]["count"]
-        share = count / (count.sum() + 1.0)
         bought = count_items((log.item, log.start), request.user, self.sizes.items)
-        return bought + share[None, :]
+        return bought + self.shares(variables)[None, :]
 
 
 def build_popularity(config: Config, sizes: Sizes, clock: bool) -> Popularity:

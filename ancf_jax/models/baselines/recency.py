@@ -48,10 +48,8 @@ class RecencyFrequency(Popularity):
         request: Request,
     ) -> jax.Array:
         """Scores of the whole catalogue: float32 [B, I]."""
-        count = variables["params"]["count"]
-        share = count / (count.sum() + 1.0)
         frequency = decayed_counts(log, request.user, self.sizes.items, self.decay)
-        return self.weight * frequency + share[None, :]
+        return self.weight * frequency + self.shares(variables)[None, :]
 
 
 def decayed_counts(log: EventLog, user: Array, items: int, decay: float) -> jax.Array:

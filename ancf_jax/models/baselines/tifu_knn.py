@@ -86,8 +86,7 @@ class TifuKnn(Popularity):
         share_of_mean = _nearest(distance, is_other, self.settings.neighbours)
         others = _of_neighbours(vectors, share_of_mean, self.sizes.items)
         scores = alpha * own + (1 - alpha) * others
-        count = variables["params"]["count"]
-        share = count / (count.sum() + 1.0)
+        share = self.shares(variables)
         has_events = own.max(axis=1, keepdims=True) > 0
         return jnp.where(has_events, scores, share[None, :])
 
