@@ -20,6 +20,7 @@ AXIS = "data"  # the name of the axis along which the examples of a step are spr
 
 NO_BITS = np.zeros((0, 0), np.uint8)
 NO_FOLLOWERS = np.zeros((0, 0), np.int32)
+NO_VALUES: dict[str, Array] = {}
 
 
 class EventLog(NamedTuple):
@@ -98,6 +99,8 @@ class Catalogue(NamedTuple):
             all items that share a level of the hierarchy with this one; last, of the item alone.
         follower: int32 [I, K] what most often came soon after an item; I stands for none.
         follower_weight: float32 [I, K] how often, see `data.counts`.
+        value_events: name -> float32 [V] known events of the items that have each value of an
+            item feature.
     """
 
     item_features: dict[str, Array]
@@ -108,6 +111,7 @@ class Catalogue(NamedTuple):
     repeat_counts: Array = np.zeros((1, 1, 2), np.float32)
     follower: Array = NO_FOLLOWERS
     follower_weight: Array = np.zeros((0, 0), np.float32)
+    value_events: dict[str, Array] = NO_VALUES
 
 
 class Request(NamedTuple):

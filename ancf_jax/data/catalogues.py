@@ -3,7 +3,7 @@
 import numpy as np
 
 from ancf_jax.data.baskets import repeats_of
-from ancf_jax.data.counts import count_followers, count_repeats
+from ancf_jax.data.counts import count_followers, count_repeats, count_values
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.data.interactions import TRAIN, Feature
 from ancf_jax.data.selection import pair_ids
@@ -28,6 +28,10 @@ def catalogue(
     is_repeat = repeats_of(pair_ids(source)[is_known], place)
     popularity = np.bincount(item, minlength=items).astype(np.float32)
     levels = [feature.ids[:, 0] for feature in source.item_features.values()]
+    value_events: dict[str, Array] = {
+        name: count_values(feature.ids, len(feature.values), item)
+        for name, feature in source.item_features.items()
+    }
     found = Catalogue(
         item_features=_ids_of(source.item_features),
         user_features=_ids_of(source.user_features),
@@ -35,6 +39,7 @@ def catalogue(
         total_events=popularity.sum(),
         total_repeats=np.asarray(is_repeat.sum(), np.float32),
         repeat_counts=count_repeats([*levels, np.arange(items)], item, is_repeat),
+        value_events=value_events,
     )
     if not followers:
         return found

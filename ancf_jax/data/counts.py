@@ -44,6 +44,19 @@ def _count_level(
     return counts[code]
 
 
+def count_values(ids: np.ndarray, values: int, item: np.ndarray) -> np.ndarray:
+    """Events of the items that have each value of a feature: float32 [V].
+
+    Args:
+        ids: int [I, M] the values of every item, -1 where there are fewer than M.
+        values: V.
+        item: [N] of training events.
+    """
+    value = ids[item]
+    counts = np.bincount(value[value >= 0], minlength=values)
+    return counts.astype(np.float32)
+
+
 def count_followers(
     user: np.ndarray, item: np.ndarray, items: int, limit: int
 ) -> tuple[np.ndarray, np.ndarray]:

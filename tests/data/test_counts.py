@@ -9,6 +9,7 @@ from ancf_jax.data.counts import (
     LOOKAHEAD_DECAY,
     count_followers,
     count_repeats,
+    count_values,
 )
 
 ITEMS = 7  # items are called by their numbers
@@ -83,3 +84,10 @@ def test_repeats_are_counted_by_every_level_of_the_hierarchy():
     ]
     np.testing.assert_array_equal(counts[:, 0], of_shelf)
     np.testing.assert_array_equal(counts[:, 1], of_item)
+
+
+def test_events_of_every_value():
+    """Item 0 has values 1 and 2, item 1 none, item 2 value 1; nothing has value 0."""
+    ids = np.array([[1, 2], [-1, -1], [1, -1]])
+    item = np.array([0, 1, 2, 0, 2])
+    assert count_values(ids, 4, item).tolist() == [0, 4, 2, 0]

@@ -1,8 +1,9 @@
-"""Embeddings of the features of users and items: a table and a bag for each."""
+"""Embeddings of users and of features: a table and a bag for each feature, users forgotten."""
 
 from typing import Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from ancf_jax.modules.embeddings import embedding_bag, lookup
@@ -40,3 +41,9 @@ def user_feature_bags(
         ids = lookup(jnp.asarray(features[name]) + 1, user) - 1
         total = total + embedding_bag(table, ids, pooling)
     return total
+
+
+def forget_some(user: Array, share: float, key: Array) -> Array:
+    """Users [...] with -1, an unknown one, in place of a share of them."""
+    is_forgotten = jax.random.bernoulli(key, share, user.shape)
+    return jnp.where(is_forgotten, -1, user)

@@ -15,8 +15,8 @@ class DualHead(nn.Module):
     """From the features of user, item and context to one score.
 
     mlp         = Dense(concat(user, item, context))
-    first_layer = Dense(concat(mf, mlp, hierarchy, temporal))
-    mlp_output  = Dense(D -> 1)(tower(first_layer))
+    first_layer = Dense(concat(mf, mlp, hierarchy, temporal, pair_features))
+    mlp_output  = Dense(D -> 1)(tower(first_layer)) + weight . pair_features
     mf_output   = Dense(D_mf -> 1)(mf)
     score       = Dense(2 -> 1)(mf_output, mlp_output) + prior
 
@@ -38,6 +38,7 @@ class DualHead(nn.Module):
         self.first_mlp = Dense(n.hidden[0], use_bias=False)
         self.first_hierarchy = Dense(n.hidden[0], use_bias=False)
         self.first_temporal = Dense(n.hidden[0])
+        self.first_pair = Dense(n.hidden[0], use_bias=False)
         self.tower = Tower(n.hidden, n.dropout, normalise=True)
         self.mlp_output = Dense(1, kernel_init=zeros)
         if n.mf_path:
@@ -76,16 +77,26 @@ class DualHead(nn.Module):
         """The part of the MF path in the first layer of every pair: [..., C, hidden[0]]."""
         return weighted_products(user_mf, item_mf, self.first_mf)
 
+    def mf_part(self, mf_output: Array) -> Array:
+        """final_0 mf_output, the MF path's part in the score."""
+        return self.final[0] * mf_output
+
+    def of_pair_features(self, features: Array) -> Array:
+        """The pair features' part of the first layer: [..., C, hidden[0]]."""
+        return self.first_pair(features)
+
     def __call__(
         self, pair: Pair, weight: Array | None = None, train: bool = False
     ) -> Array:
         """The dual output [..., C]; `weight` [..., C] is 0 for pairs that are padding."""
         score = self.bias[0] + pair.prior[..., 0]
         if pair.mf_output is not None:
-            score += self.final[0] * pair.mf_output[..., 0]
+            score += self.mf_part(pair.mf_output)[..., 0]
         if pair.first_layer is not None:
             hidden = self.tower(pair.first_layer, weight, train)
             mlp_output = self.mlp_output(hidden)
+            if pair.counted is not None:
+                mlp_output += pair.counted
             score += self.final[1] * mlp_output[..., 0]
         return score
 

@@ -4,26 +4,30 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from ancf_jax.models.ancf.config import AncfSettings
 from ancf_jax.models.ancf.context import CONTEXTS, Context, Scope, moments, scope_of
-from ancf_jax.models.ancf.features import feature_tables, user_feature_bags
+from ancf_jax.models.ancf.features import forget_some, user_feature_bags
 from ancf_jax.models.ancf.head import DualHead
 from ancf_jax.models.ancf.hierarchy import Hierarchy
+from ancf_jax.models.ancf.pair_features import pair_features
 from ancf_jax.models.ancf.prior import LogPrior
-from ancf_jax.models.ancf.sides import ItemSide, Pair, UserSide, UserState, at_positions
-from ancf_jax.models.protocol import PairModule
-from ancf_jax.modules.embeddings import (
-    boost_of_items,
-    lookup,
-    pair_align,
-    pair_sum,
+from ancf_jax.models.ancf.sides import (
+    ItemSide,
+    Pair,
+    UserSide,
+    UserState,
+    at_positions,
+    prior_of_pairs,
 )
-from ancf_jax.modules.heads import Dense
+from ancf_jax.models.ancf.tables import embedding_tables
+from ancf_jax.models.ancf.windows import MfScores, given, score_window
+from ancf_jax.models.protocol import PairModule
+from ancf_jax.modules.embeddings import lookup, pair_align, pair_sum
+from ancf_jax.modules.heads import Dense, along_last
 from ancf_jax.modules.temporal import temporal_encoding
-from ancf_jax.types import Array, Catalogue, Request, SparsePrior
+from ancf_jax.types import Array, Catalogue, Request
 
 TEMPORAL_SIZE = 32  # width of the sinusoids of one granularity
 
@@ -34,7 +38,7 @@ class Ancf(PairModule):
     context     = temporal(moment) + attention(history)
     mf          = (user_mf + W context) * (item_mf + V hierarchy(item))
     mlp         = Dense(concat(user_mlp, item_mlp, context))
-    first_layer = Dense(concat(mf, mlp, hierarchy(item), temporal(moment)))
+    first_layer = Dense(concat(mf, mlp, hierarchy(item), temporal(moment), pair_features))
     score       = Dense(2 -> 1)(mf_output(mf), mlp_output(tower(first_layer))) + prior
     prior       = popularity(item) + repeats(item, history) + followers(item, history)
 
@@ -58,13 +62,14 @@ class Ancf(PairModule):
     STEP_SCALES: ClassVar[Mapping[str, float]] = {
         "prior.repeats": 10.0,
         "prior.followers": 10.0,
+        "pair_features": 10.0,
     }
     settings: AncfSettings
     context: Callable[..., Context] | None = None
 
     def setup(self) -> None:
         n = self.settings
-        self._setup_tables()
+        self.tables = embedding_tables(self, n, self.sizes)
         self.hierarchy = Hierarchy(n.mlp_size, n.pooling)
         nn.share_scope(self, self.hierarchy)
         self.hierarchy_to_mf = Dense(n.embedding_size, use_bias=False)
@@ -76,28 +81,7 @@ class Ancf(PairModule):
         self.prior = LogPrior(n, self.sizes)
         self.head = DualHead(n)
         nn.share_scope(self, self.head)
-
-    def _setup_tables(self) -> None:
-        """Tables of both paths; those of the MF path begin small: at first the prior speaks."""
-        n = self.settings
-        sizes = self.sizes
-        small = nn.initializers.normal(0.1 * n.embedding_size**-0.5)
-        unit = nn.initializers.normal(n.mlp_size**-0.5)
-        zeros = nn.initializers.zeros
-        self.user_mf = self.param("user_mf", small, (sizes.users, n.embedding_size))
-        self.item_mf = self.param("item_mf", small, (sizes.items, n.embedding_size))
-        self.user_mlp = self.param("user_mlp", unit, (sizes.users, n.mlp_size))
-        self.item_mlp = self.param("item_mlp", unit, (sizes.items, n.mlp_size))
-        levels = sizes.item_features if n.hierarchy else ()
-        self.user_features = feature_tables(
-            self, "user", sizes.user_features, n.mlp_size
-        )
-        self.levels = feature_tables(self, "level", levels, n.mlp_size)
-        if n.history != "none":
-            self.nothing_yet = self.param("nothing_yet", unit, (n.mlp_size,))
-        if n.biases:
-            self.user_bias = self.param("user_bias", zeros, (sizes.users, 1))
-            self.item_bias = self.param("item_bias", zeros, (sizes.items, 1))
+        self.pair_features = pair_features(n, self.sizes)
 
     # Users
 
@@ -112,12 +96,16 @@ class Ancf(PairModule):
         scope = scope_of(request, clock=bool(self.settings.temporal))
         moment = self.when(request.minute)
         past, memory = self._attend(catalogue, request, scope, train)
+        taken = ()
+        if self.pair_features is not None:
+            taken = self.pair_features.of_request(catalogue, request, scope)
         state = UserState(
-            user=self._forget_some(request.user, train),
+            user=self._known_user(request.user, train),
             moment=moment,
             context=moment if past is None else moment + past,
             boost=self.prior.of_history(catalogue, request, scope),
             memory=memory,
+            taken=taken,
         )
         # A position knows nothing of its own basket: only what the basket's first knows.
         return state if request.known is None else at_positions(state, request.known)
@@ -127,17 +115,26 @@ class Ancf(PairModule):
         n = self.settings
         first_layer = None
         if n.mlp_path:
-            row = lookup(self.user_mlp, state.user) + user_feature_bags(
-                self.user_features, catalogue.user_features, state.user, n.pooling
+            row = lookup(self.tables.user_mlp, state.user) + user_feature_bags(
+                self.tables.user_features,
+                catalogue.user_features,
+                state.user,
+                n.pooling,
             )
             first_layer = self.head.of_user(row, state.context, state.moment)
-        level = lookup(self.user_bias, state.user) if n.biases else None
+        bias = self.tables.user_bias
+        level = None if bias is None else lookup(bias, state.user)
         mf = self.user_factors(state) if n.mf_path else None
-        return UserSide(mf, first_layer, level, state.boost, state.memory)
+        counted = ()
+        if self.pair_features is not None:
+            counted = self.pair_features.of_users(catalogue, state.taken)
+        return UserSide(mf, first_layer, level, state.boost, state.memory, counted)
 
     def user_factors(self, state: UserState) -> Array:
         """user_mf + W context: [..., D_mf]."""
-        return lookup(self.user_mf, state.user) + self.context_to_mf(state.context)
+        return lookup(self.tables.user_mf, state.user) + self.context_to_mf(
+            state.context
+        )
 
     def when(self, minute: Array) -> Array:
         """Temporal encoding of minutes [...], projected to [..., D_mlp]; zero without a clock."""
@@ -151,19 +148,22 @@ class Ancf(PairModule):
         """What each event of the history was, and when: [B, L, D_mlp]."""
         n = self.settings
         item = jnp.maximum(request.token, 0)
-        embedding = lookup(self.item_mlp, item)
+        embedding = lookup(self.tables.item_mlp, item)
         token = embedding
         if n.mf_path:
             # The item in the terms in which it is recommended: people buy the same again.
-            token = token + self.mf_to_token(lookup(self.item_mf, item))
-        if self.levels:
-            token = token + self.hierarchy(self.levels, catalogue, item, embedding)
+            token = token + self.mf_to_token(lookup(self.tables.item_mf, item))
+        if self.tables.levels:
+            token = token + self.hierarchy(
+                self.tables.levels, catalogue, item, embedding
+            )
         if n.temporal:
             then = self.when(request.token_minute)
             now = self.now_to_token(self.when(moments(request)))
             token = token + then + now
         is_event = (request.token >= 0)[..., None]
-        return jnp.where(is_event, token, self.nothing_yet[None, None])
+        nothing_yet = jnp.asarray(self.tables.nothing_yet)
+        return jnp.where(is_event, token, along_last(nothing_yet, token.ndim))
 
     def _attend(
         self, catalogue: Catalogue, request: Request, scope: Scope, train: bool
@@ -178,35 +178,43 @@ class Ancf(PairModule):
             states = states[:, -1]
         return states, memory
 
-    def _forget_some(self, user: Array, train: bool) -> Array:
+    def _known_user(self, user: Array, train: bool) -> Array:
         """The users; in training some as if unknown, where a history tells them apart."""
         n = self.settings
         if not train or n.history == "none" or n.user_dropout == 0:
             return user
-        key = self.make_rng("dropout")
-        is_forgotten = jax.random.bernoulli(key, n.user_dropout, user.shape)
-        return jnp.where(is_forgotten, -1, user)
+        return forget_some(user, n.user_dropout, self.make_rng("dropout"))
 
     # Items
 
-    def encode_items(self, catalogue: Catalogue, items: Array) -> ItemSide:
-        """What items [..., C] contribute to their pairs."""
+    def encode_items(
+        self, catalogue: Catalogue, items: Array, apart: bool = False
+    ) -> ItemSide:
+        """What items [..., C] contribute to their pairs.
+
+        Args:
+            catalogue: what is known of items.
+            items: row numbers.
+            apart: whether the MLP path does not move the embeddings that it shares with others.
+        """
         n = self.settings
         prior = self.prior.of_items(catalogue, items)
-        if n.biases:
-            prior += lookup(self.item_bias, items)[..., 0]
-        embedding = lookup(self.item_mlp, items)
-        hierarchy = self.hierarchy(self.levels, catalogue, items, embedding)
+        if self.tables.item_bias is not None:
+            prior += lookup(self.tables.item_bias, items)[..., 0]
+        embedding = lookup(self.tables.item_mlp, items)
+        hierarchy = self.hierarchy(self.tables.levels, catalogue, items, embedding)
         mf = None
         if n.mf_path:
-            mf = lookup(self.item_mf, items) + self.hierarchy_to_mf(hierarchy)
-        return ItemSide(
-            item=items,
-            prior=prior,
-            mf=mf,
-            first_layer=self.head.of_item(embedding, hierarchy) if n.mlp_path else None,
-            asked=self.encoder.prepare(embedding + hierarchy),
-        )
+            mf = lookup(self.tables.item_mf, items) + self.hierarchy_to_mf(hierarchy)
+        first_layer = None
+        if n.mlp_path:
+            shared = (embedding, hierarchy)
+            first_layer = self.head.of_item(*(given(shared) if apart else shared))
+        asked = self.encoder.prepare(embedding + hierarchy)
+        values = ()
+        if self.pair_features is not None:
+            values = self.pair_features.of_items(catalogue, items)
+        return ItemSide(items, prior, mf, first_layer, asked, values)
 
     # Pairs
 
@@ -220,7 +228,13 @@ class Ancf(PairModule):
         first_layer = self._first_layer_of_pairs(users, items, found)
         if first_layer is not None and factors is not None:
             first_layer += self.head.mf_in_first_layer(*factors)
-        return Pair(self._prior_of_pairs(users, items), mf_output, first_layer)
+        counted = None
+        if first_layer is not None and self.pair_features is not None:
+            features = self.pair_features.of_pairs(users.counted, items.values)
+            first_layer += self.head.of_pair_features(features)
+            counted = self.pair_features.alone(features)
+        prior = prior_of_pairs(users, items, self.sizes.items)
+        return Pair(prior, mf_output, first_layer, counted)
 
     def _factors_of_pairs(
         self, users: UserSide, items: ItemSide, found: Array | None
@@ -244,16 +258,6 @@ class Ancf(PairModule):
             return first_layer
         return first_layer + self.head.of_candidate_context(found)
 
-    def _prior_of_pairs(self, users: UserSide, items: ItemSide) -> Array:
-        """What speaks for each pair before any embedding does: [..., C, 1]."""
-        boost = users.boost
-        candidates = items.prior.shape[-1]
-        prior = jnp.broadcast_to(items.prior, (*boost.item.shape[:-1], candidates))
-        if users.level is not None:
-            prior += users.level
-        boosts = boost_of_items(boost.item, boost.amount, items.item, self.sizes.items)
-        return (prior + boosts)[..., None]
-
     def finish(
         self, pairs: Pair, weight: Array | None = None, train: bool = False
     ) -> Array:
@@ -269,11 +273,12 @@ class Ancf(PairModule):
         chosen: Array,
         weight: Array,
         train: bool = False,
-    ) -> tuple[tuple[Array, Array, SparsePrior] | None, Array]:
+    ) -> tuple[MfScores | None, Array]:
         """Scores of every item: of the MF output everywhere, of the dual output at a few places.
 
         The MF output is one product of matrices and gets its signal at every position; the
-        tower costs a pass for each pair.
+        tower costs a pass for each pair. Where there are both, the dual scores move the MLP path
+        alone, which learns what the MF path leaves to be said.
 
         Args:
             request: windows.
@@ -284,16 +289,4 @@ class Ancf(PairModule):
             Rows [B, L, D_mf] and [I, D_mf] whose products plus the prior are the MF scores, up to
             a constant (None without the MF path), and the dual scores [B, P, I].
         """
-        state = self.read(catalogue, request, train)
-        every_item = jnp.arange(self.sizes.items, dtype=jnp.int32)
-        items = self.encode_items(catalogue, every_item)
-        mf = None
-        if items.mf is not None:
-            rows = self.head.mf_only(self.user_factors(state))
-            prior = SparsePrior(items.prior, state.boost.item, state.boost.amount)
-            mf = (rows, items.mf, prior)
-        few = at_positions(state, chosen)
-        pairs = self.couple(self.user_side(catalogue, few), items)
-        every_pair = (*weight.shape, self.sizes.items)
-        pair_weight = jnp.broadcast_to(weight[..., None], every_pair)
-        return mf, self.finish(pairs, pair_weight, train)
+        return score_window(self, catalogue, request, chosen, weight, train)

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from ancf_jax.models.ancf.history import Boost
+from ancf_jax.models.ancf.pair_features import Taken
+from ancf_jax.modules.embeddings import boost_of_items
 from ancf_jax.types import Array
 
 
@@ -18,6 +20,7 @@ class UserState(NamedTuple):
         context: [..., D_mlp] the moment, and what attention made of the past.
         boost: items that the history speaks for, [..., K].
         memory: what candidates look at; None unless the context does.
+        taken: what the history holds of every level; empty without pair features.
     """
 
     user: Array
@@ -25,6 +28,7 @@ class UserState(NamedTuple):
     context: Array
     boost: Boost
     memory: Any
+    taken: tuple[Taken, ...] = ()
 
 
 class UserSide(NamedTuple):
@@ -36,6 +40,7 @@ class UserSide(NamedTuple):
         level: [..., 1] the user's own level; None without biases.
         boost: items that the history speaks for, [..., K].
         memory: what candidates look at; None unless the context does.
+        counted: [..., V, 2] pair features of every value of each level; empty without them.
     """
 
     mf: Array | None
@@ -43,6 +48,7 @@ class UserSide(NamedTuple):
     level: Array | None
     boost: Boost
     memory: Any
+    counted: tuple[Array, ...] = ()
 
 
 class ItemSide(NamedTuple):
@@ -54,6 +60,7 @@ class ItemSide(NamedTuple):
         mf: [..., C, D_mf] factors of the MF path; None without it.
         first_layer: [..., C, hidden[0]] part of the first layer; None without the MLP path.
         asked: what it asks of a history; None unless the context looks at candidates.
+        values: int32 [..., C, M] its values of each level; empty without pair features.
     """
 
     item: Array
@@ -61,6 +68,7 @@ class ItemSide(NamedTuple):
     mf: Array | None
     first_layer: Array | None
     asked: Array | None
+    values: tuple[Array, ...] = ()
 
 
 class Pair(NamedTuple):
@@ -71,11 +79,13 @@ class Pair(NamedTuple):
         mf_output: [..., C, 1], the output of the MF path; None without it.
         first_layer: [..., C, hidden[0]], the MLP tower's first layer before its ReLU; None
             without the MLP path.
+        counted: [..., C, 1], the pair features alone; None without them.
     """
 
     prior: Array
     mf_output: Array | None
     first_layer: Array | None
+    counted: Array | None = None
 
 
 def at_positions(state: UserState, chosen: Array) -> UserState:
@@ -86,3 +96,20 @@ def at_positions(state: UserState, chosen: Array) -> UserState:
         return jnp.take_along_axis(x, places, axis=1)
 
     return jax.tree.map(take, state)
+
+
+def prior_of_pairs(users: UserSide, items: ItemSide, size: int) -> Array:
+    """What speaks for each pair before any embedding does: [..., C, 1].
+
+    Args:
+        users: what users contribute.
+        items: what items contribute.
+        size: number of items.
+    """
+    boost = users.boost
+    candidates = items.prior.shape[-1]
+    prior = jnp.broadcast_to(items.prior, (*boost.item.shape[:-1], candidates))
+    if users.level is not None:
+        prior += users.level
+    boosts = boost_of_items(boost.item, boost.amount, items.item, size)
+    return (prior + boosts)[..., None]

@@ -59,7 +59,7 @@ def test_every_parameter_of_the_whole_model_matters(case, history, followers):
     one = case(history=history, followers=followers)
     assert ("followers" in one.variables["params"]["prior"]) == (followers > 0)
     size = gradient_of_scores(one)
-    constant = {"key.bias"}  # moves all logits of a softmax alike
+    constant = {"key.bias", "encoder.key.bias"}  # moves all logits of a softmax alike
     assert {name for name, largest in size.items() if largest < 1e-5} <= constant
     assert all(np.isfinite(list(size.values())))
 
@@ -150,7 +150,9 @@ def test_without_a_clock_there_is_no_temporal_encoding(case):
 
 def hierarchy_of(module, catalogue, items):
     """What the hierarchy says of items."""
-    return module.hierarchy(module.levels, catalogue, items, module.item_mlp[items])
+    return module.hierarchy(
+        module.tables.levels, catalogue, items, module.tables.item_mlp[items]
+    )
 
 
 def test_scores_written_out_in_full(case):
@@ -391,7 +393,9 @@ def test_training_windows_scores_what_ranking_scores(case, mf_path, followers):
         assert mf is None
         return
     params = one.variables["params"]
-    silent = params | {"mlp_output": jax.tree.map(np.zeros_like, params["mlp_output"])}
+    mlp_path = ("mlp_output", "pair_features")
+    silent = {name: jax.tree.map(np.zeros_like, params[name]) for name in mlp_path}
+    silent = params | silent
     rows, items, prior = mf
     boosts = jax.nn.one_hot(prior.item, len(ITEMS)) * prior.boost[..., None]
     scores = (
@@ -403,3 +407,36 @@ def test_training_windows_scores_what_ranking_scores(case, mf_path, followers):
         rtol=1e-4,
         atol=1e-4,
     )
+
+
+@pytest.mark.parametrize("mf_path", [True, False])
+def test_the_dual_output_moves_the_mlp_path_alone(case, mf_path):
+    """Without the MF path it moves all that it reads, as nothing else would."""
+    one = case(history="causal", mf_path=mf_path)
+    rows = pack_windows(np.asarray(one.log.start), LENGTH)[:7]
+    request = batch_of_windows(one.log, rows).request
+    chosen = np.tile([1, 3], (7, 1))
+
+    def total(params):
+        _, dual = one.model.module.apply(
+            one.variables | {"params": params},
+            one.catalogue,
+            request,
+            chosen,
+            np.ones((7, 2), np.float32),
+            method="forward_window",
+        )
+        signs = np.random.default_rng(2).normal(size=dual.shape)
+        return (dual * signs.astype(np.float32)).sum()
+
+    gradient = jax.jit(jax.grad(total))(one.variables["params"])
+    largest = {name: largest_of(part) for name, part in gradient.items()}
+    own = ("user_mlp", "mlp_item", "first_mlp", "first_pair", "tower", "pair_features")
+    assert all(largest[name] > 1e-5 for name in own)
+    shared = ("item_mlp", "temporal", "level_query", "level_category")
+    assert all((largest[name] == 0) == mf_path for name in shared)
+    assert largest["prior"] == 0 if mf_path else largest["prior"] > 0
+
+
+def largest_of(tree):
+    return max(np.abs(leaf).max() for leaf in jax.tree.leaves(tree))
