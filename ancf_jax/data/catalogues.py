@@ -3,7 +3,7 @@
 import numpy as np
 
 from ancf_jax.data.baskets import repeats_of
-from ancf_jax.data.counts import count_followers, count_repeats
+from ancf_jax.data.counts import count_followers, count_repeats, log_events_of_unsold
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.data.interactions import TRAIN, Feature
 from ancf_jax.data.selection import pair_ids
@@ -35,6 +35,7 @@ def catalogue(
         total_events=popularity.sum(),
         total_repeats=np.asarray(is_repeat.sum(), np.float32),
         repeat_counts=count_repeats([*levels, np.arange(items)], item, is_repeat),
+        log_unsold=log_events_of_unsold(levels, popularity),
     )
     if not followers:
         return found

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ancf_jax.data.counts import (
+    LEVEL_ITEMS,
     LOOKAHEAD,
     LOOKAHEAD_DECAY,
     count_followers,
     count_repeats,
+    log_events_of_unsold,
 )
 
 ITEMS = 7  # items are called by their numbers
@@ -83,3 +85,34 @@ def test_repeats_are_counted_by_every_level_of_the_hierarchy():
     ]
     np.testing.assert_array_equal(counts[:, 0], of_shelf)
     np.testing.assert_array_equal(counts[:, 1], of_item)
+
+
+def test_products_without_events_by_hand():
+    """Of all, two were sold once and four never; of either department one was sold once."""
+    department = np.array([0, 0, 0, 0, 1, 1, -1])
+    events = np.array([0, 1, 0, 5, 0, 1, 0])
+    found = log_events_of_unsold([department], events)
+    of_all = 3 / 5
+    of_first = (1 + LEVEL_ITEMS * of_all) / (2 + LEVEL_ITEMS)
+    of_second = (1 + LEVEL_ITEMS * of_all) / (1 + LEVEL_ITEMS)
+    expected = np.log([of_first, 1, of_first, 1, of_second, 1, of_all])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_category_is_drawn_towards_its_department():
+    department = np.array([0, 0, 0, 0, 0, 0, 1])
+    category = np.array([0, 0, 1, 1, 1, -1, 2])
+    events = np.array([0, 1, 0, 0, 0, 0, 0])
+    found = np.exp(log_events_of_unsold([department, category], events))
+    of_department = (1 + LEVEL_ITEMS * 2 / 7) / (5 + LEVEL_ITEMS)
+    of_category = (1 + LEVEL_ITEMS * of_department) / (1 + LEVEL_ITEMS)
+    np.testing.assert_allclose(found[0], of_category, rtol=1e-5)
+    np.testing.assert_allclose(found[5], of_department, rtol=1e-5)
+    assert found[2] < found[5] < found[0]
+
+
+def test_a_product_without_events_is_never_worth_more_than_one_event():
+    """Where few of them are known, the estimate would say more: the others are not listed."""
+    events = np.array([1, 1, 1, 1, 0, 9, 1])
+    found = log_events_of_unsold([], events)
+    np.testing.assert_array_equal(found, np.zeros(7, np.float32))
