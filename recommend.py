@@ -35,8 +35,8 @@ class Command:
     """Recommend also what the user already had; by default as the run was trained."""
     explore: str = EXPLORE
     """Share of all places, the last ones of some lists, that is kept for products that nobody has
-    bought yet, the best by score, marked `new`; `auto` is how often such products are bought: the
-    share of the latest tenth of the events that were the first of their product."""
+    bought yet, the best by score, marked `new`; `auto` is how often such products are bought: among
+    the latest tenth of the events, those of products that had none before."""
     out: Path | None = None
     """Write to this .parquet, .csv or .jsonl file instead of the terminal; stopped, the same
     command goes on."""

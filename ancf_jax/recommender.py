@@ -64,7 +64,7 @@ class Recommender:
 
     @cached_property
     def _share_of_new(self) -> float:
-        """The share of events that are the first of their product."""
+        """How often products without events are bought."""
         return share_of_new(self.dataset, ALL_PARTS)
 
     def users_of(self, asked: Sequence[str]) -> list[str]:
@@ -141,8 +141,8 @@ class Recommender:
             view: where progress is shown.
             part: the users to recommend to; progress counts those before it as done.
             explore: the share of all places, the last of some lists, that is kept for the best
-                products without any event, marked `new`; "auto" for the share of the latest
-                events that were the first of their product.
+                products without any event, marked `new`; "auto" for how often such products
+                are bought, see `data.novelty`.
 
         Raises:
             UserError: n is below 1, or there is a moment where the data has no clock.

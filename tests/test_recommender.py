@@ -277,7 +277,7 @@ def test_a_share_of_the_places_is_for_products_without_events(recommender):
 
 
 def test_how_much_is_explored_may_be_left_to_the_events(recommender):
-    """In the latest tenth of the events nothing was bought for the first time."""
+    """In the latest tenth of the events nothing was new."""
     assert_frame_equal(
         recommender.recommend(ASKED, n=4, explore="auto"),
         recommender.recommend(ASKED, n=4),

@@ -8,11 +8,11 @@ LATEST = 0.1  # share of the known events that tell how often something new is b
 
 
 def share_of_new(dataset: Dataset, parts: tuple[int, ...]) -> float:
-    """How likely the next event is the first one of its product.
+    """How often products are bought that had no event when the lists were made.
 
-    The share of the latest events, a tenth of those that are known, that were the first of
-    their product. Where only an order is known, the estimate of Good and Turing: the products
-    with exactly one event, over all events.
+    Among the latest tenth of the known events, the share of those whose product had none before
+    that tenth: as in a shop whose lists are as old. Where only an order is known, the estimate
+    of Good and Turing: the products with exactly one event, over all events.
 
     Args:
         dataset: all events.
@@ -28,10 +28,9 @@ def share_of_new(dataset: Dataset, parts: tuple[int, ...]) -> float:
 
 
 def _latest_share(item: np.ndarray, time: np.ndarray) -> float:
-    """Share of the latest events, of events [N], that are the first of their item."""
+    """Share of the latest events, of events [N], whose item has none before these."""
     order = np.argsort(time, kind="stable")
-    _, first = np.unique(item[order], return_index=True)
-    is_first = np.zeros(len(item), bool)
-    is_first[first] = True
     latest = max(int(LATEST * len(item)), 1)
-    return float(is_first[-latest:].mean())
+    before = item[order[:-latest]]
+    is_old = np.isin(item[order[-latest:]], before)
+    return float(np.mean(~is_old))

@@ -8,7 +8,7 @@ from ancf_jax.data import TEST, TRAIN, Dataset, share_of_new
 
 
 def test_the_latest_tenth_of_all_events_counts(make_log):
-    """Two of twenty events are latest: those of item 8, the first, and of item 1, which is not.
+    """Two of twenty events are latest: one of item 8, which is new, and one of item 1.
 
     They are not the last of the log, which is sorted by user. What is held out does not count.
     """
@@ -21,6 +21,15 @@ def test_the_latest_tenth_of_all_events_counts(make_log):
     dataset = Dataset(source, part, {}, None, np.ones(22, np.float32))
     assert share_of_new(dataset, (TRAIN,)) == 0.5
     assert share_of_new(dataset, (TRAIN, TEST)) == 1
+
+
+def test_what_is_bought_again_within_that_tenth_is_still_new(make_log):
+    """Of the latest three of thirty events, two are of item 5."""
+    item = [1, 2, 3] * 9 + [5, 2, 5]
+    source = make_log([0] * 30, item)
+    part = np.full(30, TRAIN, np.int8)
+    dataset = Dataset(source, part, {}, None, np.ones(30, np.float32))
+    assert share_of_new(dataset, (TRAIN,)) == 2 / 3
 
 
 def test_without_a_clock_items_with_one_event_tell(make_log):
