@@ -48,9 +48,9 @@ def _count_level(
 
 
 def log_events_of_unsold(
-    levels: Iterable[np.ndarray], events: np.ndarray
+    levels: Iterable[np.ndarray], events: np.ndarray, new_events: float = 0.0
 ) -> np.ndarray:
-    """The logarithm of how many events to expect of each item that has none: at most 0.
+    """The logarithm of how many events to expect of each item that has none.
 
     By Good and Turing, all items without events together are as likely as all items with
     exactly one. That holds for the items of each value of a level, too: one of the value v has
@@ -58,8 +58,9 @@ def log_events_of_unsold(
         rate_v = (items of v with one event + P rate_w) / (items of v without events + P)
 
     events in as long a time as was counted, where w is the value of the level above and
-    P = LEVEL_ITEMS; above all levels stand all items, with 1 in place of P rate_w and P. An item
-    that was not sold is never worth more than one event.
+    P = LEVEL_ITEMS; above all levels stand all items, with 1 in place of P rate_w and P. No rate
+    is above one event, which is what an item has that was sold. Where all rates together are
+    below `new_events`, they are multiplied up to them: a shop that often has new products.
 
     Source: Good, The Population Frequencies of Species and the Estimation of Population
     Parameters, Biometrika 40 (1953).
@@ -68,6 +69,8 @@ def log_events_of_unsold(
         levels: int [I] each, the value of every item at a level of the hierarchy, the widest
             level first; -1 for none, where the rate is that of the level above.
         events: [I] how many known events each item has.
+        new_events: events to expect of all these items together, where more is known of that
+            than Good and Turing know.
 
     Returns:
         float32 [I], 0 for items that have events.
@@ -81,8 +84,11 @@ def log_events_of_unsold(
         single = np.bincount(code, weights=is_single)[code]
         of_value = (single + LEVEL_ITEMS * rate) / (unsold + LEVEL_ITEMS)
         rate = np.where(value >= 0, of_value, rate)
-    log_rate = np.log(np.minimum(rate, 1))
-    return np.where(is_unsold, log_rate, 0).astype(np.float32)
+    rate = np.minimum(rate, 1)
+    together = rate[is_unsold].sum()
+    if 0 < together < new_events:
+        rate = rate * new_events / together
+    return np.where(is_unsold, np.log(rate), 0).astype(np.float32)
 
 
 def count_followers(

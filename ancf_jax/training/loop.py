@@ -24,6 +24,9 @@ from ancf_jax.training.states import StateForms
 from ancf_jax.types import Catalogue, TrainState
 
 
+NO_CHANCE = -1e4  # a log-probability: its exponential is 0
+
+
 class EpochReport(NamedTuple):
     """How far an epoch is.
 
@@ -119,6 +122,20 @@ class Trainer:
         return make(self.catalogue)
 
     @cached_property
+    def sold_catalogue(self) -> Catalogue:
+        """The catalogue of what has training events: other items have no chance in it.
+
+        Nobody could buy them yet, as far as is known. As negatives, they would be learned never
+        to be bought.
+        """
+        catalogue = self.prepared.catalogue
+        log_unsold = np.asarray(catalogue.log_unsold, np.float32)
+        is_unsold = np.asarray(catalogue.popularity) == 0
+        log_unsold = np.where(is_unsold, np.float32(NO_CHANCE), log_unsold)
+        laid = lay(log_unsold, devices=self.devices)
+        return self.catalogue._replace(log_unsold=laid)
+
+    @cached_property
     def shapes(self) -> TrainState:
         """Shapes of a portable state."""
         return jax.eval_shape(self._fresh_state, self.catalogue)
@@ -156,7 +173,7 @@ class Trainer:
         while call is not None:
             steps = np.int32(call.steps)
             state, reported = self.run(
-                state, call.examples, steps, call.log, self.catalogue, key
+                state, call.examples, steps, call.log, self.sold_catalogue, key
             )
             done += call.steps
             call = next(calls, None)  # made ready while the devices work

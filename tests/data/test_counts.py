@@ -116,3 +116,16 @@ def test_a_product_without_events_is_never_worth_more_than_one_event():
     events = np.array([1, 1, 1, 1, 0, 9, 1])
     found = log_events_of_unsold([], events)
     np.testing.assert_array_equal(found, np.zeros(7, np.float32))
+
+
+def test_where_new_products_are_often_bought_they_are_worth_as_much():
+    department = np.array([0, 0, 0, 0, 1, 1, -1])
+    events = np.array([0, 1, 0, 5, 0, 1, 0])
+    plain = np.exp(log_events_of_unsold([department], events))
+    found = np.exp(log_events_of_unsold([department], events, new_events=23))
+    is_unsold = events == 0
+    np.testing.assert_allclose(found[is_unsold].sum(), 23, rtol=1e-5)
+    ratio = found[is_unsold] / plain[is_unsold]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
+    fewer = np.exp(log_events_of_unsold([department], events, new_events=1))
+    np.testing.assert_array_equal(fewer, plain)

@@ -93,3 +93,18 @@ def test_a_log_without_events_is_refused(tiny):
 def test_a_model_that_is_fitted_as_a_whole_has_no_trainer(tiny):
     with pytest.raises(TypeError, match="popularity"):
         trainer(prepared_of(tiny("popularity")))
+
+
+def test_products_without_events_are_no_candidates_of_training(tiny):
+    """Product p22 has none: no step moves it, and all others."""
+    config = tiny("ancf", network__mlp_path=False, optim__weight_decay=0.0)
+    prepared = prepared_of(config)
+    made = trainer(prepared)
+    state = made.initial_state()
+    before = np.array(made.states.portable(state).params["item_mf"])
+    for reached, _ in made.epoch(state, 0):
+        state = reached
+    after = np.array(made.states.portable(state).params["item_mf"])
+    has_moved = (after != before).any(1)
+    np.testing.assert_array_equal(has_moved, prepared.catalogue.popularity > 0)
+    assert not has_moved[22]

@@ -9,8 +9,8 @@ from ancf_jax.types import Array, Catalogue
 class Popularity(nn.Module):
     """log_share_i = power * log((1 + events of i) / (1 + all events)), with a learned power.
 
-    In place of 1 + events, an item without events has how many Good and Turing expect of it:
-    less than one, and the less, the more such items there are.
+    In place of 1 + events, an item without events has how many are to be expected of it: the
+    fewer, the more such items there are.
 
     Attributes:
         enabled: whether popularity counts at all; where not, the power is 0.
