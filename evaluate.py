@@ -27,7 +27,7 @@ from ancf_jax.machine.parallel import ranking_devices
 from ancf_jax.objective import intervals
 from ancf_jax.objective.intervals import Intervals
 from ancf_jax.output import check_ending, write_table
-from ancf_jax.ranking.explore import share_in_words
+from ancf_jax.ranking.explore import Explore, share_in_words
 from ancf_jax.runs import LoadedRun, load
 
 NO_INTERVAL = (None, None)  # of a figure over all users together, such as coverage
@@ -82,38 +82,45 @@ def main(argv: list[str], screen: cli.Screen) -> None:
     )
     if command.per_user is not None:
         write_per_user(command.per_user, run, found)
-    groups: list[Group] = []
-    explored = None
-    if found.ranked is not None:
-        groups = groups_by_events(run.ranker, found.ranked, found.per_user)
-    share = (
-        share_of_new(run.dataset, known_parts(part)) if explore == "auto" else explore
-    )
-    if found.ranked is not None and share:
-        explored = explored_evaluation(
-            run.ranker,
-            found.ranked.held,
-            keep_seen,
-            found.per_user,
-            share,
-            run.config.seed,
-        )
+    groups, explored = by_novelty(run, part, keep_seen, found, explore)
     if command.json:
         print(as_json(run, command, keep_seen, found, groups, explored))
-    else:
-        screen.say(describe(run, command.split, keep_seen, found))
-        title = f"{run.config.model}, {command.split}, {command.protocol}"
-        cli.show(to_rows(found.metrics, found.intervals), title)
-        if groups:
-            cli.show(
-                group_rows(groups), "by known events of held-out items and of users"
-            )
-        if explored is not None:
-            title = (
-                f"explored: {explored.share_of_places:.1%} of the places are for products "
-                f"without events, which are {explored.share_of_purchases:.1%} of the purchases"
-            )
-            cli.show(to_rows(explored.metrics, explored.intervals), title)
+        return
+    screen.say(describe(run, command.split, keep_seen, found))
+    title = f"{run.config.model}, {command.split}, {command.protocol}"
+    cli.show(to_rows(found.metrics, found.intervals), title)
+    if groups:
+        cli.show(group_rows(groups), "by known events of held-out items and of users")
+    if explored is not None:
+        cli.show(to_rows(explored.metrics, explored.intervals), title_of(explored))
+
+
+def by_novelty(
+    run: LoadedRun, part: int, keep_seen: bool, found: Evaluation, explore: Explore
+) -> tuple[list[Group], Explored | None]:
+    """Figures by known events, and of lists that explore, where the whole catalogue was ranked."""
+    ranked = found.ranked
+    if ranked is None:
+        return [], None
+    groups = groups_by_events(run.ranker, ranked, found.per_user)
+    share = explore
+    if share == "auto":
+        share = share_of_new(run.dataset, known_parts(part))
+    if not share:
+        return groups, None
+    seed = run.config.seed
+    explored = explored_evaluation(
+        run.ranker, ranked.held, keep_seen, found.per_user, share, seed
+    )
+    return groups, explored
+
+
+def title_of(explored: Explored) -> str:
+    """What the lists that explore hold, beside what is bought."""
+    return (
+        f"explored: {explored.share_of_places:.1%} of the places are for products without "
+        f"events, which are {explored.share_of_purchases:.1%} of the purchases"
+    )
 
 
 def write_per_user(path: Path, run: LoadedRun, found: Evaluation) -> None:

@@ -134,15 +134,12 @@ class Recommender:
         Args:
             users: ids.
             n: length of the lists.
-            minute: the moment to score for, minutes since 1970 of the shop's clock; the newest
-                event's for None.
-            keep_seen: whether items that the user already had may stand in the list; as trained
-                for None.
+            minute: what to score for, minutes since 1970 of the shop's clock; None: the newest.
+            keep_seen: whether what the user already had may stand in lists; None: as trained.
             view: where progress is shown.
             part: the users to recommend to; progress counts those before it as done.
-            explore: the share of all places, the last of some lists, that is kept for the best
-                products without any event, marked `new`; "auto" for how often such products
-                are bought, see `data.novelty`.
+            explore: share of all places, the last of some lists, for the best products without
+                events, marked `new`; "auto": how often these are bought, see `data.novelty`.
 
         Raises:
             UserError: n is below 1, or there is a moment where the data has no clock.
@@ -154,14 +151,22 @@ class Recommender:
         row = np.array(rows, np.int32)
         moment = self.latest if minute is None else minute
         moments = np.full(len(row), moment, np.int32)
-        share = self._share_of_new if explore == "auto" else explore
-        places = explored_places(row, n, share, self.config.seed) if share else None
+        places = self._explored_places(row, n, explore)
         found = top_n(self.ranker, row, moments, n, keep_seen, places)
         for items, scores in found:
             block = slice(done, done + len(items))
             done = block.stop
             yield self._table(users[block], items, scores, places is not None)
             view.progress("recommending", done, len(users))
+
+    def _explored_places(
+        self, row: np.ndarray, n: int, explore: Explore
+    ) -> np.ndarray | None:
+        """How many places of lists of n are for products without events; None for plain lists."""
+        share = self._share_of_new if explore == "auto" else explore
+        if not share:
+            return None
+        return explored_places(row, n, share, self.config.seed)
 
     def _check(self, n: int, minute: int | None) -> None:
         if n < 1:

@@ -346,7 +346,11 @@ def test_groups_by_known_events(shop, ranker):
     found = evaluate(ranker, shop, keep_seen=True)
     groups = groups_by_events(ranker, found.ranked, found.per_user)
     by_name = {group.name: group for group in groups}
-    assert list(by_name) == ["items, 0 events", "items, 1-5 events", "users, 1-5 events"]
+    assert list(by_name) == [
+        "items, 0 events",
+        "items, 1-5 events",
+        "users, 1-5 events",
+    ]
     new = by_name["items, 0 events"]
     assert (new.count, new.share) == (2, 2 / 3)
     assert new.share_of_places == 3 / 7

@@ -76,19 +76,26 @@ def log_events_of_unsold(
         float32 [I], 0 for items that have events.
     """
     is_unsold = events == 0
-    is_single = events == 1
-    rate = np.full(len(events), (is_single.sum() + 1) / (is_unsold.sum() + 1))
+    rate = _events_of_unsold(levels, is_unsold, events == 1)
+    rate = np.minimum(rate, 1)
+    together = rate[is_unsold].sum()
+    if 0 < together < new_events:
+        rate = rate * new_events / together
+    return np.where(is_unsold, np.log(rate), 0).astype(np.float32)
+
+
+def _events_of_unsold(
+    levels: Iterable[np.ndarray], is_unsold: np.ndarray, is_single: np.ndarray
+) -> np.ndarray:
+    """Good and Turing's estimate at the narrowest level of each item: float64 [I]."""
+    rate = np.full(len(is_unsold), (is_single.sum() + 1) / (is_unsold.sum() + 1))
     for value in levels:
         code = value + 1  # 0 stands for no value
         unsold = np.bincount(code, weights=is_unsold)[code]
         single = np.bincount(code, weights=is_single)[code]
         of_value = (single + LEVEL_ITEMS * rate) / (unsold + LEVEL_ITEMS)
         rate = np.where(value >= 0, of_value, rate)
-    rate = np.minimum(rate, 1)
-    together = rate[is_unsold].sum()
-    if 0 < together < new_events:
-        rate = rate * new_events / together
-    return np.where(is_unsold, np.log(rate), 0).astype(np.float32)
+    return rate
 
 
 def count_followers(

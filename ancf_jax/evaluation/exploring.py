@@ -25,7 +25,8 @@ class Explored(NamedTuple):
         share_of_purchases: held-out items that are such products.
         metrics: means over users: of the lists; what that is above plain lists ("change in");
             and of such products alone, the share of users who took one of the one to ten in
-            the list ("new: hit_rate"), and the same of as many drawn at random ("new: random").
+            the list ("new: hit_rate"), the same of as many drawn at random ("new: random"), and
+            how often one stands above another that was not taken ("new: auc").
         intervals: 95 % bootstrap intervals of these.
     """
 
@@ -63,6 +64,7 @@ def explored_evaluation(
     places = explored_places(held.user, TOP, share, seed)
     places = np.minimum(places, unsold.candidates)
     per_user = explored_figures(sold, unsold, places)
+    per_user["new: auc"] = metrics.ranking_metrics(unsold, ks=(1,))["auc"]
     for name in COSTS:
         per_user[f"change in {name}"] = per_user[name] - plain[name]
     return Explored(

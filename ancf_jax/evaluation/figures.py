@@ -63,11 +63,9 @@ def evaluate(
         ranker: the model, knowing the events before those that are held out.
         dataset: all events.
         part: whose held-out events the model is judged by.
-        protocol: rank against the whole catalogue, the exact expectation over random items of
-            it, or the items of the files.
+        protocol: rank against the whole catalogue, random items (exactly), or those of the files.
         keep_seen: whether items that the user already has are eligible.
-        objective: what the model was trained for, see `value_figures`. With values only held-out
-            items of at least the median training value count as hits.
+        objective: with values, only held-out items of at least the median of training are hits.
         negatives: random items of the protocol "sampled".
         view: where progress is shown.
 
@@ -84,13 +82,12 @@ def evaluate(
         events = judged(ranker, dataset, part, objective.name)
         figures.update(value_figures(*events))
         bounds.update(value_intervals(heldout_events(dataset, part).user, events))
-    ranked = None
-    if protocol == "full":
-        lists = _lists(ranker, held, keep_seen)
-        figures.update(_of_all_users(lists, ranker.items, is_repeat))
-        ranked = Ranked(keep_items(held, is_ranked), ranks, lists)
-    left_out = len(held.item) - len(ranks.score)
-    return Evaluation(figures, bounds, per_user, held.user, left_out, ranked)
+    found = Evaluation(figures, bounds, per_user, held.user, int((~is_ranked).sum()))
+    if protocol != "full":
+        return found
+    ranked = _ranked(ranker, held, ranks, is_ranked, keep_seen)
+    figures.update(_of_all_users(ranked.lists, ranker.items, is_repeat))
+    return found._replace(ranked=ranked)
 
 
 def _requests(dataset: Dataset, part: int, objective: Objective | None) -> Heldout:
@@ -144,7 +141,14 @@ def _of_all_users(
     return figures
 
 
-def _lists(ranker: Ranker, held: Heldout, keep_seen: bool) -> np.ndarray:
-    """The top of every request at its time: int32 [R, TOP], or as many as there are items."""
+def _ranked(
+    ranker: Ranker,
+    held: Heldout,
+    ranks: metrics.Ranks,
+    is_ranked: np.ndarray,
+    keep_seen: bool,
+) -> Ranked:
+    """What was ranked, with the top of every request at its time."""
     found = ranker.top_n(held.user, held.minute, TOP, keep_seen)
-    return np.concatenate([items for items, _ in found])
+    lists = np.concatenate([items for items, _ in found])
+    return Ranked(keep_items(held, is_ranked), ranks, lists)

@@ -91,11 +91,7 @@ def scan_catalogue(
     def one_chunk(place: Array, chunk: tuple[Array, Array]) -> tuple[Array, Any]:
         begin, new_from = chunk
         scores = _hide_first(score_chunk(begin), new_from - begin)
-        if tables.among is not None:
-            is_candidate = jax.lax.dynamic_slice_in_dim(
-                jnp.asarray(tables.among), begin, chunk_size
-            )
-            scores = jnp.where(is_candidate[None, :], scores, -jnp.inf)
+        scores = _hide_others(scores, begin, tables.among)
         if seen_slots:
             scores, place = _hide_seen(scores, begin, seen, place, seen_end, seen_slots)
         return place, visit(scores, begin)
@@ -155,6 +151,15 @@ def _hide_first(scores: Array, count: Array) -> jax.Array:
     """Scores [B, C] with -inf for the first `count` items."""
     is_shown = jnp.arange(scores.shape[1]) >= count
     return jnp.where(is_shown[None, :], scores, -jnp.inf)
+
+
+def _hide_others(scores: jax.Array, begin: Array, among: Array | None) -> jax.Array:
+    """Scores [B, C] of the items from `begin` on, with -inf for those not `among` these."""
+    if among is None:
+        return scores
+    width = scores.shape[1]
+    is_candidate = jax.lax.dynamic_slice_in_dim(jnp.asarray(among), begin, width)
+    return jnp.where(is_candidate[None, :], scores, -jnp.inf)
 
 
 def _hide_seen(

@@ -23,7 +23,6 @@ from ancf_jax.training.rows import row_updates
 from ancf_jax.training.states import StateForms
 from ancf_jax.types import Catalogue, TrainState
 
-
 NO_CHANCE = -1e4  # a log-probability: its exponential is 0
 
 

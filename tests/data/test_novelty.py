@@ -13,8 +13,9 @@ def test_the_latest_tenth_of_all_events_counts(make_log):
     They are not the last of the log, which is sorted by user. What is held out does not count.
     """
     user = [0] * 11 + [1] * 11
-    item = [1, 2, 1, 2, 1, 2, 1, 2, 1, 8, 1] + [1, 3, 4, 1, 1, 1, 1, 1, 1, 9, 7]
-    time = [*range(9), 50, 51] + [*range(9), 60, 61]
+    item = [1, 2, 1, 2, 1, 2, 1, 2, 1, 8, 1]
+    item += [1, 3, 4, 1, 1, 1, 1, 1, 1, 9, 7]
+    time = [*range(9), 50, 51, *range(9), 60, 61]
     part = np.full(22, TRAIN, np.int8)
     part[-2:] = TEST
     source = make_log(user, item, time)
