@@ -82,12 +82,11 @@ def evaluate(
         events = judged(ranker, dataset, part, objective.name)
         figures.update(value_figures(*events))
         bounds.update(value_intervals(heldout_events(dataset, part).user, events))
-    found = Evaluation(figures, bounds, per_user, held.user, int((~is_ranked).sum()))
-    if protocol != "full":
-        return found
-    ranked = _ranked(ranker, held, ranks, is_ranked, keep_seen)
-    figures.update(_of_all_users(ranked.lists, ranker.items, is_repeat))
-    return found._replace(ranked=ranked)
+    left_out = int((~is_ranked).sum())
+    kept = keep_items(held, is_ranked)
+    ranked = _ranked(ranker, kept, ranks, keep_seen) if protocol == "full" else None
+    figures.update(_of_all_users(ranked, ranker.items, is_repeat))
+    return Evaluation(figures, bounds, per_user, held.user, left_out, ranked)
 
 
 def _requests(dataset: Dataset, part: int, objective: Objective | None) -> Heldout:
@@ -132,23 +131,21 @@ def _ranking_figures(
 
 
 def _of_all_users(
-    lists: np.ndarray, items: int, is_repeat: np.ndarray | None
+    ranked: Ranked | None, items: int, is_repeat: np.ndarray | None
 ) -> Figures:
     """Figures that all users have together, where the whole catalogue is ranked."""
-    figures: Figures = {f"coverage@{TOP}": metrics.coverage(lists, items)}
+    if ranked is None:
+        return {}
+    figures: Figures = {f"coverage@{TOP}": metrics.coverage(ranked.lists, items)}
     if is_repeat is not None:
         figures["repeats: share"] = float(is_repeat.mean())
     return figures
 
 
 def _ranked(
-    ranker: Ranker,
-    held: Heldout,
-    ranks: metrics.Ranks,
-    is_ranked: np.ndarray,
-    keep_seen: bool,
+    ranker: Ranker, held: Heldout, ranks: metrics.Ranks, keep_seen: bool
 ) -> Ranked:
     """What was ranked, with the top of every request at its time."""
     found = ranker.top_n(held.user, held.minute, TOP, keep_seen)
     lists = np.concatenate([items for items, _ in found])
-    return Ranked(keep_items(held, is_ranked), ranks, lists)
+    return Ranked(held, ranks, lists)
