@@ -1,6 +1,7 @@
 """Evaluate a run on its held-out events: `python evaluate.py --run DIR`."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,6 @@ from ancf_jax.evaluation import (
     PARTS,
     Evaluation,
     Explored,
-    Figures,
     Group,
     evaluate,
     explored_evaluation,
@@ -201,7 +201,9 @@ def describe(run: LoadedRun, split: str, keep_seen: bool, found: Evaluation) -> 
     return "\n".join(lines)
 
 
-def to_rows(figures: Figures, bounds: Intervals) -> list[dict[str, Any]]:
+def to_rows(
+    figures: Mapping[str, float | None], bounds: Intervals
+) -> list[dict[str, Any]]:
     """A table of every metric with its interval."""
     rows = []
     for name, value in figures.items():
