@@ -1,6 +1,7 @@
 """Evaluate a run on its held-out events: `python evaluate.py --run DIR`."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,17 +11,23 @@ import pandas as pd
 
 from ancf_jax import cli, report
 from ancf_jax.config import CORNER_STORE
-from ancf_jax.data import audits, known_parts
+from ancf_jax.data import audits, known_parts, share_of_new
 from ancf_jax.evaluation import (
     PARTS,
     Evaluation,
+    Explored,
+    Group,
     evaluate,
+    explored_evaluation,
+    groups_by_events,
     truth_metrics,
     value_objective,
 )
 from ancf_jax.machine.parallel import ranking_devices
 from ancf_jax.objective import intervals
+from ancf_jax.objective.intervals import Intervals
 from ancf_jax.output import check_ending, write_table
+from ancf_jax.ranking.explore import Explore, share_in_words
 from ancf_jax.runs import LoadedRun, load
 
 NO_INTERVAL = (None, None)  # of a figure over all users together, such as coverage
@@ -39,6 +46,9 @@ class Command:
     of the files."""
     keep_seen: bool | None = None
     """Items that the user already had can be hits, too; by default as the run was trained."""
+    explore: str = "0"
+    """Judge also lists that keep this share of their places for products without events, or
+    `auto`, see recommend.py; with `full` alone."""
     json: bool = False
     """Print one JSON object."""
     per_user: Path | None = None
@@ -55,6 +65,7 @@ def main(argv: list[str], screen: cli.Screen) -> None:
     command = parse(argv)
     if command.per_user is not None:
         check_ending(command.per_user)
+    explore = share_in_words(command.explore)
     part = PARTS[command.split]
     run = load(command.run, known_parts(part), screen, ranking_devices())
     keep_seen = command.keep_seen
@@ -71,12 +82,45 @@ def main(argv: list[str], screen: cli.Screen) -> None:
     )
     if command.per_user is not None:
         write_per_user(command.per_user, run, found)
+    groups, explored = by_novelty(run, part, keep_seen, found, explore)
     if command.json:
-        print(as_json(run, command, keep_seen, found))
-    else:
-        screen.say(describe(run, command.split, keep_seen, found))
-        title = f"{run.config.model}, {command.split}, {command.protocol}"
-        cli.show(to_rows(found), title)
+        print(as_json(run, command, keep_seen, found, groups, explored))
+        return
+    screen.say(describe(run, command.split, keep_seen, found))
+    title = f"{run.config.model}, {command.split}, {command.protocol}"
+    cli.show(to_rows(found.metrics, found.intervals), title)
+    if groups:
+        cli.show(group_rows(groups), "by known events of held-out items and of users")
+    if explored is not None:
+        cli.show(to_rows(explored.metrics, explored.intervals), title_of(explored))
+
+
+def by_novelty(
+    run: LoadedRun, part: int, keep_seen: bool, found: Evaluation, explore: Explore
+) -> tuple[list[Group], Explored | None]:
+    """Figures by known events, and of lists that explore, where the whole catalogue was ranked."""
+    ranked = found.ranked
+    if ranked is None:
+        return [], None
+    groups = groups_by_events(run.ranker, ranked, found.per_user)
+    share = explore
+    if share == "auto":
+        share = share_of_new(run.dataset, known_parts(part))
+    if not share:
+        return groups, None
+    seed = run.config.seed
+    explored = explored_evaluation(
+        run.ranker, ranked.held, keep_seen, found.per_user, share, seed
+    )
+    return groups, explored
+
+
+def title_of(explored: Explored) -> str:
+    """What the lists that explore hold, beside what is bought."""
+    return (
+        f"explored: {explored.share_of_places:.1%} of the places are for products without "
+        f"events, which are {explored.share_of_purchases:.1%} of the purchases"
+    )
 
 
 def write_per_user(path: Path, run: LoadedRun, found: Evaluation) -> None:
@@ -87,12 +131,16 @@ def write_per_user(path: Path, run: LoadedRun, found: Evaluation) -> None:
 
 
 def as_json(
-    run: LoadedRun, command: Command, keep_seen: bool, found: Evaluation
+    run: LoadedRun,
+    command: Command,
+    keep_seen: bool,
+    found: Evaluation,
+    groups: list[Group],
+    explored: Explored | None,
 ) -> str:
     """The figures and what they are about, as the text of a JSON object."""
     any_figure = next(iter(found.per_user.values()))
     unjudged = int(np.isnan(any_figure).sum())
-    bounds = {name: found.intervals.get(name, NO_INTERVAL) for name in found.metrics}
     told: dict[str, Any] = {
         "model": run.config.model,
         "split": command.split,
@@ -101,13 +149,30 @@ def as_json(
         "users": len(found.user) - unjudged,
         "users_without_hits_to_find": unjudged,
         "already_had": found.left_out,
+        **_figures(found),
+        "groups": [_with_figures(group) for group in groups],
+        "explored": None if explored is None else _with_figures(explored),
+        "audit": run.dataset.audit,
+    }
+    return json.dumps(told)
+
+
+def _figures(found: Evaluation | Group | Explored) -> dict[str, Any]:
+    """Metrics and intervals, as JSON knows them."""
+    bounds = {name: found.intervals.get(name, NO_INTERVAL) for name in found.metrics}
+    return {
         "metrics": {name: _number(value) for name, value in found.metrics.items()},
         "intervals": {
             name: [_number(x) for x in ends] for name, ends in bounds.items()
         },
-        "audit": run.dataset.audit,
     }
-    return json.dumps(told)
+
+
+def _with_figures(found: Group | Explored) -> dict[str, Any]:
+    """All fields, as JSON knows them."""
+    fields = found._asdict()
+    fields.update(_figures(found))
+    return fields
 
 
 def _number(value: float | None) -> float | None:
@@ -136,12 +201,36 @@ def describe(run: LoadedRun, split: str, keep_seen: bool, found: Evaluation) -> 
     return "\n".join(lines)
 
 
-def to_rows(found: Evaluation) -> list[dict[str, Any]]:
+def to_rows(
+    figures: Mapping[str, float | None], bounds: Intervals
+) -> list[dict[str, Any]]:
     """A table of every metric with its interval."""
     rows = []
-    for name, value in found.metrics.items():
-        low, high = found.intervals.get(name, NO_INTERVAL)
+    for name, value in figures.items():
+        low, high = bounds.get(name, NO_INTERVAL)
         rows.append({"metric": name, "value": value, "95 % from": low, "to": high})
+    return rows
+
+
+def group_rows(groups: list[Group]) -> list[dict[str, Any]]:
+    """A table of the groups."""
+    rows = []
+    for group in groups:
+        low, high = group.intervals["ndcg@10"]
+        rows.append(
+            {
+                "group": group.name,
+                "count": group.count,
+                "share": group.share,
+                "of places": group.share_of_places,
+                "recall@10": group.metrics["recall@10"],
+                "hit_rate@10": group.metrics["hit_rate@10"],
+                "at random": group.metrics.get("random"),
+                "ndcg@10": group.metrics["ndcg@10"],
+                "95 % from": low,
+                "to": high,
+            }
+        )
     return rows
 
 

@@ -11,9 +11,11 @@ from ancf_jax import cli
 from ancf_jax.errors import UserError
 from ancf_jax.machine.parallel import ranking_devices
 from ancf_jax.output import check_ending, write_in_parts
+from ancf_jax.ranking.explore import Explore, share_in_words
 from ancf_jax.recommender import Recommender, lists_of, load_recommender, minute_of
 
 USERS_PER_PART = 1 << 13
+EXPLORE = "0"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Command:
     event's."""
     keep_seen: bool | None = None
     """Recommend also what the user already had; by default as the run was trained."""
+    explore: str = EXPLORE
+    """Share of all places, the last ones of some lists, that is kept for products that nobody has
+    bought yet, the best by score, marked `new`; `auto` is how often such products are bought: among
+    the latest tenth of the events, those of products that had none before."""
     out: Path | None = None
     """Write to this .parquet, .csv or .jsonl file instead of the terminal; stopped, the same
     command goes on."""
@@ -49,6 +55,7 @@ class Lists:
         top_n: length of each list.
         minute: the moment to recommend for; the newest event's for None.
         keep_seen: whether what the user already had is recommended; as trained for None.
+        explore: share of places for products without events.
         view: where progress is shown.
     """
 
@@ -57,6 +64,7 @@ class Lists:
     top_n: int
     minute: int | None
     keep_seen: bool | None
+    explore: Explore
     view: cli.Screen
 
     def parts(self) -> int:
@@ -73,13 +81,13 @@ class Lists:
             self.keep_seen,
             self.view,
             part=slice(begin, begin + USERS_PER_PART),
+            explore=self.explore,
         )
 
     def digest(self) -> str:
         """A name for all that the lists depend on."""
-        return self.recommender.digest(
-            self.users, self.top_n, self.minute, self.keep_seen, USERS_PER_PART
-        )
+        asked = (self.users, self.top_n, self.minute, self.keep_seen, self.explore)
+        return self.recommender.digest(*asked, USERS_PER_PART)
 
     def show(self) -> None:
         """Shows every list as a table for people."""
@@ -99,6 +107,7 @@ def main(argv: list[str], screen: cli.Screen) -> None:
     """Loads the run, recommends block by block, and shows or writes the lists."""
     command = parse(argv)
     shard, shards = shard_of(command.shard)
+    explore = share_in_words(command.explore)
     if command.out is not None:
         check_ending(command.out)
     minute = minute_of(command.at) if command.at else None
@@ -116,6 +125,7 @@ def main(argv: list[str], screen: cli.Screen) -> None:
         command.top_n,
         minute,
         command.keep_seen,
+        explore,
         view=screen,
     )
     if command.out is None:

@@ -66,6 +66,9 @@ class TableConfig:
     """Item table, where it does not lie beside the events as items.csv or items.parquet."""
     users_file: str = ""
     """User table, where it does not lie beside the events as users.csv or users.parquet."""
+    keep_unsold_items: bool = False
+    """Rank all products of the item table that have no event, too; by default only where they are
+    few (the table at most twice as long as the list of products with events)."""
     dwell_gap_cap: NotNegative = 0.0
     """Above 0: use the gap to the user's next event as dwell, no longer than this many seconds."""
     dwell_gap_drop: NotNegative = 0.0

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from ancf_jax.config import Config, to_json
-from ancf_jax.data import TEST, TRAIN, UNUSED, VALIDATION, Dataset
+from ancf_jax.data import TEST, TRAIN, UNUSED, VALIDATION, Dataset, share_of_new
 from ancf_jax.errors import UserError
 from ancf_jax.models.protocol import predictions
 from ancf_jax.ranking import Ranker
+from ancf_jax.ranking.explore import Explore, explored_places, top_n, unsold_items
 from ancf_jax.runs import load
 from ancf_jax.view import SILENT, View
 
@@ -55,6 +56,16 @@ class Recommender:
         """All items, the most popular first."""
         popularity = np.asarray(self.ranker.catalogue.popularity)
         return np.argsort(-popularity, kind="stable")
+
+    @cached_property
+    def _is_unsold(self) -> np.ndarray:
+        """Which items have no event: bool [I]."""
+        return unsold_items(self.ranker)
+
+    @cached_property
+    def _share_of_new(self) -> float:
+        """How often products without events are bought."""
+        return share_of_new(self.dataset, ALL_PARTS)
 
     def users_of(self, asked: Sequence[str]) -> list[str]:
         """The ids asked for; every user of the run for `all`."""
@@ -95,6 +106,7 @@ class Recommender:
         n: int = 10,
         minute: int | None = None,
         keep_seen: bool | None = None,
+        explore: Explore = 0.0,
     ) -> pd.DataFrame:
         """The top n of each user, in the order asked.
 
@@ -104,7 +116,7 @@ class Recommender:
             Rows of user_id, rank, item_id, name, score and source. Who is asked for twice has two
             lists; `lists_of` tells them apart.
         """
-        blocks = self.recommend_blocks(users, n, minute, keep_seen)
+        blocks = self.recommend_blocks(users, n, minute, keep_seen, explore=explore)
         return pd.concat(blocks, ignore_index=True)
 
     def recommend_blocks(
@@ -115,18 +127,19 @@ class Recommender:
         keep_seen: bool | None,
         view: View = SILENT,
         part: slice = EVERY_USER,
+        explore: Explore = 0.0,
     ) -> Iterator[pd.DataFrame]:
         """The same, a block of users at a time, so that memory does not grow with the users.
 
         Args:
             users: ids.
             n: length of the lists.
-            minute: the moment to score for, minutes since 1970 of the shop's clock; the newest
-                event's for None.
-            keep_seen: whether items that the user already had may stand in the list; as trained
-                for None.
+            minute: what to score for, minutes since 1970 of the shop's clock; None: the newest.
+            keep_seen: whether what the user already had may stand in lists; None: as trained.
             view: where progress is shown.
             part: the users to recommend to; progress counts those before it as done.
+            explore: share of all places, the last of some lists, for the best products without
+                events, marked `new`; "auto": how often these are bought, see `data.novelty`.
 
         Raises:
             UserError: n is below 1, or there is a moment where the data has no clock.
@@ -138,12 +151,22 @@ class Recommender:
         row = np.array(rows, np.int32)
         moment = self.latest if minute is None else minute
         moments = np.full(len(row), moment, np.int32)
-        found = self.ranker.top_n(row, moments, n, keep_seen)
+        places = self._explored_places(row, n, explore)
+        found = top_n(self.ranker, row, moments, n, keep_seen, places)
         for items, scores in found:
             block = slice(done, done + len(items))
             done = block.stop
-            yield self._table(users[block], items, scores)
+            yield self._table(users[block], items, scores, places is not None)
             view.progress("recommending", done, len(users))
+
+    def _explored_places(
+        self, row: np.ndarray, n: int, explore: Explore
+    ) -> np.ndarray | None:
+        """How many places of lists of n are for products without events; None for plain lists."""
+        share = self._share_of_new if explore == "auto" else explore
+        if not share:
+            return None
+        return explored_places(row, n, share, self.config.seed)
 
     def _check(self, n: int, minute: int | None) -> None:
         if n < 1:
@@ -155,9 +178,16 @@ class Recommender:
             )
 
     def _table(
-        self, users: Sequence[str], items: np.ndarray, scores: np.ndarray
+        self,
+        users: Sequence[str],
+        items: np.ndarray,
+        scores: np.ndarray,
+        explored: bool,
     ) -> pd.DataFrame:
-        """Rows for people from items [B, n], -1 where there are fewer, and their scores [B, n]."""
+        """Rows for people from items [B, n], -1 where there are fewer, and their scores [B, n].
+
+        Where lists were `explored`, products without events are marked.
+        """
         is_unknown = np.array([user not in self.row_of for user in users])[:, None]
         popular = self._popular[: items.shape[1]]
         items = np.where(is_unknown, popular, items)
@@ -166,6 +196,8 @@ class Recommender:
         row, column = np.nonzero(items >= 0)
         item = items[row, column]
         source = self.dataset.interactions
+        is_new = self._is_unsold[item] & explored
+        by_model = np.where(is_new, "new", "model")
         return pd.DataFrame(
             {
                 "user_id": np.asarray(users, object)[row],
@@ -173,7 +205,7 @@ class Recommender:
                 "item_id": source.items[item],
                 "name": source.names[item],
                 "score": predicted[row, column],
-                "source": np.where(is_unknown, "popular", "model")[row, 0],
+                "source": np.where(is_unknown[row, 0], "popular", by_model),
             }
         )
 

@@ -97,6 +97,8 @@ class Catalogue(NamedTuple):
         total_repeats: float32 [] those of them whose user had had the item before.
         repeat_counts: float32 [I, levels + 1, 2] known events, and repeats among them, of
             all items that share a level of the hierarchy with this one; last, of the item alone.
+        log_unsold: float32 [I] for items without known events, the logarithm of how many to
+            expect, see `data.counts`; 0 for all others.
         follower: int32 [I, K] what most often came soon after an item; I stands for none.
         follower_weight: float32 [I, K] how often, see `data.counts`.
         value_events: name -> float32 [V] known events of the items that have each value of an
@@ -109,6 +111,7 @@ class Catalogue(NamedTuple):
     total_events: Array = np.zeros((), np.float32)
     total_repeats: Array = np.zeros((), np.float32)
     repeat_counts: Array = np.zeros((1, 1, 2), np.float32)
+    log_unsold: Array = np.zeros(1, np.float32)
     follower: Array = NO_FOLLOWERS
     follower_weight: Array = np.zeros((0, 0), np.float32)
     value_events: dict[str, Array] = NO_VALUES

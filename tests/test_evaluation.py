@@ -18,7 +18,9 @@ from ancf_jax.data.corner_store import Truth
 from ancf_jax.errors import UserError
 from ancf_jax.evaluation import (
     evaluate,
+    explored_evaluation,
     given_ranks,
+    groups_by_events,
     mean_baselines,
     only_liked,
     truth_metrics,
@@ -331,3 +333,51 @@ def test_an_objective_without_values_changes_nothing(shop, ranker):
     plain = evaluate(ranker, shop, TEST)
     assert found.metrics == plain.metrics
     assert found.intervals == plain.intervals
+
+
+def test_groups_by_known_events(shop, ranker):
+    """0, 3 and 4 have no training event, 5 and 6 have one, 1 two. a and b took two events, c one.
+
+    a: place 5 of 7, b: all are tied, c: 4 ties with 0, 3, 5 behind three.
+    """
+    ranker = dataclasses.replace(
+        ranker, catalogue=jax.device_put(data.catalogue(shop, (TRAIN,)))
+    )
+    found = evaluate(ranker, shop, keep_seen=True)
+    groups = groups_by_events(ranker, found.ranked, found.per_user)
+    by_name = {group.name: group for group in groups}
+    assert list(by_name) == [
+        "items, 0 events",
+        "items, 1-5 events",
+        "users, 1-5 events",
+    ]
+    new = by_name["items, 0 events"]
+    assert (new.count, new.share) == (2, 2 / 3)
+    assert new.share_of_places == 3 / 7
+    assert_allclose(new.metrics["random"], 1)
+    known = by_name["items, 1-5 events"]
+    assert_allclose(known.metrics["ndcg@10"], found.per_user["ndcg@10"][1])
+    users = by_name["users, 1-5 events"]
+    assert (users.count, users.share_of_places) == (3, None)
+    assert_allclose(users.metrics["ndcg@10"], found.metrics["ndcg@10"])
+
+
+def test_explored_lists_cost_what_they_cost(shop, ranker):
+    """All ten places are kept for 0, 3 and 4; the four others come before these three.
+
+    a: 4 is the last of all. b: 5 is one of the four, all tied. c: 0 ties with 3 and 4.
+    """
+    ranker = dataclasses.replace(
+        ranker, catalogue=jax.device_put(data.catalogue(shop, (TRAIN,)))
+    )
+    plain = evaluate(ranker, shop, keep_seen=True)
+    held = plain.ranked.held
+    found = explored_evaluation(ranker, held, True, plain.per_user, 1.0, seed=0)
+    assert found.share_of_purchases == 2 / 3
+    assert_allclose(found.share_of_places, 3 / 10)
+    gain = 1 / np.log2(np.arange(2, 9))
+    expected = np.mean([gain[6], gain[:4].mean(), gain[4:].mean()])
+    assert_allclose(found.metrics["ndcg@10"], expected)
+    change = expected - plain.metrics["ndcg@10"]
+    assert_allclose(found.metrics["change in ndcg@10"], change)
+    assert_allclose(found.metrics["new: hit_rate"], 1)

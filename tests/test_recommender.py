@@ -258,3 +258,27 @@ def test_moments(text, minute):
 def test_what_is_no_moment_is_explained(text):
     with pytest.raises(UserError, match="--at"):
         minute_of(text)
+
+
+def test_a_share_of_the_places_is_for_products_without_events(recommender):
+    """The shop has one such product: with half of the places, every user has it in the last."""
+    users = [f"u{number:02d}" for number in range(13)]
+    plain = recommender.recommend(users, n=4)
+    assert set(plain["source"]) == {"model"}
+    table = recommender.recommend(users, n=4, explore=0.5)
+    last = table[table["rank"] == 4]
+    assert (last["item_id"] == "p22").all()
+    assert (last["source"] == "new").all()
+    others = table[table["rank"] < 4]
+    assert (others["source"] == "model").all()
+    kept = plain[plain["item_id"] != "p22"]
+    best = kept.groupby("user_id").head(3)
+    assert others["item_id"].tolist() == best["item_id"].tolist()
+
+
+def test_how_much_is_explored_may_be_left_to_the_events(recommender):
+    """In the latest tenth of the events nothing was new."""
+    assert_frame_equal(
+        recommender.recommend(ASKED, n=4, explore="auto"),
+        recommender.recommend(ASKED, n=4),
+    )

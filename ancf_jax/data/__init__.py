@@ -12,6 +12,7 @@ from ancf_jax.data.interactions import (
     Interactions,
 )
 from ancf_jax.data.logs import event_log, heldout, heldout_events, known_parts
+from ancf_jax.data.novelty import share_of_new
 
 __all__ = [
     "TEST",
@@ -31,5 +32,6 @@ __all__ = [
     "load",
     "resolve",
     "save",
+    "share_of_new",
     "sizes",
 ]

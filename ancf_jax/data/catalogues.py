@@ -3,9 +3,15 @@
 import numpy as np
 
 from ancf_jax.data.baskets import repeats_of
-from ancf_jax.data.counts import count_followers, count_repeats, count_values
+from ancf_jax.data.counts import (
+    count_followers,
+    count_repeats,
+    count_values,
+    log_events_of_unsold,
+)
 from ancf_jax.data.dataset import Dataset
-from ancf_jax.data.interactions import TRAIN, Feature
+from ancf_jax.data.interactions import TRAIN, Feature, Interactions
+from ancf_jax.data.novelty import share_of_new
 from ancf_jax.data.selection import pair_ids
 from ancf_jax.types import Array, Catalogue, Sizes
 
@@ -32,6 +38,9 @@ def catalogue(
         name: count_values(feature.ids, len(feature.values), item)
         for name, feature in source.item_features.items()
     }
+    new_events = 0.0
+    if _lists_what_is_to_come(source):
+        new_events = share_of_new(dataset, parts) * len(item)
     found = Catalogue(
         item_features=_ids_of(source.item_features),
         user_features=_ids_of(source.user_features),
@@ -40,6 +49,7 @@ def catalogue(
         total_repeats=np.asarray(is_repeat.sum(), np.float32),
         repeat_counts=count_repeats([*levels, np.arange(items)], item, is_repeat),
         value_events=value_events,
+        log_unsold=log_events_of_unsold(levels, popularity, new_events),
     )
     if not followers:
         return found
@@ -58,6 +68,16 @@ def sizes(dataset: Dataset) -> Sizes:
         user_features=_numbers_of_values(source.user_features),
         baskets=dataset.basket_place is not None,
     )
+
+
+def _lists_what_is_to_come(source: Interactions) -> bool:
+    """Whether there is an item table, kept whole, so that items in it may have no event at all.
+
+    Elsewhere an item without known events is there because of an event that is held out, and so
+    many are sold as nobody could know.
+    """
+    is_whole = "items without events" not in source.left_out
+    return source.clock and is_whole and bool(source.item_features)
 
 
 def _ids_of(features: dict[str, Feature]) -> dict[str, Array]:

@@ -11,6 +11,9 @@ import pandas as pd
 LOOKAHEAD = 5  # how many events ahead count as soon after
 LOOKAHEAD_DECAY = 0.7  # weight of each of them relative to the one before
 UNFOLLOWED_EVENTS = 10.0  # pseudo-events of every item that nothing followed
+LEVEL_ITEMS = (
+    200.0  # pseudo-items of every value of a level, which sell as the level above
+)
 
 
 def count_repeats(
@@ -55,6 +58,57 @@ def count_values(ids: np.ndarray, values: int, item: np.ndarray) -> np.ndarray:
     value = ids[item]
     counts = np.bincount(value[value >= 0], minlength=values)
     return counts.astype(np.float32)
+
+
+def log_events_of_unsold(
+    levels: Iterable[np.ndarray], events: np.ndarray, new_events: float = 0.0
+) -> np.ndarray:
+    """The logarithm of how many events to expect of each item that has none.
+
+    By Good and Turing, all items without events together are as likely as all items with
+    exactly one. That holds for the items of each value of a level, too: one of the value v has
+
+        rate_v = (items of v with one event + P rate_w) / (items of v without events + P)
+
+    events in as long a time as was counted, where w is the value of the level above and
+    P = LEVEL_ITEMS; above all levels stand all items, with 1 in place of P rate_w and P. No rate
+    is above one event, which is what an item has that was sold. Where all rates together are
+    below `new_events`, they are multiplied up to them: a shop that often has new products.
+
+    Source: Good, The Population Frequencies of Species and the Estimation of Population
+    Parameters, Biometrika 40 (1953).
+
+    Args:
+        levels: int [I] each, the value of every item at a level of the hierarchy, the widest
+            level first; -1 for none, where the rate is that of the level above.
+        events: [I] how many known events each item has.
+        new_events: events to expect of all these items together, where more is known of that
+            than Good and Turing know.
+
+    Returns:
+        float32 [I], 0 for items that have events.
+    """
+    is_unsold = events == 0
+    rate = _events_of_unsold(levels, is_unsold, events == 1)
+    rate = np.minimum(rate, 1)
+    together = rate[is_unsold].sum()
+    if 0 < together < new_events:
+        rate = rate * new_events / together
+    return np.where(is_unsold, np.log(rate), 0).astype(np.float32)
+
+
+def _events_of_unsold(
+    levels: Iterable[np.ndarray], is_unsold: np.ndarray, is_single: np.ndarray
+) -> np.ndarray:
+    """Good and Turing's estimate at the narrowest level of each item: float64 [I]."""
+    rate = np.full(len(is_unsold), (is_single.sum() + 1) / (is_unsold.sum() + 1))
+    for value in levels:
+        code = value + 1  # 0 stands for no value
+        unsold = np.bincount(code, weights=is_unsold)[code]
+        single = np.bincount(code, weights=is_single)[code]
+        of_value = (single + LEVEL_ITEMS * rate) / (unsold + LEVEL_ITEMS)
+        rate = np.where(value >= 0, of_value, rate)
+    return rate
 
 
 def count_followers(

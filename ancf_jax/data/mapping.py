@@ -96,7 +96,8 @@ def usable_entities(table: Table | None, mapping: TableConfig, entity: str) -> E
     if entity == "user":
         return Entities(ids, features=features)
     names = _names(table, mapping)
-    return Entities(ids, names, features, surplus=ITEM_SURPLUS)
+    surplus = np.inf if mapping.keep_unsold_items else ITEM_SURPLUS
+    return Entities(ids, names, features, surplus)
 
 
 def _names(table: Table, mapping: TableConfig) -> list[str]:

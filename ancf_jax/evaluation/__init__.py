@@ -1,6 +1,8 @@
 """How good a model is on held-out events: figures per user, their means and intervals."""
 
+from ancf_jax.evaluation.exploring import Explored, explored_evaluation
 from ancf_jax.evaluation.figures import PARTS, Evaluation, evaluate
+from ancf_jax.evaluation.groups import Group, groups_by_events
 from ancf_jax.evaluation.places import Protocol, given_ranks
 from ancf_jax.evaluation.truth import truth_metrics
 from ancf_jax.evaluation.values import (
@@ -15,10 +17,14 @@ from ancf_jax.evaluation.values import (
 __all__ = [
     "PARTS",
     "Evaluation",
+    "Explored",
     "Figures",
+    "Group",
     "Protocol",
     "evaluate",
+    "explored_evaluation",
     "given_ranks",
+    "groups_by_events",
     "judged",
     "mean_baselines",
     "only_liked",

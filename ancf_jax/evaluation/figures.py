@@ -6,7 +6,7 @@ import numpy as np
 
 from ancf_jax.data import TEST, VALIDATION, Dataset, heldout, heldout_events
 from ancf_jax.errors import UserError
-from ancf_jax.evaluation.places import Protocol, given_ranks
+from ancf_jax.evaluation.places import Protocol, Ranked, given_ranks, keep_items
 from ancf_jax.evaluation.repeats import figures_apart, had_before
 from ancf_jax.evaluation.values import (
     Figures,
@@ -36,6 +36,7 @@ class Evaluation(NamedTuple):
             figures of repeats and of first-time items apart.
         user: int32 [R] row numbers of the users.
         left_out: held-out items that could not be ranked, as the user already had them.
+        ranked: what was ranked, where that was the whole catalogue.
     """
 
     metrics: Figures
@@ -43,6 +44,7 @@ class Evaluation(NamedTuple):
     per_user: dict[str, np.ndarray]
     user: np.ndarray
     left_out: int
+    ranked: Ranked | None = None
 
 
 def evaluate(
@@ -61,11 +63,9 @@ def evaluate(
         ranker: the model, knowing the events before those that are held out.
         dataset: all events.
         part: whose held-out events the model is judged by.
-        protocol: rank against the whole catalogue, the exact expectation over random items of
-            it, or the items of the files.
+        protocol: rank against the whole catalogue, random items (exactly), or those of the files.
         keep_seen: whether items that the user already has are eligible.
-        objective: what the model was trained for, see `value_figures`. With values only held-out
-            items of at least the median training value count as hits.
+        objective: with values, only held-out items of at least the median of training are hits.
         negatives: random items of the protocol "sampled".
         view: where progress is shown.
 
@@ -73,7 +73,7 @@ def evaluate(
         UserError: there are no held-out events, or the protocol cannot use them.
     """
     held = _requests(dataset, part, objective)
-    ranks = _ranks(ranker, dataset, held, protocol, keep_seen, view)
+    ranks, is_ranked = _ranks(ranker, dataset, held, protocol, keep_seen, view)
     is_repeat = had_before(held, ranker.log) if keep_seen else None
     per_user = _ranking_figures(ranks, protocol, negatives, is_repeat)
     figures: Figures = dict(intervals.mean(per_user))
@@ -82,9 +82,11 @@ def evaluate(
         events = judged(ranker, dataset, part, objective.name)
         figures.update(value_figures(*events))
         bounds.update(value_intervals(heldout_events(dataset, part).user, events))
-    figures.update(_of_all_users(ranker, held, protocol, is_repeat))
-    left_out = len(held.item) - len(ranks.score)
-    return Evaluation(figures, bounds, per_user, held.user, left_out)
+    left_out = int((~is_ranked).sum())
+    kept = keep_items(held, is_ranked)
+    ranked = _ranked(ranker, kept, ranks, keep_seen) if protocol == "full" else None
+    figures.update(_of_all_users(ranked, ranker.items, is_repeat))
+    return Evaluation(figures, bounds, per_user, held.user, left_out, ranked)
 
 
 def _requests(dataset: Dataset, part: int, objective: Objective | None) -> Heldout:
@@ -107,11 +109,11 @@ def _ranks(
     protocol: Protocol,
     keep_seen: bool,
     view: View,
-) -> metrics.Ranks:
+) -> tuple[metrics.Ranks, np.ndarray]:
+    """Where the held-out items [E] stand, and which of them could be ranked."""
     if protocol == "given":
-        return given_ranks(ranker, dataset, held)
-    ranks, _ = ranker.ranks(held, keep_seen, view)
-    return ranks
+        return given_ranks(ranker, dataset, held), np.ones(len(held.item), bool)
+    return ranker.ranks(held, keep_seen, view)
 
 
 def _ranking_figures(
@@ -129,20 +131,21 @@ def _ranking_figures(
 
 
 def _of_all_users(
-    ranker: Ranker, held: Heldout, protocol: Protocol, is_repeat: np.ndarray | None
+    ranked: Ranked | None, items: int, is_repeat: np.ndarray | None
 ) -> Figures:
     """Figures that all users have together, where the whole catalogue is ranked."""
-    if protocol != "full":
+    if ranked is None:
         return {}
-    keep_seen = is_repeat is not None
-    figures: Figures = {f"coverage@{TOP}": _coverage(ranker, held, keep_seen)}
+    figures: Figures = {f"coverage@{TOP}": metrics.coverage(ranked.lists, items)}
     if is_repeat is not None:
         figures["repeats: share"] = float(is_repeat.mean())
     return figures
 
 
-def _coverage(ranker: Ranker, held: Heldout, keep_seen: bool) -> float:
-    """Share of the catalogue that stands in somebody's list at the time of the request."""
+def _ranked(
+    ranker: Ranker, held: Heldout, ranks: metrics.Ranks, keep_seen: bool
+) -> Ranked:
+    """What was ranked, with the top of every request at its time."""
     found = ranker.top_n(held.user, held.minute, TOP, keep_seen)
-    lists = [items for items, _ in found]
-    return metrics.coverage(np.concatenate(lists), ranker.items)
+    lists = np.concatenate([items for items, _ in found])
+    return Ranked(held, ranks, lists)

@@ -1,6 +1,6 @@
 """Places of held-out items among candidates whose scores are known on the host."""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,20 @@ from ancf_jax.ranking import Ranker
 from ancf_jax.types import Heldout
 
 Protocol = Literal["full", "sampled", "given"]
+
+
+class Ranked(NamedTuple):
+    """What was ranked among the whole catalogue.
+
+    Attributes:
+        held: requests, and those of their held-out items that could be ranked.
+        ranks: where these stand.
+        lists: int32 [R, 10] the top of every request, -1 where there are fewer.
+    """
+
+    held: Heldout
+    ranks: Ranks
+    lists: np.ndarray
 
 
 def given_ranks(ranker: Ranker, dataset: Dataset, held: Heldout) -> Ranks:
@@ -65,4 +79,14 @@ def keep_items(held: Heldout, keep: np.ndarray) -> Heldout:
     start = np.append(0, np.cumsum(keep))[held.start]
     return held._replace(
         item=held.item[keep], value=held.value[keep], start=start.astype(np.int32)
+    )
+
+
+def keep_ranks(ranks: Ranks, keep: np.ndarray) -> Ranks:
+    """The same requests with those of their held-out items [E] that are to be kept."""
+    return ranks._replace(
+        start=np.append(0, np.cumsum(keep))[ranks.start],
+        greater=ranks.greater[keep],
+        equal=ranks.equal[keep],
+        score=ranks.score[keep],
     )

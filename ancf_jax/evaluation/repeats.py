@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ancf_jax.evaluation.places import keep_ranks
 from ancf_jax.objective import metrics
 from ancf_jax.objective.metrics import Ranks
 from ancf_jax.types import Array, EventLog, Heldout
@@ -46,18 +47,8 @@ def figures_apart(ranks: Ranks, is_repeat: np.ndarray) -> dict[str, np.ndarray]:
     }
     figures = {}
     for group, keep in groups.items():
-        kept = _keep_ranks(ranks, keep)
+        kept = keep_ranks(ranks, keep)
         found = metrics.ranking_metrics(kept, ks=(10,))
         for name in SHOWN:
             figures[f"{group}: {name}"] = found[name]
     return figures
-
-
-def _keep_ranks(ranks: Ranks, keep: np.ndarray) -> Ranks:
-    """The same requests with those of their held-out items [E] that are to be kept."""
-    return ranks._replace(
-        start=np.append(0, np.cumsum(keep))[ranks.start],
-        greater=ranks.greater[keep],
-        equal=ranks.equal[keep],
-        score=ranks.score[keep],
-    )

@@ -27,7 +27,7 @@ from ancf_jax.ranking.programs import (
     top_items,
 )
 from ancf_jax.ranking.scan import Tables
-from ancf_jax.types import Catalogue, EventLog, Heldout, Variables
+from ancf_jax.types import Array, Catalogue, EventLog, Heldout, Variables
 from ancf_jax.view import SILENT, View
 
 SEEN_SLOTS = 64  # seen items of a user that are hidden at a time
@@ -44,6 +44,8 @@ class Ranker:
         catalogue: what is known of items and users besides.
         block: users scored at a time on each device.
         devices: how many devices share the users.
+        candidates: bool [I] the items that may stand in lists, and that others are ranked
+            against; None for all.
     """
 
     model: Model
@@ -52,12 +54,22 @@ class Ranker:
     catalogue: Catalogue
     block: int = sizes.USERS_PER_BLOCK
     devices: int = 1
+    candidates: Array | None = None
 
     def with_variables(self, variables: Variables) -> Ranker:
         """The same ranker with other variables; compiled programs are shared."""
         other = replace(self, variables=variables)
         # Where cached properties lie: these two do not depend on the variables.
         other.__dict__.update(_encode=self._encode, _program=self._program)
+        return other
+
+    def among(self, candidates: np.ndarray) -> Ranker:
+        """The same ranker with the items of `candidates` (bool [I]) alone."""
+        other = replace(self, candidates=jnp.asarray(candidates))
+        # Where cached properties lie: these do not depend on the candidates.
+        other.__dict__.update(
+            _encode=self._encode, _program=self._program, item_side=self.item_side
+        )
         return other
 
     @property
@@ -190,7 +202,9 @@ class Ranker:
 
     @cached_property
     def _tables(self) -> Tables:
-        tables = Tables(self.variables, self.log, self.catalogue, self.item_side)
+        tables = Tables(
+            self.variables, self.log, self.catalogue, self.item_side, self.candidates
+        )
         if self.devices == 1:
             return tables
         return parallel.lay(tables, devices=self.devices)

@@ -23,12 +23,14 @@ class Tables(NamedTuple):
         log: the events that the model may see.
         catalogue: what is known of items and users besides.
         item_side: what the model knows of every item of the catalogue.
+        among: bool [I] the items that are candidates; None for all.
     """
 
     variables: Variables
     log: EventLog
     catalogue: Catalogue
     item_side: Any
+    among: Array | None = None
 
     @property
     def items(self) -> int:
@@ -67,7 +69,8 @@ def scan_catalogue(
 ) -> tuple[Any, Array]:
     """Scores of all items for users [B], chunk by chunk.
 
-    They are -inf for seen items, and where the last chunk overlaps the one before.
+    They are -inf for seen items and for those that are no candidates, and where the last chunk
+    overlaps the one before.
 
     Args:
         model: what scores.
@@ -88,6 +91,7 @@ def scan_catalogue(
     def one_chunk(place: Array, chunk: tuple[Array, Array]) -> tuple[Array, Any]:
         begin, new_from = chunk
         scores = _hide_first(score_chunk(begin), new_from - begin)
+        scores = _hide_others(scores, begin, tables.among)
         if seen_slots:
             scores, place = _hide_seen(scores, begin, seen, place, seen_end, seen_slots)
         return place, visit(scores, begin)
@@ -147,6 +151,15 @@ def _hide_first(scores: Array, count: Array) -> jax.Array:
     """Scores [B, C] with -inf for the first `count` items."""
     is_shown = jnp.arange(scores.shape[1]) >= count
     return jnp.where(is_shown[None, :], scores, -jnp.inf)
+
+
+def _hide_others(scores: jax.Array, begin: Array, among: Array | None) -> jax.Array:
+    """Scores [B, C] of the items from `begin` on, with -inf for those not `among` these."""
+    if among is None:
+        return scores
+    width = scores.shape[1]
+    is_candidate = jax.lax.dynamic_slice_in_dim(jnp.asarray(among), begin, width)
+    return jnp.where(is_candidate[None, :], scores, -jnp.inf)
 
 
 def _hide_seen(

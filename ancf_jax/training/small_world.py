@@ -67,6 +67,7 @@ def _catalogue_of_items(catalogue: Catalogue, rows: Array) -> Catalogue:
         item_features=_gather(catalogue.item_features, rows),
         popularity=_gather(catalogue.popularity, rows),
         repeat_counts=_gather(catalogue.repeat_counts, rows),
+        log_unsold=_gather(catalogue.log_unsold, rows),
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from ancf_jax.data.counts import (
+    LEVEL_ITEMS,
     LOOKAHEAD,
     LOOKAHEAD_DECAY,
     count_followers,
     count_repeats,
     count_values,
+    log_events_of_unsold,
 )
 
 ITEMS = 7  # items are called by their numbers
@@ -91,3 +93,47 @@ def test_events_of_every_value():
     ids = np.array([[1, 2], [-1, -1], [1, -1]])
     item = np.array([0, 1, 2, 0, 2])
     assert count_values(ids, 4, item).tolist() == [0, 4, 2, 0]
+
+
+def test_products_without_events_by_hand():
+    """Of all, two were sold once and four never; of either department one was sold once."""
+    department = np.array([0, 0, 0, 0, 1, 1, -1])
+    events = np.array([0, 1, 0, 5, 0, 1, 0])
+    found = log_events_of_unsold([department], events)
+    of_all = 3 / 5
+    of_first = (1 + LEVEL_ITEMS * of_all) / (2 + LEVEL_ITEMS)
+    of_second = (1 + LEVEL_ITEMS * of_all) / (1 + LEVEL_ITEMS)
+    expected = np.log([of_first, 1, of_first, 1, of_second, 1, of_all])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_category_is_drawn_towards_its_department():
+    department = np.array([0, 0, 0, 0, 0, 0, 1])
+    category = np.array([0, 0, 1, 1, 1, -1, 2])
+    events = np.array([0, 1, 0, 0, 0, 0, 0])
+    found = np.exp(log_events_of_unsold([department, category], events))
+    of_department = (1 + LEVEL_ITEMS * 2 / 7) / (5 + LEVEL_ITEMS)
+    of_category = (1 + LEVEL_ITEMS * of_department) / (1 + LEVEL_ITEMS)
+    np.testing.assert_allclose(found[0], of_category, rtol=1e-5)
+    np.testing.assert_allclose(found[5], of_department, rtol=1e-5)
+    assert found[2] < found[5] < found[0]
+
+
+def test_a_product_without_events_is_never_worth_more_than_one_event():
+    """Where few of them are known, the estimate would say more: the others are not listed."""
+    events = np.array([1, 1, 1, 1, 0, 9, 1])
+    found = log_events_of_unsold([], events)
+    np.testing.assert_array_equal(found, np.zeros(7, np.float32))
+
+
+def test_where_new_products_are_often_bought_they_are_worth_as_much():
+    department = np.array([0, 0, 0, 0, 1, 1, -1])
+    events = np.array([0, 1, 0, 5, 0, 1, 0])
+    plain = np.exp(log_events_of_unsold([department], events))
+    found = np.exp(log_events_of_unsold([department], events, new_events=23))
+    is_unsold = events == 0
+    np.testing.assert_allclose(found[is_unsold].sum(), 23, rtol=1e-5)
+    ratio = found[is_unsold] / plain[is_unsold]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
+    fewer = np.exp(log_events_of_unsold([department], events, new_events=1))
+    np.testing.assert_array_equal(fewer, plain)

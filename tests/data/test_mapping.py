@@ -92,7 +92,10 @@ def test_from_a_far_larger_item_table_only_items_with_events_are_kept(tmp_path):
     log = _folder(tmp_path, many + "tea,dry\n")  # 6 rows, 3 items with events
     assert len(log.items) == 8
     assert log.left_out == {}
-    log = _folder(tmp_path, many + "tea,dry\nmilk,cold\n")  # 7 rows
+    table = many + "tea,dry\nmilk,cold\n"
+    log = _folder(tmp_path, table, keep_unsold_items=True)  # 7 rows
+    assert len(log.items) == 8
+    log = _folder(tmp_path, table)
     assert log.items.tolist() == ["tea", "milk", "egg"]
     assert log.left_out == {"items without events": 5}
     assert _values(log, "department") == {"tea": ["dry"], "milk": ["cold"], "egg": []}

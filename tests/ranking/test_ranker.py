@@ -162,6 +162,31 @@ def test_top_n_is_what_sorting_gives(ranker, n, keep_seen):
         assert_array_equal(own_scores, row[best])
 
 
+AMONG = np.arange(ITEMS) % 3 == 1
+
+
+@pytest.mark.parametrize("keep_seen", [True, False])
+def test_top_n_among_some_items_is_what_sorting_these_gives(ranker, keep_seen):
+    blocks = list(ranker.among(AMONG).top_n(USER, MINUTE, 5, keep_seen))
+    found = np.concatenate([items for items, _ in blocks])
+    for user, items in zip(USER, found, strict=True):
+        row = np.where(AMONG, row_of(user, keep_seen), -np.inf)
+        best = np.lexsort([np.arange(ITEMS), -row])[:5]
+        assert_array_equal(items, np.where(row[best] > -np.inf, best, -1))
+
+
+def test_ranks_among_some_items_count_these_alone(ranker):
+    """What is not among them cannot be ranked."""
+    taken = [[4, 6]] * len(USER)
+    ranks, eligible = ranker.among(AMONG).ranks(heldout_of(taken), True)
+    assert_array_equal(eligible, [True, False] * len(USER))
+    assert_array_equal(ranks.candidates, AMONG.sum())
+    greater = [
+        (row_of(user, True)[AMONG] > row_of(user, True)[4]).sum() for user in USER
+    ]
+    assert_array_equal(ranks.greater, greater)
+
+
 def test_lists_are_short_rather_than_filled_up(ranker):
     """One user has everything, the other all but four."""
     users = np.array([2, 3], np.int32)

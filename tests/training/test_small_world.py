@@ -79,6 +79,7 @@ def test_the_catalogue_of_a_small_world_says_of_an_item_what_the_whole_one_does(
         total_events=np.ones(()),
         total_repeats=np.ones(()),
         repeat_counts=np.arange(23 * 4).reshape(23, 2, 2) ** 2.0,
+        log_unsold=-np.arange(23) / 8.0,
     )
     token = np.array([[5, -1], [11, 5]])
     candidates = np.array([[22, 3], [3, 11]])
@@ -95,7 +96,7 @@ def test_the_catalogue_of_a_small_world_says_of_an_item_what_the_whole_one_does(
     small, *numbered = on_one_device(world_of, token, candidates)
     for given, place in zip((token, candidates), numbered, strict=True):
         known = given >= 0
-        for name in ("popularity", "repeat_counts"):
+        for name in ("popularity", "repeat_counts", "log_unsold"):
             expected = getattr(whole, name)[given[known]]
             np.testing.assert_array_equal(getattr(small, name)[place[known]], expected)
         tags = small.item_features["tag"][place[known]]
