@@ -124,7 +124,8 @@ class Request(NamedTuple):
     right-aligned: the latest token stands at L-1. They are [B, L] for windows, where every
     position is a moment of its own that knows the tokens of its segment up to itself, all
     earlier than its event. A token of -1 in a segment is the learned "nothing yet" that
-    precedes a user's first event.
+    precedes a user's first event. Where a model learns from all other events of a user, the tokens
+    of a training event lie on both sides of it in time.
 
     Attributes:
         user: int32 [B] or [B, L]; -1 for a user the model does not know.
@@ -138,6 +139,8 @@ class Request(NamedTuple):
             every event stands alone.
         known: int32 [B, L] for windows with baskets, the place of the latest token that each
             position knows; None where that is its own place.
+        token_value: float32 [B, L] what the event of each token says of its item: its rating or
+            engagement score; 0 where there is no event. None where no model reads it.
     """
 
     user: Array
@@ -149,6 +152,7 @@ class Request(NamedTuple):
     segment: Array
     basket: Array | None = None
     known: Array | None = None
+    token_value: Array | None = None
 
 
 class SparsePrior(NamedTuple):

@@ -6,7 +6,11 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ancf_jax.batching.histories import batch_of_events, batch_of_windows
+from ancf_jax.batching.histories import (
+    batch_among_events,
+    batch_of_events,
+    batch_of_windows,
+)
 from ancf_jax.batching.negatives import draw_uniform, first_unseen
 from ancf_jax.types import Array, Batch, EventLog
 
@@ -44,7 +48,13 @@ def draw_alone(draw: Draw, rows: int) -> Array:
     return draw(rows)
 
 
-def make_batch(log: EventLog, example: Array, unit: Unit, history_length: int) -> Batch:
+def make_batch(
+    log: EventLog,
+    example: Array,
+    unit: Unit,
+    history_length: int,
+    both_sides: bool = False,
+) -> Batch:
     """The batch of some examples.
 
     Args:
@@ -52,9 +62,13 @@ def make_batch(log: EventLog, example: Array, unit: Unit, history_length: int) -
         example: int32 [B] event numbers, or [B, L] windows of them; -1 is padding.
         unit: which of the two.
         history_length: number of events that the request of one event holds.
+        both_sides: whether those are of the user's other events, earlier and later ones, instead
+            of the earlier ones.
     """
     if unit == "window":
         return batch_of_windows(log, example)
+    if both_sides:
+        return batch_among_events(log, example, history_length)
     return batch_of_events(log, example, history_length)
 
 

@@ -19,6 +19,7 @@ class Tokens(NamedTuple):
     segment: Array
     basket: Array | None
     known: Array | None
+    token_value: Array
 
 
 def tokens_before(log: EventLog, user: Array, end: Array, length: int) -> Tokens:
@@ -38,15 +39,59 @@ def tokens_before(log: EventLog, user: Array, end: Array, length: int) -> Tokens
     """
     offset = end[:, None] - length + jnp.arange(length, dtype=jnp.int32)[None, :]
     user_start = log.start[user][:, None]
-    is_event = offset >= user_start
+    segment = jnp.where(offset >= user_start - 1, 0, -1)
+    return _tokens_at(log, offset, offset >= user_start, segment)
+
+
+def _tokens_at(
+    log: EventLog,
+    offset: Array,
+    is_event: Array,
+    segment: Array,
+    known: Array | None = None,
+) -> Tokens:
+    """Tokens [B, L] of the events at offsets of the log; "nothing" where there is no event."""
     place = jnp.clip(offset, 0, log.item.shape[0] - 1)
     return Tokens(
         token=jnp.where(is_event, log.item[place], -1),
         token_minute=jnp.where(is_event, log.minute[place], 0),
-        segment=jnp.where(offset >= user_start - 1, 0, -1),
+        segment=segment,
         basket=_basket_numbers(log, place, is_event),
-        known=None,
+        known=known,
+        token_value=jnp.where(is_event, log.value[place], 0.0),
     )
+
+
+def tokens_around(log: EventLog, event: Array, length: int) -> Tokens:
+    """The user's other events about each event, earlier and later ones, in their order.
+
+    Of a user with more than `length` others those nearest to the event, half of them before it and
+    half after where there are so many. Nothing of the event's own basket is among them.
+
+    Args:
+        log: the events.
+        event: int32 [B] offsets of the log.
+        length: L.
+
+    Returns:
+        Tokens [B, L], right-aligned, with padding alone before them.
+    """
+    user = log.user[event]
+    begin = log.start[user]
+    earlier = _begin_of_basket(log, event) - begin
+    own_size = jnp.ones_like(event)
+    if log.basket_size is not None:
+        own_size = log.basket_size[event]
+    others = log.start[user + 1] - begin - own_size
+    # The others are counted from 0, as if the own basket were not there.
+    first = jnp.clip(earlier - length // 2, 0, jnp.maximum(others - length, 0))
+    end = jnp.minimum(first + length, others)
+    other = end[:, None] - length + jnp.arange(length, dtype=jnp.int32)[None, :]
+    is_event = other >= first[:, None]
+    is_later = other >= earlier[:, None]
+    skipped = jnp.where(is_later, own_size[:, None], 0)
+    offset = begin[:, None] + other + skipped
+    return _tokens_at(log, offset, is_event, segment=jnp.where(is_event, 0, -1))
 
 
 def _basket_numbers(log: EventLog, place: Array, is_event: Array) -> Array | None:
@@ -66,6 +111,15 @@ def batch_of_events(log: EventLog, event: Array, length: int) -> Batch:
     place = jnp.maximum(event, 0)
     end = _begin_of_basket(log, place)
     return _batch(log, event, tokens_before(log, log.user[place], end, length))
+
+
+def batch_among_events(log: EventLog, event: Array, length: int) -> Batch:
+    """The batch that scores events [B] from `length` other events of the user, later ones, too.
+
+    Event -1 is padding of weight 0.
+    """
+    place = jnp.maximum(event, 0)
+    return _batch(log, event, tokens_around(log, place, length))
 
 
 def _begin_of_basket(log: EventLog, place: Array) -> Array:
@@ -119,16 +173,11 @@ def batch_of_windows(log: EventLog, target: Array) -> Batch:
     begins = jumps | changes_user
     # A run may begin within a basket, of which its first target may know nothing.
     end = jnp.where(begins, _begin_of_basket(log, place), place)
-    before = jnp.maximum(end - 1, 0)
     is_event = end > log.start[user]
     run = jnp.cumsum(begins, axis=1)
-    tokens = Tokens(
-        token=jnp.where(is_event, log.item[before], -1),
-        token_minute=jnp.where(is_event, log.minute[before], 0),
-        segment=jnp.where(target >= 0, run, -1),
-        basket=_basket_numbers(log, before, is_event),
-        known=_known(log, place, begins),
-    )
+    segment = jnp.where(target >= 0, run, -1)
+    known = _known(log, place, begins)
+    tokens = _tokens_at(log, end - 1, is_event, segment, known)
     return _batch(log, target, tokens)
 
 

@@ -144,6 +144,8 @@ class NeuralModel:
         unit: what one training example is: one event, or a window of a user's events.
         link: how a score becomes a prediction: a probability by the sigmoid, or itself.
         history_length: number of latest events that a request holds.
+        both_sides: whether a training event is learned from the user's other events, earlier and
+            later ones, instead of the earlier ones.
         followers: number of followers of each item that the catalogue should name.
         dual: whether the module has `forward_window`, the cheap way to train two paths by
             full softmax.
@@ -154,6 +156,7 @@ class NeuralModel:
     unit: Literal["event", "window"] = "event"
     link: Link = "sigmoid"
     history_length: int = 0
+    both_sides: bool = False
     followers: int = 0
     dual: bool = False
     dual_positions: int = 1
@@ -190,6 +193,7 @@ class NeuralModel:
             token_minute=token,
             segment=token + 1,
             basket=token if self.sizes.baskets else None,
+            token_value=token.astype(jnp.float32),
         )
         candidates = (one[None],)
         return dict(

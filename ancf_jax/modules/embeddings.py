@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from ancf_jax.machine import forms
 from ancf_jax.types import Array
 
+ROWS_PER_ID = 16  # a table of so many times more rows than are asked for is a short one
+
 
 def lookup(table: Array, ids: Array) -> Array:
     """Rows [..., D] of `table` [V, D] at `ids` [...]; the zero vector for id -1."""
@@ -47,6 +49,24 @@ def embedding_bag(
         return total
     count = (ids >= 0).sum(-1, keepdims=True).astype(total.dtype)
     return total / jnp.maximum(count, 1.0)
+
+
+def weighted_sum_of_rows(table: Array, ids: Array, weight: Array) -> Array:
+    """sum_l weight_l table[ids_l]: [B, D].
+
+    Where the table is short, as a product with the weight of each of its rows.
+
+    Args:
+        table: [V, D].
+        ids: int32 [B, L]; -1 where there is no row.
+        weight: [B, L].
+    """
+    size = len(table)
+    if size > ROWS_PER_ID * ids.shape[-1]:
+        return jnp.einsum("bl,bld->bd", weight, lookup(table, ids))
+    row = jnp.where(ids < 0, size, ids)
+    every_row = jnp.arange(size, dtype=jnp.int32)
+    return boost_of_items(row, weight, every_row, size) @ table
 
 
 def pair_dot(users: Array, items: Array) -> Array:

@@ -119,7 +119,9 @@ class StepProgram:
         draw_key, dropout_key = jax.random.split(jax.random.fold_in(key, number))
         dropout_key = jax.random.fold_in(dropout_key, jax.lax.axis_index(AXIS))
         model = self.model
-        batch = make_batch(log, example, model.unit, model.history_length)
+        batch = make_batch(
+            log, example, model.unit, model.history_length, model.both_sides
+        )
         if model.dual and self.objective.candidates == "catalogue":
             positions = dual_positions(
                 batch.weight, model.dual_positions, draw_key, draw_for_all

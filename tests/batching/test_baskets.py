@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from ancf_jax.batching.histories import (
+    batch_among_events,
     batch_of_events,
     batch_of_windows,
     request_after_log,
@@ -83,6 +84,16 @@ def test_an_event_is_scored_from_the_baskets_before_its_own(event, token, grows)
     assert request.minute == LOG.minute[begin]
     assert request.kind == 40 + begin
     assert request.dwell == begin / 128
+
+
+def test_nothing_of_an_events_own_basket_is_among_the_others():
+    log = LOG._replace(basket_size=jnp.asarray(np.bincount(BASKET)[BASKET], jnp.int32))
+    for event, user in enumerate(USER):
+        batch = batch_among_events(log, jnp.array([event]), 13)
+        is_other = (user == USER) & (BEGIN[event] != BEGIN)
+        token = 100 + np.flatnonzero(is_other)
+        padding = np.full(13 - len(token), -1)
+        assert_array_equal(batch.request.token[0], np.append(padding, token))
 
 
 def test_after_the_log_all_baskets_are_history():

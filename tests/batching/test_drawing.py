@@ -62,6 +62,17 @@ def test_windows_share_negatives_that_are_not_their_positive(log):
     np.testing.assert_array_equal(batch.weight[2], np.zeros(5))
 
 
+@pytest.mark.parametrize("both_sides", [False, True])
+def test_a_history_on_both_sides_holds_later_events(log, both_sides):
+    begin = int(log.start[3])
+    second = jnp.array([begin + 1], jnp.int32)
+    batch = make_batch(log, second, "event", 3, both_sides)
+    later = np.asarray(log.item)[begin + 2 : begin + 4]
+    first = int(log.item[begin])
+    expected = [first, *later] if both_sides else [-1, -1, first]
+    np.testing.assert_array_equal(batch.request.token, [expected])
+
+
 def test_values_need_the_positive_alone(log):
     _, groups, weight = drawn(log, "event", "own", np.arange(3), negatives=0)
     assert [group.shape for group in groups] == [(3, 1)]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ancf_jax.batching.histories import (
+    batch_among_events,
     batch_of_events,
     batch_of_windows,
     request_after_log,
@@ -104,6 +105,43 @@ def test_a_batch_holds_the_events_and_what_was_known(events):
 def test_an_event_is_scored_from_what_came_before(events):
     for event, user in enumerate(USER_OF_EVENT):
         check_history(events.request, event, user, event)
+
+
+def others_of(event: int, length: int) -> list[int]:
+    """The user's other events nearest to `event`, as many before as after where there are."""
+    user = USER_OF_EVENT[event]
+    before = list(range(START[user], event))
+    after = list(range(event + 1, START[user + 1]))
+    earlier = min(len(before), max(length // 2, length - len(after)))
+    chosen = before[len(before) - earlier :]
+    return [*chosen, *after[: length - earlier]]
+
+
+@pytest.mark.parametrize("length", [1, 4, 5, 11])
+def test_an_event_among_its_users_others(length):
+    gather = jax.jit(batch_among_events, static_argnums=2)
+    batch = on_host(gather(LOG, EVENT.astype(np.int32), length))
+    check_events(batch, EVENT)
+    for event in EVENT:
+        others = np.array(others_of(event, length), int)
+        padding = length - len(others)
+        token = np.append(np.full(padding, -1), 100 + others)
+        np.testing.assert_array_equal(batch.request.token[event], token)
+        segment = np.append(np.full(padding, -1), np.zeros(len(others)))
+        np.testing.assert_array_equal(batch.request.segment[event], segment)
+        value = np.append(np.zeros(padding), 0.5 + others)
+        np.testing.assert_array_equal(batch.request.token_value[event], value)
+        minute = batch.request.token_minute[event, padding:]
+        np.testing.assert_array_equal(minute, 1000 + others)
+
+
+def test_tokens_have_the_values_of_their_events(events):
+    token = events.request.token
+    expected = np.where(token < 0, 0.0, token - 99.5)
+    np.testing.assert_array_equal(events.request.token_value, expected)
+    after = request_after_log(LOG, jnp.array([0, -1]), jnp.array([7, 8]), LENGTH)
+    np.testing.assert_array_equal(after.token_value[0], [0.0, 0.5, 1.5, 2.5])
+    np.testing.assert_array_equal(after.token_value[1], np.zeros(LENGTH))
 
 
 def test_a_padded_event_has_no_weight():

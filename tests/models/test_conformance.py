@@ -27,6 +27,7 @@ USERS, ITEMS, EPOCHS, BATCH = 13, 23, 8, 8
 ANCF = {
     "ancf-candidate": "candidate",
     "ancf-none": "none",
+    "ancf-bag": "bag",
 }  # the other histories of the flagship
 CASES = [*names(), *ANCF]
 

@@ -15,6 +15,7 @@ from ancf_jax.modules.embeddings import (
     pair_align,
     pair_dot,
     repeat,
+    weighted_sum_of_rows,
 )
 
 TABLE = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
@@ -141,3 +142,23 @@ USERS = np.random.default_rng(8).normal(size=(2, 7, 3)).astype(np.float32)
 )
 def test_embeddings_can_be_transformed(assert_transforms, function, inputs):
     assert_transforms(function, *inputs)
+
+
+@pytest.mark.parametrize("rows", [7, 101])
+def test_weighted_sums_of_the_rows_of_short_and_long_tables(rows):
+    """With three ids a table of 7 rows is a short one, and one of 101 is not."""
+    rng = np.random.default_rng(3)
+    table = rng.normal(size=(rows, 5)).astype(np.float32)
+    ids = np.array([[6, -1, 2], [3, 3, 0], [-1, -1, -1]])
+    weight = rng.normal(size=(3, 3)).astype(np.float32)
+    total, vjp = jax.vjp(
+        lambda table: weighted_sum_of_rows(table, jnp.asarray(ids), weight),
+        jnp.asarray(table),
+    )
+    counts = np.zeros((3, rows), np.float32)
+    for row, column in zip(*np.nonzero(ids >= 0), strict=True):
+        counts[row, ids[row, column]] += weight[row, column]
+    np.testing.assert_allclose(total, counts @ table, rtol=1e-5, atol=1e-6)
+    cotangent = rng.normal(size=(3, 5)).astype(np.float32)
+    (gradient,) = vjp(jnp.asarray(cotangent))
+    np.testing.assert_allclose(gradient, counts.T @ cotangent, rtol=1e-5, atol=1e-6)

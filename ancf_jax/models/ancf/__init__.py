@@ -15,6 +15,7 @@ def build(config: Config, sizes: Sizes, clock: bool, **parts: object) -> NeuralM
     return NeuralModel(
         module=Ancf(sizes, settings, **parts),  # pyrefly: ignore
         unit="window" if by_windows else "event",
+        both_sides=settings.history == "bag",
         history_length=0 if settings.history == "none" else settings.history_length,
         followers=settings.followers,
         dual=by_windows and settings.mlp_path,

@@ -9,7 +9,7 @@ from ancf_jax.limits import Count, Share, Size, Widths, require_layers
 from ancf_jax.objective.objective import objective_of
 
 Granularity = Literal["hour", "weekday", "day", "month"]
-History = Literal["none", "causal", "candidate"]
+History = Literal["none", "causal", "candidate", "bag"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,12 @@ class AncfSettings:
     mlp_path: bool = True
     """Whether the MLP path contributes."""
     history: History = "causal"
-    """Attention over the user's history: none, causal self-attention, or candidate-aware."""
+    """What is made of the user's history: nothing (none), causal self-attention, candidate-aware
+    attention, or the sum over the user's other events by what they say of their items (bag), as of
+    SVD++; a bag learns from later events, too, so it is for values such as ratings, whose held-out
+    events lie among the others."""
     history_length: Size = 50
-    """Number of latest events that attention sees."""
+    """Number of latest events that attention, or the bag, sees."""
     heads: Size = 4
     """Attention heads."""
     layers: Size = 2
@@ -82,6 +85,7 @@ def effective(
 ) -> AncfSettings:
     """`settings` without the parts for which the loss or the data has no use.
 
+    A bag knows no order, without which nothing is a repeat.
     A model of ratings has biases in place of popularity and repeats: how often an item is bought
     says nothing about how it is rated. A model of choices has no biases: how popular an item is
     says them already. Followers need windows and every item as a candidate: what came next can be
@@ -95,7 +99,7 @@ def effective(
         biases=settings.biases and loss.predicts_values,
         popularity=settings.popularity and not loss.predicts_values,
         repeats=settings.repeats
-        and settings.history != "none"
+        and settings.history not in ("none", "bag")
         and not loss.predicts_values,
         followers=settings.followers if counts_followers else 0,
         temporal=settings.temporal if clock else (),

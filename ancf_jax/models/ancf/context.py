@@ -177,4 +177,5 @@ CONTEXTS: dict[str, type[Context]] = {
     "none": Context,
     "causal": CausalContext,
     "candidate": CandidateContext,
+    "bag": Context,
 }

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax.numpy as jnp
 
+from ancf_jax.models.ancf.bag import Bag
 from ancf_jax.models.ancf.config import AncfSettings
 from ancf_jax.models.ancf.context import CONTEXTS, Context, Scope, moments, scope_of
 from ancf_jax.models.ancf.features import forget_some, user_feature_bags
@@ -35,7 +36,7 @@ TEMPORAL_SIZE = 32  # width of the sinusoids of one granularity
 class Ancf(PairModule):
     """Two embedding paths, attention over history, time and hierarchy, in one dual output.
 
-    context     = temporal(moment) + attention(history)
+    context     = temporal(moment) + attention(history) or bag(history)
     mf          = (user_mf + W context) * (item_mf + V hierarchy(item))
     mlp         = Dense(concat(user_mlp, item_mlp, context))
     first_layer = Dense(concat(mf, mlp, hierarchy(item), temporal(moment), pair_features))
@@ -57,6 +58,7 @@ class Ancf(PairModule):
         "item_mf": "item",
         "item_mlp": "item",
         "item_bias": "item",
+        "item_bag": "item",
     }
     # The prior's few weights have far to go, and Adam moves each by its learning rate at most.
     STEP_SCALES: ClassVar[Mapping[str, float]] = {
@@ -77,6 +79,8 @@ class Ancf(PairModule):
         self.now_to_token = Dense(n.mlp_size, use_bias=False)
         self.mf_to_token = Dense(n.mlp_size, use_bias=False)
         self.encoder = (self.context or CONTEXTS[n.history])(n)
+        if n.history == "bag":
+            self.bag = Bag(self.sizes.items, n.mlp_size)
         self.context_to_mf = Dense(n.embedding_size, use_bias=False)
         self.prior = LogPrior(n, self.sizes)
         self.head = DualHead(n)
@@ -168,9 +172,11 @@ class Ancf(PairModule):
     def _attend(
         self, catalogue: Catalogue, request: Request, scope: Scope, train: bool
     ) -> tuple[Array | None, Any]:
-        """What attention makes of the past, as `request.minute` by D_mlp, and its memory."""
+        """What is made of the past, as `request.minute` by D_mlp, and its memory."""
         if self.settings.history == "none":
             return None, None
+        if self.settings.history == "bag":
+            return self.bag(request), None
         is_single = request.minute.ndim == 1
         tokens = self.tokens(catalogue, request)
         states, memory = self.encoder(tokens, scope, train, last=is_single)

@@ -135,13 +135,13 @@ class PairFeatures(nn.Module):
 
 
 def pair_features(settings: AncfSettings, sizes: Sizes) -> PairFeatures | None:
-    """The pair features of a model, for the MLP path where there are a history and levels.
+    """The pair features of a model, for the MLP path where events before it and levels are known.
 
     The item itself is one more level.
     """
     n = settings
     levels = sizes.item_features if n.hierarchy else ()
-    if not n.mlp_path or n.history == "none" or not levels:
+    if not n.mlp_path or n.history in ("none", "bag") or not levels:
         return None
     return PairFeatures(
         levels=levels,

@@ -19,7 +19,7 @@ class Tables(NamedTuple):
         item_mlp: [I, D_mlp].
         user_features: [values, D_mlp] by name.
         levels: [values, D_mlp] of the hierarchy, by name; empty without it.
-        nothing_yet: [D_mlp] the token before a user's first event; None without a history.
+        nothing_yet: [D_mlp] the token before a user's first event; None where none is attended to.
         user_bias: [U, 1]; None without biases.
         item_bias: [I, 1]; None without biases.
     """
@@ -57,7 +57,7 @@ def embedding_tables(module: nn.Module, settings: AncfSettings, sizes: Sizes) ->
         user_features=feature_tables(module, "user", sizes.user_features, n.mlp_size),
         levels=feature_tables(module, "level", levels, n.mlp_size),
     )
-    if n.history != "none":
+    if n.history not in ("none", "bag"):
         nothing_yet = module.param("nothing_yet", unit, (n.mlp_size,))
         tables = tables._replace(nothing_yet=nothing_yet)
     if n.biases:

@@ -25,7 +25,7 @@ LENGTH = 5
 DAY = 24 * 60
 
 
-HISTORIES = ["none", "causal", "candidate"]
+HISTORIES = ["none", "causal", "candidate", "bag"]
 
 
 def gradient_of_scores(case):
