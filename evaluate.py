@@ -14,12 +14,15 @@ from ancf_jax.data import audits, known_parts
 from ancf_jax.evaluation import (
     PARTS,
     Evaluation,
+    calibration_figures,
     evaluate,
+    judged_calibration,
     truth_metrics,
     value_objective,
 )
 from ancf_jax.machine.parallel import ranking_devices
 from ancf_jax.objective import intervals
+from ancf_jax.objective.calibration import Reliability
 from ancf_jax.output import check_ending, write_table
 from ancf_jax.runs import LoadedRun, load
 
@@ -69,14 +72,28 @@ def main(argv: list[str], screen: cli.Screen) -> None:
         value_objective(run.prepared),
         view=screen,
     )
+    table = probabilities_of(run, command, keep_seen)
+    if table is not None:
+        found.metrics.update(calibration_figures(table))
     if command.per_user is not None:
         write_per_user(command.per_user, run, found)
     if command.json:
-        print(as_json(run, command, keep_seen, found))
+        print(as_json(run, command, keep_seen, found, table))
     else:
         screen.say(describe(run, command.split, keep_seen, found))
         title = f"{run.config.model}, {command.split}, {command.protocol}"
         cli.show(to_rows(found), title)
+
+
+def probabilities_of(
+    run: LoadedRun, command: Command, keep_seen: bool
+) -> Reliability | None:
+    """How far the probabilities of the top 10 hold; None where lists have none."""
+    as_fitted = keep_seen == bool(run.config.keep_seen)
+    if run.calibration is None or command.protocol != "full" or not as_fitted:
+        return None
+    part = PARTS[command.split]
+    return judged_calibration(run.ranker, run.dataset, part, keep_seen, run.calibration)
 
 
 def write_per_user(path: Path, run: LoadedRun, found: Evaluation) -> None:
@@ -87,12 +104,19 @@ def write_per_user(path: Path, run: LoadedRun, found: Evaluation) -> None:
 
 
 def as_json(
-    run: LoadedRun, command: Command, keep_seen: bool, found: Evaluation
+    run: LoadedRun,
+    command: Command,
+    keep_seen: bool,
+    found: Evaluation,
+    table: Reliability | None,
 ) -> str:
     """The figures and what they are about, as the text of a JSON object."""
     any_figure = next(iter(found.per_user.values()))
     unjudged = int(np.isnan(any_figure).sum())
     bounds = {name: found.intervals.get(name, NO_INTERVAL) for name in found.metrics}
+    bins = None
+    if table is not None:
+        bins = {name: column.tolist() for name, column in table._asdict().items()}
     told: dict[str, Any] = {
         "model": run.config.model,
         "split": command.split,
@@ -105,6 +129,7 @@ def as_json(
         "intervals": {
             name: [_number(x) for x in ends] for name, ends in bounds.items()
         },
+        "reliability": bins,
         "audit": run.dataset.audit,
     }
     return json.dumps(told)

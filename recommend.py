@@ -103,6 +103,9 @@ def main(argv: list[str], screen: cli.Screen) -> None:
         check_ending(command.out)
     minute = minute_of(command.at) if command.at else None
     recommender = load_recommender(command.run, screen, ranking_devices())
+    absence = recommender.no_probability(command.keep_seen)
+    if absence:
+        screen.say(absence)
     users = recommender.users_of(command.users)
     begin = len(users) * (shard - 1) // shards
     end = len(users) * shard // shards

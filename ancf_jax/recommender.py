@@ -15,7 +15,9 @@ import pandas as pd
 from ancf_jax.config import Config, to_json
 from ancf_jax.data import TEST, TRAIN, UNUSED, VALIDATION, Dataset
 from ancf_jax.errors import UserError
-from ancf_jax.models.protocol import predictions
+from ancf_jax.models.protocol import NeuralModel, predictions
+from ancf_jax.objective.calibration import Calibration, softmax_log_odds
+from ancf_jax.objective.objective import objective_of
 from ancf_jax.ranking import Ranker
 from ancf_jax.runs import load
 from ancf_jax.view import SILENT, View
@@ -34,11 +36,13 @@ class Recommender:
         config: the settings of the run.
         dataset: all events.
         ranker: the model, knowing all events.
+        calibration: makes probabilities of its scores; None where there are none.
     """
 
     config: Config
     dataset: Dataset
     ranker: Ranker
+    calibration: Calibration | None = None
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -66,7 +70,14 @@ class Recommender:
         """A name for all that lists depend on: the model, the data, the devices and `asked`."""
         block_sizes = self.ranker.block_sizes(self.ranker.block)
         source = self.dataset.interactions.digest
-        description = repr((to_json(self.config), source, block_sizes, asked))
+        depends_on = (
+            to_json(self.config),
+            source,
+            block_sizes,
+            self.calibration,
+            asked,
+        )
+        description = repr(depends_on)
         digest = hashlib.blake2b(description.encode(), digest_size=16)
         for leaf in jax.tree.leaves(self.ranker.variables):
             digest.update(np.asarray(leaf).tobytes())
@@ -101,8 +112,10 @@ class Recommender:
         See `recommend_blocks` for the arguments.
 
         Returns:
-            Rows of user_id, rank, item_id, name, score and source. Who is asked for twice has two
-            lists; `lists_of` tells them apart.
+            Rows of user_id, rank, item_id, name, score, probability and source. The score is what
+            the model orders by, or the value that it learned. The probability, for what it means
+            see `objective.calibration`, is absent where `no_probability` says why. Who is asked
+            for twice has two lists; `lists_of` tells them apart.
         """
         blocks = self.recommend_blocks(users, n, minute, keep_seen)
         return pd.concat(blocks, ignore_index=True)
@@ -132,18 +145,57 @@ class Recommender:
             UserError: n is below 1, or there is a moment where the data has no clock.
         """
         self._check(n, minute)
-        keep_seen = bool(self.config.keep_seen if keep_seen is None else keep_seen)
+        keep_seen = self._keeps_seen(keep_seen)
         done, end, _ = part.indices(len(users))
         rows = [self.row_of.get(user, -1) for user in users[done:end]]
         row = np.array(rows, np.int32)
         moment = self.latest if minute is None else minute
         moments = np.full(len(row), moment, np.int32)
-        found = self.ranker.top_n(row, moments, n, keep_seen)
-        for items, scores in found:
+        top_n = self.ranker.top_n
+        if self._has_probability(keep_seen):
+            top_n = self.ranker.top_n_with_totals
+        for items, scores, *log_total in top_n(row, moments, n, keep_seen):
             block = slice(done, done + len(items))
             done = block.stop
-            yield self._table(users[block], items, scores)
+            yield self._table(users[block], items, scores, *log_total)
             view.progress("recommending", done, len(users))
+
+    def no_probability(self, keep_seen: bool | None = None) -> str:
+        """Why lists have no column `probability`, for people.
+
+        Empty where they have one, and for a model that learned values, whose score is one.
+        """
+        if self._has_probability(self._keeps_seen(keep_seen)) or self._learned_values:
+            return ""
+        if not (self.dataset.part == VALIDATION).any():
+            return (
+                "no column probability: the run has no validation events to fit it on "
+                "(--split.validation 0)"
+            )
+        if self.calibration is None:
+            return (
+                "no column probability: none was fitted for the run's best checkpoint; "
+                "train.py --resume fits it"
+            )
+        fate = "kept in" if self.config.keep_seen else "left out of"
+        return (
+            f"no column probability: it was fitted with items already had {fate} the ranking; "
+            "leave --keep-seen out"
+        )
+
+    def _keeps_seen(self, keep_seen: bool | None) -> bool:
+        """Whether items that the user already had are eligible; as trained for None."""
+        return bool(self.config.keep_seen if keep_seen is None else keep_seen)
+
+    def _has_probability(self, keep_seen: bool) -> bool:
+        """Whether the scale was fitted for lists like these."""
+        return self.calibration is not None and keep_seen == self._keeps_seen(None)
+
+    @property
+    def _learned_values(self) -> bool:
+        objective = objective_of(self.config.objective, self.ranker.items)
+        is_neural = isinstance(self.ranker.model, NeuralModel)
+        return is_neural and objective.predicts_values
 
     def _check(self, n: int, minute: int | None) -> None:
         if n < 1:
@@ -155,9 +207,16 @@ class Recommender:
             )
 
     def _table(
-        self, users: Sequence[str], items: np.ndarray, scores: np.ndarray
+        self,
+        users: Sequence[str],
+        items: np.ndarray,
+        scores: np.ndarray,
+        log_total: np.ndarray | None = None,
     ) -> pd.DataFrame:
-        """Rows for people from items [B, n], -1 where there are fewer, and their scores [B, n]."""
+        """Rows for people from items [B, n], -1 where there are fewer, and their scores [B, n].
+
+        With `log_total` [B], see `Ranker.top_n_with_totals`, they have probabilities.
+        """
         is_unknown = np.array([user not in self.row_of for user in users])[:, None]
         popular = self._popular[: items.shape[1]]
         items = np.where(is_unknown, popular, items)
@@ -166,16 +225,18 @@ class Recommender:
         row, column = np.nonzero(items >= 0)
         item = items[row, column]
         source = self.dataset.interactions
-        return pd.DataFrame(
-            {
-                "user_id": np.asarray(users, object)[row],
-                "rank": np.int32(column + 1),
-                "item_id": source.items[item],
-                "name": source.names[item],
-                "score": predicted[row, column],
-                "source": np.where(is_unknown, "popular", "model")[row, 0],
-            }
-        )
+        table = {
+            "user_id": np.asarray(users, object)[row],
+            "rank": np.int32(column + 1),
+            "item_id": source.items[item],
+            "name": source.names[item],
+            "score": predicted[row, column],
+        }
+        if self.calibration is not None and log_total is not None:
+            log_odds = softmax_log_odds(predicted[row, column], log_total[row])
+            table["probability"] = self.calibration.probability(log_odds)
+        table["source"] = np.where(is_unknown, "popular", "model")[row, 0]
+        return pd.DataFrame(table)
 
 
 def lists_of(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -202,7 +263,7 @@ def load_recommender(
         UserError: there is no sound run.
     """
     run = load(path, ALL_PARTS, view, devices)
-    return Recommender(run.config, run.dataset, run.ranker)
+    return Recommender(run.config, run.dataset, run.ranker, run.calibration)
 
 
 def minute_of(text: str) -> int:

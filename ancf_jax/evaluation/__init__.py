@@ -1,5 +1,10 @@
 """How good a model is on held-out events: figures per user, their means and intervals."""
 
+from ancf_jax.evaluation.calibration import (
+    calibration_figures,
+    fitted_calibration,
+    judged_calibration,
+)
 from ancf_jax.evaluation.figures import PARTS, Evaluation, evaluate
 from ancf_jax.evaluation.places import Protocol, given_ranks
 from ancf_jax.evaluation.truth import truth_metrics
@@ -17,9 +22,12 @@ __all__ = [
     "Evaluation",
     "Figures",
     "Protocol",
+    "calibration_figures",
     "evaluate",
+    "fitted_calibration",
     "given_ranks",
     "judged",
+    "judged_calibration",
     "mean_baselines",
     "only_liked",
     "truth_metrics",

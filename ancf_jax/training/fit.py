@@ -18,6 +18,7 @@ from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.prepared import Prepared, prepare
 from ancf_jax.training.curves import draw_curves
 from ancf_jax.training.loop import Trainer, trainer
+from ancf_jax.training.probabilities import calibrate_best, calibrate_fitted
 from ancf_jax.training.validation import Validator, validator_of
 from ancf_jax.types import TrainState
 from ancf_jax.view import SILENT, View
@@ -76,13 +77,17 @@ def fit(
     with _run_folder(prepared, resume, watch) as run:
         if isinstance(prepared.model, NeuralModel):
             made = trainer(prepared)
-            standing = _Training(run, made, validator_of(made), watch).train()
+            validator = validator_of(made)
+            standing = _Training(run, made, validator, watch).train()
+            if run:
+                calibrate_best(run, prepared, validator.ranker, made.shapes, watch)
             return Fitted(config, dataset, standing.best_score, standing.epoch)
         if run:
             variables = prepared.model.fit(
                 prepared.log, prepared.catalogue, config.seed, watch
             )
             run.save(0, variables, {}, 0.0, {}, final=True)
+            calibrate_fitted(run, prepared, variables, watch)
         return Fitted(config, dataset, math.nan, 0)
 
 
