@@ -78,18 +78,19 @@ def top_items(
         log_total = logsumexp(scores, axis=1) if with_total else None
         return best, place + begin, is_nan, log_total
 
-    def beside(x: Array) -> Array:
-        """[B, chunks * k] from [chunks, B, k]."""
-        return jnp.moveaxis(x, 0, 1).reshape(len(user), -1)
-
     visited, _ = scan_catalogue(model, seen_slots, tables, user, minute, select)
     scores, items, is_nan, log_total = visited
     # The chunks ascend, so the first of equals has the lowest number.
-    best, place = jax.lax.top_k(beside(scores), n)
-    best_items = jnp.take_along_axis(beside(items), place, axis=1)
+    best, place = jax.lax.top_k(_beside(scores), n)
+    best_items = jnp.take_along_axis(_beside(items), place, axis=1)
     if log_total is None:
         return best_items, best, is_nan.any(0)
     return best_items, best, logsumexp(log_total, axis=0), is_nan.any(0)
+
+
+def _beside(x: Array) -> Array:
+    """[B, chunks * k] from [chunks, B, k]."""
+    return jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1)
 
 
 def count_ranks(

@@ -77,10 +77,7 @@ def fit(
     with _run_folder(prepared, resume, watch) as run:
         if isinstance(prepared.model, NeuralModel):
             made = trainer(prepared)
-            validator = validator_of(made)
-            standing = _Training(run, made, validator, watch).train()
-            if run:
-                calibrate_best(run, prepared, validator.ranker, made.shapes, watch)
+            standing = _Training(run, made, validator_of(made), watch).train()
             return Fitted(config, dataset, standing.best_score, standing.epoch)
         if run:
             variables = prepared.model.fit(
@@ -162,7 +159,7 @@ class _Training:
         return self.trainer.prepared.config
 
     def train(self) -> Standing:
-        """All epochs, from the start or the latest checkpoint.
+        """All epochs, from the start or the latest checkpoint; then the scale of the best one.
 
         Epoch 0 only judges the untrained model, which is kept where no epoch is better.
         """
@@ -180,6 +177,10 @@ class _Training:
                 "no epoch was better than the untrained model, which is kept; "
                 "lower --optim.learning-rate, or raise --optim.weight-decay"
             )
+        if self.run:
+            ranker = self.validator.ranker
+            prepared = self.trainer.prepared
+            calibrate_best(self.run, prepared, ranker, self.trainer.shapes, self.view)
         return standing
 
     def _begin(self) -> tuple[TrainState, Standing]:
