@@ -3,9 +3,10 @@
 What a probability means here, for every model that ranks: a shopper comes at a moment, and P is the
 chance that the product is among what is held out for that request. That is the next event
 (`leave_one_out`), some item of the next basket (`next_basket`), or some item of the held-out time
-(`time`) or of the held-out pairs (`ratio`). It says nothing of whether the shopper comes. The
-products of a list are not alternatives: the sum of their probabilities is the expected number of
-them that is taken.
+(`time`) or of the held-out pairs (`ratio`). It says nothing of whether the shopper comes. The sum
+of the probabilities of a list is the expected number of its products that are taken. The scale is
+fitted on validation requests of a model that knows the training events; it is taken to hold for
+later requests, and on test it is judged.
 
 What it is made of are the odds of the softmax. With the scores s of the eligible items,
 
