@@ -151,7 +151,7 @@ def calibration_error(table: Reliability) -> float:
 
 
 def error_by_chance(table: Reliability) -> float:
-    """The calibration error that probabilities which hold have on so few entries."""
+    """The calibration error on so few entries where probabilities hold, hits being independent."""
     return _mean_over_entries(table, table.by_chance)
 
 
