@@ -19,6 +19,7 @@ from pandas.testing import assert_frame_equal
 
 from ancf_jax.errors import UserError
 from ancf_jax.machine.sizes import USERS_PER_BLOCK
+from ancf_jax.objective.calibration import Calibration
 from ancf_jax.recommender import (
     Recommender,
     lists_of,
@@ -114,16 +115,19 @@ def test_scores_and_probabilities_fall(lists, column):
 
 
 def test_probabilities_are_of_the_softmax_over_what_is_eligible(recommender):
-    """A whole list of u06, who has had nearly all even products, against NumPy."""
-    rows = recommender.recommend(["u06"], 99)
-    assert 2 < len(rows) < 23
-    weight = np.exp(rows["score"].to_numpy(np.float64))
-    odds = weight / (weight.sum() - weight)
-    slope, offset = recommender.calibration
-    expected = 1 / (1 + np.exp(-slope * np.log(odds) - offset))
-    assert_allclose(rows["probability"], expected, rtol=1e-4)
-    short = recommender.recommend(["u06"], 2)
-    assert_allclose(short["probability"], expected[:2], rtol=1e-4)
+    """Whole lists of two users, one of whom has had nearly all even products, against NumPy."""
+    scaled = dataclasses.replace(recommender, calibration=Calibration(0.7, 0.3))
+    table = scaled.recommend(["u03", "u06"], 99)
+    short = scaled.recommend(["u03", "u06"], 2)
+    for user in ("u03", "u06"):
+        rows = table[table["user_id"] == user]
+        assert 2 < len(rows) < 23
+        weight = np.exp(rows["score"].to_numpy(np.float64))
+        odds = weight / (weight.sum() - weight)
+        expected = 1 / (1 + np.exp(-0.7 * np.log(odds) - 0.3))
+        assert_allclose(rows["probability"], expected, rtol=1e-4)
+        shown = short.loc[short["user_id"] == user, "probability"]
+        assert_allclose(shown, expected[:2], rtol=1e-4)
 
 
 def test_lists_of_other_items_than_were_fitted_have_no_probability(recommender):
