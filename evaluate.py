@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,14 +17,17 @@ from ancf_jax.evaluation import (
     Evaluation,
     Explored,
     Group,
+    calibration_figures,
     evaluate,
     explored_evaluation,
     groups_by_events,
+    judged_calibration,
     truth_metrics,
     value_objective,
 )
 from ancf_jax.machine.parallel import ranking_devices
 from ancf_jax.objective import intervals
+from ancf_jax.objective.calibration import Reliability
 from ancf_jax.objective.intervals import Intervals
 from ancf_jax.output import check_ending, write_table
 from ancf_jax.ranking.explore import Explore, share_in_words
@@ -55,6 +58,22 @@ class Command:
     """Write each user's figures to this .csv, .jsonl or .parquet file."""
 
 
+class Judged(NamedTuple):
+    """All that was found out.
+
+    Attributes:
+        found: figures over all users.
+        groups: figures by known events.
+        explored: figures of lists that explore; None without.
+        reliability: how far probabilities hold; None where there are none.
+    """
+
+    found: Evaluation
+    groups: list[Group]
+    explored: Explored | None
+    reliability: Reliability | None
+
+
 def parse(argv: list[str]) -> Command:
     """The command that `argv` gives."""
     return cli.parse(Command, None, argv, "Evaluate a run on held-out events.")
@@ -80,11 +99,15 @@ def main(argv: list[str], screen: cli.Screen) -> None:
         value_objective(run.prepared),
         view=screen,
     )
+    table = probabilities_of(run, command, keep_seen)
+    if table is not None:
+        found.metrics.update(calibration_figures(table))
     if command.per_user is not None:
         write_per_user(command.per_user, run, found)
     groups, explored = by_novelty(run, part, keep_seen, found, explore)
+    judged = Judged(found, groups, explored, table)
     if command.json:
-        print(as_json(run, command, keep_seen, found, groups, explored))
+        print(as_json(run, command, keep_seen, judged))
         return
     screen.say(describe(run, command.split, keep_seen, found))
     title = f"{run.config.model}, {command.split}, {command.protocol}"
@@ -123,6 +146,17 @@ def title_of(explored: Explored) -> str:
     )
 
 
+def probabilities_of(
+    run: LoadedRun, command: Command, keep_seen: bool
+) -> Reliability | None:
+    """How far the probabilities of the top 10 hold; None where lists have none."""
+    as_fitted = keep_seen == bool(run.config.keep_seen)
+    if run.calibration is None or command.protocol != "full" or not as_fitted:
+        return None
+    part = PARTS[command.split]
+    return judged_calibration(run.ranker, run.dataset, part, keep_seen, run.calibration)
+
+
 def write_per_user(path: Path, run: LoadedRun, found: Evaluation) -> None:
     """Writes a table of the figures of every user."""
     users = run.dataset.interactions.users[found.user]
@@ -134,13 +168,13 @@ def as_json(
     run: LoadedRun,
     command: Command,
     keep_seen: bool,
-    found: Evaluation,
-    groups: list[Group],
-    explored: Explored | None,
+    judged: Judged,
 ) -> str:
     """The figures and what they are about, as the text of a JSON object."""
+    found = judged.found
     any_figure = next(iter(found.per_user.values()))
     unjudged = int(np.isnan(any_figure).sum())
+    explored = judged.explored
     told: dict[str, Any] = {
         "model": run.config.model,
         "split": command.split,
@@ -150,11 +184,20 @@ def as_json(
         "users_without_hits_to_find": unjudged,
         "already_had": found.left_out,
         **_figures(found),
-        "groups": [_with_figures(group) for group in groups],
+        "groups": [_with_figures(group) for group in judged.groups],
         "explored": None if explored is None else _with_figures(explored),
+        "reliability": _bins(judged.reliability),
         "audit": run.dataset.audit,
     }
     return json.dumps(told)
+
+
+def _bins(reliability: Reliability | None) -> dict[str, list[float]] | None:
+    """The columns of a reliability table."""
+    if reliability is None:
+        return None
+    columns = reliability._asdict()
+    return {name: column.tolist() for name, column in columns.items()}
 
 
 def _figures(found: Evaluation | Group | Explored) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from ancf_jax import cli
+from ancf_jax.data.times import minute_of
 from ancf_jax.errors import UserError
 from ancf_jax.machine.parallel import ranking_devices
 from ancf_jax.output import check_ending, write_in_parts
 from ancf_jax.ranking.explore import Explore, share_in_words
-from ancf_jax.recommender import Recommender, lists_of, load_recommender, minute_of
+from ancf_jax.recommender import Recommender, lists_of, load_recommender
 
 USERS_PER_PART = 1 << 13
 EXPLORE = "0"
@@ -112,6 +113,9 @@ def main(argv: list[str], screen: cli.Screen) -> None:
         check_ending(command.out)
     minute = minute_of(command.at) if command.at else None
     recommender = load_recommender(command.run, screen, ranking_devices())
+    absence = recommender.no_probability(command.keep_seen, explore)
+    if absence:
+        screen.say(absence)
     users = recommender.users_of(command.users)
     begin = len(users) * (shard - 1) // shards
     end = len(users) * shard // shards

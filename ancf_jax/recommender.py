@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,14 +14,20 @@ import pandas as pd
 from ancf_jax.config import Config, to_json
 from ancf_jax.data import TEST, TRAIN, UNUSED, VALIDATION, Dataset, share_of_new
 from ancf_jax.errors import UserError
-from ancf_jax.models.protocol import predictions
+from ancf_jax.models.protocol import NeuralModel, predictions
+from ancf_jax.objective.calibration import Calibration, softmax_log_odds
+from ancf_jax.objective.objective import objective_of
 from ancf_jax.ranking import Ranker
 from ancf_jax.ranking.explore import Explore, explored_places, top_n, unsold_items
-from ancf_jax.runs import load
+from ancf_jax.runs import load, why_no_probability
 from ancf_jax.view import SILENT, View
 
 ALL_PARTS = (TRAIN, VALIDATION, UNUSED, TEST)
 EVERY_USER = slice(None)
+NO_PROBABILITY_OF_EXPLORED = (
+    "no column probability: a list that explores holds what is not the likeliest; "
+    "leave --explore out"
+)
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,13 @@ class Recommender:
         config: the settings of the run.
         dataset: all events.
         ranker: the model, knowing all events.
+        calibration: makes probabilities of its scores; None where there are none.
     """
 
     config: Config
     dataset: Dataset
     ranker: Ranker
+    calibration: Calibration | None = None
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -77,7 +84,8 @@ class Recommender:
         """A name for all that lists depend on: the model, the data, the devices and `asked`."""
         block_sizes = self.ranker.block_sizes(self.ranker.block)
         source = self.dataset.interactions.digest
-        description = repr((to_json(self.config), source, block_sizes, asked))
+        config = to_json(self.config)
+        description = repr((config, source, block_sizes, self.calibration, asked))
         digest = hashlib.blake2b(description.encode(), digest_size=16)
         for leaf in jax.tree.leaves(self.ranker.variables):
             digest.update(np.asarray(leaf).tobytes())
@@ -113,8 +121,10 @@ class Recommender:
         See `recommend_blocks` for the arguments.
 
         Returns:
-            Rows of user_id, rank, item_id, name, score and source. Who is asked for twice has two
-            lists; `lists_of` tells them apart.
+            Rows of user_id, rank, item_id, name, score, probability and source. The score is what
+            the model orders by, or the value that it learned. The probability, for what it means
+            see `objective.calibration`, is absent where `no_probability` says why. Who is asked
+            for twice has two lists; `lists_of` tells them apart.
         """
         blocks = self.recommend_blocks(users, n, minute, keep_seen, explore=explore)
         return pd.concat(blocks, ignore_index=True)
@@ -145,19 +155,33 @@ class Recommender:
             UserError: n is below 1, or there is a moment where the data has no clock.
         """
         self._check(n, minute)
-        keep_seen = bool(self.config.keep_seen if keep_seen is None else keep_seen)
+        keep_seen = self._keeps_seen(keep_seen)
         done, end, _ = part.indices(len(users))
         rows = [self.row_of.get(user, -1) for user in users[done:end]]
         row = np.array(rows, np.int32)
         moment = self.latest if minute is None else minute
         moments = np.full(len(row), moment, np.int32)
         places = self._explored_places(row, n, explore)
-        found = top_n(self.ranker, row, moments, n, keep_seen, places)
-        for items, scores in found:
+        found = self._found(row, moments, n, keep_seen, places)
+        for items, scores, *log_total in found:
             block = slice(done, done + len(items))
             done = block.stop
-            yield self._table(users[block], items, scores, places is not None)
+            is_explored = places is not None
+            yield self._table(users[block], items, scores, is_explored, *log_total)
             view.progress("recommending", done, len(users))
+
+    def _found(
+        self,
+        row: np.ndarray,
+        moments: np.ndarray,
+        n: int,
+        keep_seen: bool,
+        places: np.ndarray | None,
+    ) -> Iterator[tuple[np.ndarray, ...]]:
+        """Items and scores of lists, and what probabilities need where there are such."""
+        if places is None and self._has_probability(keep_seen):
+            return self.ranker.top_n_with_totals(row, moments, n, keep_seen)
+        return top_n(self.ranker, row, moments, n, keep_seen, places)
 
     def _explored_places(
         self, row: np.ndarray, n: int, explore: Explore
@@ -167,6 +191,35 @@ class Recommender:
         if not share:
             return None
         return explored_places(row, n, share, self.config.seed)
+
+    def no_probability(
+        self, keep_seen: bool | None = None, explore: Explore = 0.0
+    ) -> str:
+        """Why lists have no column `probability`, for people.
+
+        Empty where they have one, and for a model that learned values, whose score is one.
+        """
+        if self._learned_values:
+            return ""
+        if explore:
+            return NO_PROBABILITY_OF_EXPLORED
+        if self._has_probability(self._keeps_seen(keep_seen)):
+            return ""
+        return why_no_probability(self.config, self.dataset, self.calibration)
+
+    def _keeps_seen(self, keep_seen: bool | None) -> bool:
+        """Whether items that the user already had are eligible; as trained for None."""
+        return bool(self.config.keep_seen if keep_seen is None else keep_seen)
+
+    def _has_probability(self, keep_seen: bool) -> bool:
+        """Whether the scale was fitted for lists like these."""
+        return self.calibration is not None and keep_seen == self._keeps_seen(None)
+
+    @property
+    def _learned_values(self) -> bool:
+        objective = objective_of(self.config.objective, self.ranker.items)
+        is_neural = isinstance(self.ranker.model, NeuralModel)
+        return is_neural and objective.predicts_values
 
     def _check(self, n: int, minute: int | None) -> None:
         if n < 1:
@@ -183,10 +236,12 @@ class Recommender:
         items: np.ndarray,
         scores: np.ndarray,
         explored: bool,
+        log_total: np.ndarray | None = None,
     ) -> pd.DataFrame:
         """Rows for people from items [B, n], -1 where there are fewer, and their scores [B, n].
 
-        Where lists were `explored`, products without events are marked.
+        Where lists were `explored`, products without events are marked. With `log_total` [B], see
+        `Ranker.top_n_with_totals`, they have probabilities.
         """
         is_unknown = np.array([user not in self.row_of for user in users])[:, None]
         popular = self._popular[: items.shape[1]]
@@ -198,16 +253,18 @@ class Recommender:
         source = self.dataset.interactions
         is_new = self._is_unsold[item] & explored
         by_model = np.where(is_new, "new", "model")
-        return pd.DataFrame(
-            {
-                "user_id": np.asarray(users, object)[row],
-                "rank": np.int32(column + 1),
-                "item_id": source.items[item],
-                "name": source.names[item],
-                "score": predicted[row, column],
-                "source": np.where(is_unknown[row, 0], "popular", by_model),
-            }
-        )
+        table = {
+            "user_id": np.asarray(users, object)[row],
+            "rank": np.int32(column + 1),
+            "item_id": source.items[item],
+            "name": source.names[item],
+            "score": predicted[row, column],
+        }
+        if self.calibration is not None and log_total is not None:
+            log_odds = softmax_log_odds(predicted[row, column], log_total[row])
+            table["probability"] = self.calibration.probability(log_odds)
+        table["source"] = np.where(is_unknown[row, 0], "popular", by_model)
+        return pd.DataFrame(table)
 
 
 def lists_of(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -234,21 +291,4 @@ def load_recommender(
         UserError: there is no sound run.
     """
     run = load(path, ALL_PARTS, view, devices)
-    return Recommender(run.config, run.dataset, run.ranker)
-
-
-def minute_of(text: str) -> int:
-    """Minutes since 1970 of a moment such as 2025-07-18T19:00; a zone is converted to UTC.
-
-    Raises:
-        UserError: the text is no ISO 8601 moment, or one before 1970.
-    """
-    with suppress(ValueError):
-        moment = datetime.fromisoformat(text)
-        in_zone = moment.replace(tzinfo=moment.tzinfo or UTC)
-        minute = int(in_zone.timestamp() // 60)
-        if 0 <= minute < 2**31:
-            return minute
-    raise UserError(
-        f'--at "{text}" is no moment after 1970 began; write it as 2025-07-18T19:00'
-    )
+    return Recommender(run.config, run.dataset, run.ranker, run.calibration)

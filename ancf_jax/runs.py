@@ -7,9 +7,11 @@ import jax
 
 from ancf_jax import data
 from ancf_jax.checkpoint import open_run
+from ancf_jax.checkpoint.probabilities import read_calibration
 from ancf_jax.config import Config
-from ancf_jax.data import Dataset
+from ancf_jax.data import VALIDATION, Dataset
 from ancf_jax.models.protocol import NeuralModel
+from ancf_jax.objective.calibration import Calibration
 from ancf_jax.prepared import Prepared, prepare
 from ancf_jax.ranking import Ranker, ranker_of
 from ancf_jax.types import Variables
@@ -25,11 +27,13 @@ class LoadedRun(NamedTuple):
         prepared: the model with the data that it knows.
         ranker: the model at its best checkpoint, over that data.
         epoch: the epoch of that checkpoint.
+        calibration: makes probabilities of its scores; None where none was fitted.
     """
 
     prepared: Prepared
     ranker: Ranker
     epoch: int
+    calibration: Calibration | None = None
 
     @property
     def config(self) -> Config:
@@ -57,7 +61,8 @@ def load(
         devices: number of devices that share the users of a ranking.
 
     Raises:
-        UserError: there is no run, or none of its checkpoints is sound.
+        UserError: there is no run, none of its checkpoints is sound, or calibration.json is
+            damaged.
     """
     run = open_run(path, view)
     dataset = data.load(run.path / "dataset")
@@ -65,7 +70,8 @@ def load(
     prepared = prepare(run.config, dataset, parts)
     restored = run.restore_best(_shapes(prepared))
     ranker = ranker_of(prepared, restored.state, devices)
-    return LoadedRun(prepared, ranker, restored.epoch)
+    calibration = read_calibration(run.path, restored.epoch)
+    return LoadedRun(prepared, ranker, restored.epoch, calibration)
 
 
 def _shapes(prepared: Prepared) -> Variables:
@@ -76,3 +82,30 @@ def _shapes(prepared: Prepared) -> Variables:
     key = jax.random.key(prepared.config.seed)
     shapes = jax.eval_shape(model.init, key, prepared.catalogue)
     return {"batch_stats": {}} | shapes
+
+
+def why_no_probability(
+    config: Config, dataset: Dataset, calibration: Calibration | None
+) -> str:
+    """Why lists of a run have no probabilities, and what to do.
+
+    Args:
+        config: the settings of the run.
+        dataset: all events.
+        calibration: the scale that was fitted, for other lists; None where none was.
+    """
+    if not (dataset.part == VALIDATION).any():
+        return (
+            "no column probability: the run has no validation events to fit it on "
+            "(--split.validation 0)"
+        )
+    if calibration is None:
+        return (
+            "no column probability: none was fitted for the run's best checkpoint; "
+            "train.py --resume fits it"
+        )
+    fate = "kept in" if config.keep_seen else "left out of"
+    return (
+        f"no column probability: it was fitted with items already had {fate} the ranking; "
+        "leave --keep-seen out"
+    )

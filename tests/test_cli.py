@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 import jax
+import numpy as np
 import pandas as pd
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
@@ -118,6 +119,7 @@ def test_json_is_one_object_alone_on_standard_output(run, leave):
         "users",
         "metrics",
         "intervals",
+        "reliability",
         "audit",
     } <= set(found)
     assert (found["model"], found["split"], found["protocol"]) == ("mf", "test", "full")
@@ -129,6 +131,29 @@ def test_json_is_one_object_alone_on_standard_output(run, leave):
         found["audit"][part] for part in ("train", "validation", "test")
     )
     assert found["users"] <= 13
+
+
+def test_probabilities_are_judged_where_lists_have_them(run, leave):
+    """13 users with lists of 10, in 10 bins; not where other items are eligible."""
+    found = {}
+    for flags in ((), ("--keep-seen",), ("--protocol", "sampled")):
+        code, out, err = leave("evaluate", "--run", run, "--json", *flags)
+        assert code == 0, err
+        found[flags] = json.loads(out)
+    judged = found.pop(())
+    bins = judged["reliability"]
+    predicted = np.array(bins["predicted"])
+    observed = np.array(bins["observed"])
+    count = np.array(bins["count"])
+    assert len(count) == 10
+    assert 100 < count.sum() <= 130
+    assert (np.diff(predicted) >= 0).all()
+    error = (count * abs(predicted - observed)).sum() / count.sum()
+    assert judged["metrics"]["ece@10"] == pytest.approx(error)
+    assert judged["intervals"]["ece@10"] == [None, None]
+    for other in found.values():
+        assert other["reliability"] is None
+        assert "ece@10" not in other["metrics"]
 
 
 def test_keep_seen_is_a_flag_that_may_be_undecided(run, leave):

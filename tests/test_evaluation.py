@@ -314,7 +314,7 @@ SIGMOID = 1 / (1 + np.exp(-0.3))
     [
         ("linear", "mse", 0.3),
         ("engagement", "log_loss", SIGMOID),
-        ("neumf", None, SIGMOID),
+        ("neumf", None, 0.3),
         ("popularity", None, 0.3),
     ],
 )

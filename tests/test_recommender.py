@@ -17,13 +17,14 @@ import pytest
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 
+from ancf_jax.data.times import minute_of
 from ancf_jax.errors import UserError
 from ancf_jax.machine.sizes import USERS_PER_BLOCK
+from ancf_jax.objective.calibration import Calibration
 from ancf_jax.recommender import (
     Recommender,
     lists_of,
     load_recommender,
-    minute_of,
 )
 from ancf_jax.training.fit import fit
 from ancf_jax.view import Silent
@@ -75,7 +76,8 @@ def lists(recommender) -> pd.DataFrame:
 
 
 def test_lists_come_in_the_order_asked(lists):
-    columns = ["user_id", "rank", "item_id", "name", "score", "source"]
+    columns = ["user_id", "rank", "item_id", "name"]
+    columns += ["score", "probability", "source"]
     assert lists.columns.tolist() == columns
     assert lists["user_id"].tolist() == [user for user in ASKED for _ in range(4)]
     assert lists["rank"].tolist() == [1, 2, 3, 4] * 5
@@ -104,17 +106,68 @@ def test_items_are_known_unseen_and_named(lists, events):
     assert (lists["name"] == "product " + number).all()
 
 
-def test_scores_are_probabilities_and_fall(lists):
+@pytest.mark.parametrize("column", ["score", "probability"])
+def test_scores_and_probabilities_fall(lists, column):
     rows = lists[lists["source"] == "model"]
-    assert rows["score"].between(0, 1).all()
-    rise = rows["score"].diff()
+    rise = rows[column].diff()
     assert not (rise[rows["rank"] > 1] > 0).any()
+    assert rows["probability"].between(0, 1).all()
+
+
+def test_probabilities_are_of_the_softmax_over_what_is_eligible(recommender):
+    """Whole lists of two users, one of whom has had nearly all even products, against NumPy."""
+    scaled = dataclasses.replace(recommender, calibration=Calibration(0.7, 0.3))
+    table = scaled.recommend(["u03", "u06"], 99)
+    short = scaled.recommend(["u03", "u06"], 2)
+    for user in ("u03", "u06"):
+        rows = table[table["user_id"] == user]
+        assert 2 < len(rows) < 23
+        weight = np.exp(rows["score"].to_numpy(np.float64))
+        odds = weight / (weight.sum() - weight)
+        expected = 1 / (1 + np.exp(-0.7 * np.log(odds) - 0.3))
+        assert_allclose(rows["probability"], expected, rtol=1e-4)
+        shown = short.loc[short["user_id"] == user, "probability"]
+        assert_allclose(shown, expected[:2], rtol=1e-4)
+
+
+def test_lists_of_other_items_than_were_fitted_have_no_probability(recommender):
+    assert recommender.no_probability() == ""
+    assert recommender.no_probability(keep_seen=False) == ""
+    assert "leave --keep-seen out" in recommender.no_probability(keep_seen=True)
+    rows = recommender.recommend(["u03"], 2, keep_seen=True)
+    assert "probability" not in rows
+    assert "score" in rows
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "reason"),
+    [
+        ("mf", {"split__validation": 0.0}, "no validation events"),
+        ("popularity", {}, ""),
+        ("linear", {}, ""),
+    ],
+)
+def test_why_there_are_no_probabilities(tiny, tmp_path, model, changes, reason):
+    """For `linear` nothing is missing: its score is the value that it learned."""
+    fit(tiny(model, epochs=1, run=str(tmp_path / "run"), **changes))
+    found = load_recommender(tmp_path / "run")
+    assert reason in found.no_probability()
+    assert bool(found.no_probability()) == bool(reason)
+    has_column = "probability" in found.recommend(["u03"], 2)
+    assert has_column == (model == "popularity")
+
+
+def test_a_run_whose_scale_is_of_another_checkpoint_says_so(recommender):
+    without = dataclasses.replace(recommender, calibration=None)
+    assert "train.py --resume fits it" in without.no_probability()
+    assert "probability" not in without.recommend(["u03"], 2)
+    assert without.digest() != recommender.digest()
 
 
 def test_an_unknown_user_gets_the_popular_items_and_no_score(recommender, lists):
     rows = lists[lists["user_id"] == "nobody"]
     assert set(rows["source"]) == {"popular"}
-    assert rows["score"].isna().all()
+    assert rows[["score", "probability"]].isna().all(axis=None)
     source = recommender.dataset.interactions
     count = np.bincount(
         source.item, minlength=23
@@ -169,7 +222,7 @@ def test_the_lists_are_those_of_the_saved_model(recommender):
     bias = np.asarray(params["user_bias"][3] + params["bias"])
     score = product + bias + np.asarray(params["item_bias"])[:, 0]
     found = recommender.recommend(["u03"], 23, keep_seen=True)
-    expected = np.sort(1 / (1 + np.exp(-score)))[::-1]
+    expected = np.sort(score)[::-1]
     assert_allclose(found["score"], expected, rtol=1e-4)
 
 

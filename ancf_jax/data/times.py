@@ -1,11 +1,15 @@
 """Columns of times: ISO 8601, unix times in four units, or numbers that only order events."""
 
+from contextlib import suppress
+from datetime import UTC, datetime
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ancf_jax.data.columns import Broken, Texts, to_floats, trim
+from ancf_jax.errors import UserError
 
 _ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$"
 _OFFSET = r":.*(Z|[+-]\d\d(:?\d\d)?)$"
@@ -88,3 +92,20 @@ def _parse_order(
     """Numbers that only order events, in millionths, so that fractions count."""
     order = (np.where(is_usable, values, 0) * 1e6).astype(np.int64)
     return order, [Broken(~is_usable, "a place in the order, from 0 up")]
+
+
+def minute_of(text: str) -> int:
+    """Minutes since 1970 of a moment such as 2025-07-18T19:00; a zone is converted to UTC.
+
+    Raises:
+        UserError: the text is no ISO 8601 moment, or one before 1970.
+    """
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(text)
+        in_zone = moment.replace(tzinfo=moment.tzinfo or UTC)
+        minute = int(in_zone.timestamp() // 60)
+        if 0 <= minute < 2**31:
+            return minute
+    raise UserError(
+        f'--at "{text}" is no moment after 1970 began; write it as 2025-07-18T19:00'
+    )

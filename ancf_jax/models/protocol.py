@@ -142,7 +142,7 @@ class NeuralModel:
     Attributes:
         module: the module, which owns parameters and batch statistics.
         unit: what one training example is: one event, or a window of a user's events.
-        link: how a score becomes a prediction: a probability by the sigmoid, or itself.
+        link: how a score becomes a prediction: a value in [0, 1] by the sigmoid, or itself.
         history_length: number of latest events that a request holds.
         both_sides: whether a training event is learned from the user's other events, earlier and
             later ones, instead of the earlier ones.
@@ -239,6 +239,6 @@ class NeuralModel:
 
 
 def predictions(model: Model, scores: np.ndarray) -> np.ndarray:
-    """What scores say: the probability sigmoid(s), or s itself, by the model's link."""
+    """What scores say: the value sigmoid(s) in [0, 1], or s itself, by the model's link."""
     is_logit = isinstance(model, NeuralModel) and model.link == "sigmoid"
     return expit(scores) if is_logit else scores

@@ -25,7 +25,7 @@ class Objective:
         name: the value of `--objective.loss`.
         candidates: what is scored for an event: its own item, whose value is known; also drawn
             negatives; or the whole catalogue.
-        link: how a score becomes a prediction: a probability by the sigmoid, or itself.
+        link: how a score becomes a prediction: a value in [0, 1] by the sigmoid, or itself.
         metric: the validation metric that `--loop.metric auto` means.
         loss: of scores and what they are judged by, see `per_example`.
         negatives: how many are drawn, per step or per example; 0 where none are.
@@ -106,7 +106,7 @@ def _softmax(settings: ObjectiveConfig, items: int) -> Objective:
     return Objective(
         name="softmax",
         candidates="catalogue",
-        link="sigmoid",
+        link="identity",
         metric="ndcg@10",
         loss=losses.softmax,
     )
@@ -136,7 +136,7 @@ def _against_negatives(settings: ObjectiveConfig, loss: Loss) -> Objective:
     return Objective(
         name=settings.loss,
         candidates="drawn",
-        link="sigmoid",
+        link="identity",
         metric="ndcg@10",
         loss=loss,
         negatives=settings.negatives,

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.nn import logsumexp
 
 from ancf_jax.machine import forms, parallel
 from ancf_jax.machine.compile import compiled
@@ -48,36 +49,48 @@ def _over_devices(program: Program, devices: int) -> Program:
 
 
 def top_items(
-    model: Model, seen_slots: int, n: int, tables: Tables, user: Array, minute: Array
-) -> tuple[Array, Array, Array]:
+    model: Model,
+    seen_slots: int,
+    n: int,
+    with_total: bool,
+    tables: Tables,
+    user: Array,
+    minute: Array,
+) -> tuple[Array, ...]:
     """The n best items of users, of equals the lowest number first.
 
     Args:
         model: what scores.
         seen_slots: see `scan_catalogue`.
         n: at most the catalogue.
+        with_total: whether the log of the sum of exp(score) over all eligible items is asked for.
         tables: what is read.
         user: int32 [B].
         minute: int32 [B].
 
     Returns:
-        Items int32 [B, n], best first; and their scores float32 [B, n].
+        Items int32 [B, n], best first; their scores float32 [B, n]; and, where it is asked for,
+        the log of the sum float32 [B].
     """
 
-    def select(scores: Array, begin: Array) -> tuple[Array, Array, Array]:
+    def select(scores: Array, begin: Array) -> tuple[Array | None, ...]:
         best, place, is_nan = best_of(scores, min(n, scores.shape[1]))
-        return best, place + begin, is_nan
-
-    def beside(x: Array) -> Array:
-        """[B, chunks * k] from [chunks, B, k]."""
-        return jnp.moveaxis(x, 0, 1).reshape(len(user), -1)
+        log_total = logsumexp(scores, axis=1) if with_total else None
+        return best, place + begin, is_nan, log_total
 
     visited, _ = scan_catalogue(model, seen_slots, tables, user, minute, select)
-    scores, items, is_nan = visited
+    scores, items, is_nan, log_total = visited
     # The chunks ascend, so the first of equals has the lowest number.
-    best, place = jax.lax.top_k(beside(scores), n)
-    best_items = jnp.take_along_axis(beside(items), place, axis=1)
-    return best_items, best, is_nan.any(0)
+    best, place = jax.lax.top_k(_beside(scores), n)
+    best_items = jnp.take_along_axis(_beside(items), place, axis=1)
+    if log_total is None:
+        return best_items, best, is_nan.any(0)
+    return best_items, best, logsumexp(log_total, axis=0), is_nan.any(0)
+
+
+def _beside(x: Array) -> Array:
+    """[B, chunks * k] from [chunks, B, k]."""
+    return jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1)
 
 
 def count_ranks(

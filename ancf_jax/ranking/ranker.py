@@ -114,17 +114,44 @@ class Ranker:
         Raises:
             NumericalError: scores are not numbers.
         """
+        for items, scores, *_ in self._lists(user, minute, n, keep_seen, False):
+            yield items, scores
+
+    def top_n_with_totals(
+        self, user: np.ndarray, minute: np.ndarray, n: int, keep_seen: bool
+    ) -> Iterator[blocks.Columns]:
+        """The same as `top_n`, and what a softmax over the eligible items divides by.
+
+        Yields:
+            Items int32 [b, n], their scores float32 [b, n], and the log of the sum of exp(score)
+            over all eligible items of a user, float32 [b].
+
+        Raises:
+            NumericalError: scores are not numbers.
+        """
+        return self._lists(user, minute, n, keep_seen, True)
+
+    def _lists(
+        self,
+        user: np.ndarray,
+        minute: np.ndarray,
+        n: int,
+        keep_seen: bool,
+        with_total: bool,
+    ) -> Iterator[blocks.Columns]:
+        """What `top_items` finds for a block of users at a time, n of each."""
         n = min(n, self.items)
         length = min(blocks.power_of_two(n), self.items)  # for few compiled programs
-        program = self._program(top_items, self._seen_slots(keep_seen), length)
+        slots = self._seen_slots(keep_seen)
+        program = self._program(top_items, slots, length, with_total)
 
         def columns_of(part: slice) -> blocks.Columns:
             return user[part], minute[part]
 
         found = self._in_blocks(program, columns_of, len(user), self.block)
-        for _, (items, scores) in found:
+        for _, (items, scores, *log_total) in found:
             items = np.where(scores > -np.inf, items, -1)
-            yield items[:, :n], scores[:, :n]
+            yield items[:, :n], scores[:, :n], *log_total
 
     def ranks(
         self, heldout: Heldout, keep_seen: bool, view: View = SILENT

@@ -18,6 +18,7 @@ from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.prepared import Prepared, prepare
 from ancf_jax.training.curves import draw_curves
 from ancf_jax.training.loop import Trainer, trainer
+from ancf_jax.training.probabilities import calibrate_best, calibrate_fitted
 from ancf_jax.training.validation import Validator, validator_of
 from ancf_jax.types import TrainState
 from ancf_jax.view import SILENT, View
@@ -83,6 +84,7 @@ def fit(
                 prepared.log, prepared.catalogue, config.seed, watch
             )
             run.save(0, variables, {}, 0.0, {}, final=True)
+            calibrate_fitted(run, prepared, variables, watch)
         return Fitted(config, dataset, math.nan, 0)
 
 
@@ -157,7 +159,7 @@ class _Training:
         return self.trainer.prepared.config
 
     def train(self) -> Standing:
-        """All epochs, from the start or the latest checkpoint.
+        """All epochs, from the start or the latest checkpoint; then the scale of the best one.
 
         Epoch 0 only judges the untrained model, which is kept where no epoch is better.
         """
@@ -175,6 +177,10 @@ class _Training:
                 "no epoch was better than the untrained model, which is kept; "
                 "lower --optim.learning-rate, or raise --optim.weight-decay"
             )
+        if self.run:
+            ranker = self.validator.ranker
+            prepared = self.trainer.prepared
+            calibrate_best(self.run, prepared, ranker, self.trainer.shapes, self.view)
         return standing
 
     def _begin(self) -> tuple[TrainState, Standing]:

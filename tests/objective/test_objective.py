@@ -46,11 +46,11 @@ def with_positive(weight: np.ndarray) -> np.ndarray:
     [
         ("mse", "own", "identity", "loss"),
         ("log_loss", "own", "sigmoid", "auc"),
-        ("bce", "drawn", "sigmoid", "ndcg@10"),
-        ("bpr", "drawn", "sigmoid", "ndcg@10"),
-        ("sampled_softmax", "drawn", "sigmoid", "ndcg@10"),
-        ("gbce", "drawn", "sigmoid", "ndcg@10"),
-        ("softmax", "catalogue", "sigmoid", "ndcg@10"),
+        ("bce", "drawn", "identity", "ndcg@10"),
+        ("bpr", "drawn", "identity", "ndcg@10"),
+        ("sampled_softmax", "drawn", "identity", "ndcg@10"),
+        ("gbce", "drawn", "identity", "ndcg@10"),
+        ("softmax", "catalogue", "identity", "ndcg@10"),
     ],
 )
 def test_what_a_loss_means(name, candidates, link, metric):

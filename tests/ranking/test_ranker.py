@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from ancf_jax.errors import UserError
 from ancf_jax.machine import sizes
@@ -185,6 +185,19 @@ def test_ranks_among_some_items_count_these_alone(ranker):
         (row_of(user, True)[AMONG] > row_of(user, True)[4]).sum() for user in USER
     ]
     assert_array_equal(ranks.greater, greater)
+
+
+@pytest.mark.parametrize("keep_seen", [True, False])
+def test_totals_are_over_all_eligible_items(ranker, keep_seen):
+    """Minus infinity for the user who has everything; the lists are those of `top_n`."""
+    blocks = list(ranker.top_n_with_totals(USER, MINUTE, 7, keep_seen))
+    items, scores, totals = map(np.concatenate, zip(*blocks, strict=True))
+    rows = np.stack([row_of(user, keep_seen) for user in USER])
+    assert_allclose(totals, np.logaddexp.reduce(rows, axis=1), rtol=1e-6)
+    plain = list(ranker.top_n(USER, MINUTE, 7, keep_seen))
+    plain_items, plain_scores = map(np.concatenate, zip(*plain, strict=True))
+    assert_array_equal(items, plain_items)
+    assert_array_equal(scores, plain_scores)
 
 
 def test_lists_are_short_rather_than_filled_up(ranker):

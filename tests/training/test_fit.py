@@ -12,6 +12,7 @@ from ancf_jax import data
 from ancf_jax.config import Config, to_json
 from ancf_jax.data import TEST, VALIDATION
 from ancf_jax.errors import NumericalError, UserError
+from ancf_jax.evaluation import fitted_calibration
 from ancf_jax.runs import load
 from ancf_jax.training.fit import fit
 
@@ -201,3 +202,40 @@ def test_a_baseline_becomes_a_run_that_scores(tiny, tmp_path):
 def test_a_folder_with_a_run_is_not_trained_again_by_accident(straight):
     with pytest.raises(UserError, match="--resume"):
         fit(straight[0])
+
+
+def calibration_file(config: Config) -> Path:
+    return Path(config.run) / "calibration.json"
+
+
+def test_the_scale_is_that_of_the_best_checkpoint(straight):
+    config, screen, _ = straight
+    found = json.loads(calibration_file(config).read_text())
+    assert found["epoch"] == opened_epoch(config)
+    assert found["slope"] >= 0
+    assert any("fitted on 13 validation requests" in line for line in screen.said)
+    opened = load(config.run, data.known_parts(VALIDATION))
+    held = data.heldout(opened.dataset, VALIDATION)
+    again = fitted_calibration(opened.ranker, held, bool(config.keep_seen))
+    assert again == pytest.approx(opened.calibration, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("model", "changes"),
+    [("mf", {"split__validation": 0.0}), ("linear", {}), ("engagement", {})],
+)
+def test_no_scale_without_validation_or_for_values(tiny, tmp_path, model, changes):
+    config = tiny(model, epochs=1, run=str(tmp_path / "run"), **changes)
+    fit(config)
+    assert not calibration_file(config).exists()
+    assert load(config.run, data.known_parts(TEST)).calibration is None
+
+
+def test_resuming_a_finished_run_writes_the_scale_anew(tiny, tmp_path):
+    config = tiny("popularity", run=str(tmp_path / "run"))
+    fit(config)
+    file = calibration_file(config)
+    before = file.read_text()
+    file.unlink()
+    fit(config, resume=True)
+    assert file.read_text() == before
