@@ -252,6 +252,25 @@ GROUPS = (
             "recency_frequency",
             "tifu_knn",
             "recent_popularity",
+            "ease",
+            "ials",
+            "follows",
+            "ancf",
+        ),
+        BASKETS,
+    ),
+    Group(
+        "completejourney-time",
+        "The Complete Journey: what will households take from a date on? All baskets of the "
+        "latest tenth of the events (a sample of 7 % of the lines, so that baskets are broken), "
+        "repeat purchases allowed, full ranking",
+        (
+            "popularity",
+            "most_bought",
+            "recency_frequency",
+            "tifu_knn",
+            "recent_popularity",
+            "ease",
             "ials",
             "follows",
             "ancf",

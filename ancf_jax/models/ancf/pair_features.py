@@ -8,13 +8,14 @@ import jax.numpy as jnp
 
 from ancf_jax.models.ancf.config import AncfSettings
 from ancf_jax.models.ancf.context import Scope
-from ancf_jax.models.ancf.history import ByAge, CountedHistory, counted_history
+from ancf_jax.models.ancf.history import CountedHistory, counted_history
 from ancf_jax.modules.heads import along_last
 from ancf_jax.types import Array, Catalogue, Request, Sizes
 
 ITEM = "item"  # the last level: every item is a value of its own
 PSEUDO_EVENTS = 5.0  # events of every value besides those that were counted
-FEATURES_PER_LEVEL = 2
+FEATURES_PER_LEVEL = 3
+KEPT = 0.8  # of what an event counts as recent, for each event or basket that came after it
 
 
 class Taken(NamedTuple):
@@ -22,7 +23,7 @@ class Taken(NamedTuple):
 
     Attributes:
         value: int32 [..., L, M], the values of each token; -1 where there are fewer than M.
-        amount: float32 [..., L], how much each token counts.
+        amount: float32 [..., L, 2], how much each token counts: 1, and as how recent.
     """
 
     value: Array
@@ -32,63 +33,50 @@ class Taken(NamedTuple):
 class PairFeatures(nn.Module):
     """How often a shopper took items of the same category, department, and the item itself.
 
-    For a level g of the hierarchy and a value v of it, over the visible events l,
+    For a level g of the hierarchy and a value v of it, over the visible events l whose item has v,
 
-        n_g(v)  = sum of exp(age_g(l)) over the events l whose item has v
-        taken_g = log(1 + n_g(v))
-        lift_g  = log(1 + n_g(v)) - log(1 + share(v) sum_l exp(age_g(l)))
+        n(v)   = how many they are
+        taken  = log(1 + n(v))
+        lift   = log(1 + n(v)) - log(1 + share(v) events)
+        recent = log(1 + sum_l KEPT^(events, or baskets, that came after l))
 
-    where age_g is learned by how many events ago and how long ago l was, and share(v) is how
-    often v is taken by everybody. The lift is below 0 for what this shopper leaves on the shelf.
-    An item's features are the means over its values of each level. They hold nothing of the
-    event that is predicted.
+    where share(v) is how often v is taken by everybody, and events are all visible ones. The lift
+    is below 0 for what this shopper leaves on the shelf. An item's features are the means over its
+    values of each level. They hold nothing of the event that is predicted, and nothing to learn.
 
     Attributes:
         levels: (name, number of values) of the item features, widest first.
         items: number of items, the values of the last level.
-        length: L, the longest history.
-        clock: whether there are times.
     """
 
     levels: tuple[tuple[str, int], ...]
     items: int
-    length: int
-    clock: bool
 
     def setup(self) -> None:
         self.sizes = (*self.levels, (ITEM, self.items))
-        self.ages = [self._age(name) for name, _ in self.sizes]
         width = FEATURES_PER_LEVEL * len(self.sizes)
         self.weight = self.param("weight", nn.initializers.zeros, (width,))
-
-    def _age(self, name: str) -> ByAge:
-        return ByAge(0.0, self.length, self.clock, name=f"age_{name}")
 
     def of_request(
         self, catalogue: Catalogue, request: Request, scope: Scope
     ) -> tuple[Taken, ...]:
         """What is known of every level, by the leading axes of `request.minute`."""
         history = counted_history(request, scope)
-        found = self.of_history(catalogue, history)
-        return found if history.is_window else jax.tree.map(lambda x: x[:, 0], found)
-
-    def of_history(
-        self, catalogue: Catalogue, history: CountedHistory
-    ) -> tuple[Taken, ...]:
-        """What each position knows of every level: values [B, Q, L, M], amounts [B, Q, L]."""
+        amount = amounts(history)
         found = []
-        for (name, _), age in zip(self.sizes, self.ages, strict=True):
+        for name, _ in self.sizes:
             value = self._values(catalogue, name, history.token)
             shape = (*history.visible.shape, value.shape[-1])
             beside = jnp.broadcast_to(value[:, None], shape)
-            amount = jnp.where(history.visible, age.exponential(history), 0.0)
             found.append(Taken(beside, amount))
+        if not history.is_window:
+            found = [jax.tree.map(lambda x: x[:, 0], taken) for taken in found]
         return tuple(found)
 
     def of_users(
         self, catalogue: Catalogue, taken: tuple[Taken, ...]
     ) -> tuple[Array, ...]:
-        """The features of every value of each level: [..., V, 2]."""
+        """The features of every value of each level: [..., V, 3]."""
         found = []
         for (name, size), of_level in zip(self.sizes, taken, strict=True):
             share = self._share(catalogue, name, size)
@@ -100,10 +88,10 @@ class PairFeatures(nn.Module):
         return tuple(self._values(catalogue, name, items) for name, _ in self.sizes)
 
     def of_pairs(self, users: tuple[Array, ...], items: tuple[Array, ...]) -> Array:
-        """The features of every pair: [..., C, F], F = 2 levels.
+        """The features of every pair: [..., C, F], F = 3 levels.
 
         Args:
-            users: what `of_users` found, [..., V, 2].
+            users: what `of_users` found, [..., V, 3].
             items: what `of_items` found, [C, M] for all users or [..., C, M] of their own.
         """
         found = []
@@ -143,39 +131,47 @@ def pair_features(settings: AncfSettings, sizes: Sizes) -> PairFeatures | None:
     levels = sizes.item_features if n.hierarchy else ()
     if not n.mlp_path or n.history in ("none", "bag") or not levels:
         return None
-    return PairFeatures(
-        levels=levels,
-        items=sizes.items,
-        length=n.history_length,
-        clock=bool(n.temporal),
-    )
+    return PairFeatures(levels, sizes.items)
+
+
+def amounts(history: CountedHistory) -> Array:
+    """How much each token counts for each position, see `Taken`: [B, Q, L, 2]."""
+    place = jnp.arange(history.length)
+    newest = place[-history.positions :]
+    distance = (newest[:, None] - place[None, :])[None]
+    if history.ago is not None:
+        distance = history.ago
+    recency = KEPT ** jnp.maximum(distance, 0)
+    counts = jnp.stack(jnp.broadcast_arrays(jnp.ones_like(recency), recency), -1)
+    return jnp.where(history.visible[..., None], counts, 0.0)
 
 
 def value_features(taken: Taken, share: Array) -> Array:
-    """taken and lift of every value, see `PairFeatures`: [..., V, 2].
+    """taken, lift and recent of every value, see `PairFeatures`: [..., V, 3].
 
     Args:
-        taken: values [..., L, M] and amounts [..., L].
+        taken: values [..., L, M] and amounts [..., L, 2].
         share: [V] how often events of everybody have each value.
     """
-    total = _sum_by_value(taken, len(share))
-    events = taken.amount.sum(-1, keepdims=True)
+    log_sums = jnp.log1p(_sum_by_value(taken, len(share)))
+    log_taken = log_sums[..., 0]
+    events = taken.amount[..., 0].sum(-1, keepdims=True)
     expected = events * along_last(share, events.ndim)
-    log_taken = jnp.log1p(total)
-    return jnp.stack([log_taken, log_taken - jnp.log1p(expected)], -1)
+    lift = log_taken - jnp.log1p(expected)
+    return jnp.stack([log_taken, lift, log_sums[..., 1]], -1)
 
 
 def _sum_by_value(taken: Taken, size: int) -> Array:
-    """The sum of the amounts of every value: [..., V]."""
+    """The sums of the amounts of every value: [..., V, 2]."""
     *leading, length, many = taken.value.shape
     value = jnp.where(taken.value < 0, size, taken.value)
     value = value.reshape(-1, length * many)
-    amount = taken.amount.reshape(-1, length)
-    amount = jnp.repeat(amount, many, axis=-1)
+    amount = taken.amount.reshape(-1, length, 2)
+    amount = jnp.repeat(amount, many, axis=1)
     row = jnp.arange(len(amount))[:, None]
-    zeros = jnp.zeros((len(amount), size))
+    zeros = jnp.zeros((len(amount), size, 2))
     total = zeros.at[row, value].add(amount, mode="drop")
-    return total.reshape(*leading, size)
+    return total.reshape(*leading, size, 2)
 
 
 def mean_over_values(features: Array, value: Array) -> Array:

@@ -40,7 +40,7 @@ class UserSide(NamedTuple):
         level: [..., 1] the user's own level; None without biases.
         boost: items that the history speaks for, [..., K].
         memory: what candidates look at; None unless the context does.
-        counted: [..., V, 2] pair features of every value of each level; empty without them.
+        counted: [..., V, 3] pair features of every value of each level; empty without them.
     """
 
     mf: Array | None

@@ -5,18 +5,19 @@ import numpy as np
 import pytest
 
 from ancf_jax.models.ancf.pair_features import Taken, mean_over_values, value_features
-from ancf_jax.modules.attention import time_bucket
 
 
 def test_the_features_of_values_by_hand():
     """Two events of value 0, one of value 2, and one whose slot is empty."""
     value = jnp.array([[[0], [2], [0], [-1]]])
-    amount = jnp.array([[1.0, 0.5, 2.0, 0.0]])
+    amount = jnp.array([[[1, 0.5], [1, 0.6], [1, 0.8], [0, 0]]])
     share = jnp.array([0.5, 0.3, 0.2])
-    taken, lift = np.moveaxis(value_features(Taken(value, amount), share), -1, 0)
-    np.testing.assert_allclose(taken[0], np.log([4.0, 1.0, 1.5]), rtol=1e-6)
-    expected = np.log([2.75, 2.05, 1.7])  # 3.5 events by everybody's shares
+    features = value_features(Taken(value, amount), share)
+    taken, lift, recent = np.moveaxis(features, -1, 0)
+    np.testing.assert_allclose(taken[0], np.log([3, 1, 2]), rtol=1e-6)
+    expected = np.log([2.5, 1.9, 1.6])  # 3 events by everybody's shares
     np.testing.assert_allclose(lift[0], taken[0] - expected, rtol=1e-5)
+    np.testing.assert_allclose(recent[0], np.log([2.3, 1, 1.6]), rtol=1e-6)
 
 
 def test_an_item_of_several_values_has_the_mean_of_theirs():
@@ -54,35 +55,28 @@ def with_weight(variables, weight):
 def features_of(one, request):
     """The features of every pair, by a loop over events: [B, I, F]."""
     catalogue = one.catalogue
-    params = one.variables["params"]["pair_features"]
     items = len(catalogue.popularity)
     levels = {name: np.asarray(ids) for name, ids in catalogue.item_features.items()}
     levels["item"] = np.arange(items)[:, None]
     events = {name: np.asarray(x) for name, x in catalogue.value_events.items()}
     events["item"] = np.asarray(catalogue.popularity)
     found = []
+    is_event = np.asarray(request.token) >= 0
+    recency = 0.8 ** np.arange(is_event.shape[1])[::-1]
     for name, ids in levels.items():
-        age = np.asarray(params[f"age_{name}"]["by_distance"])
-        by_gap = np.asarray(params[f"age_{name}"]["by_gap"])
-        assert np.abs(by_gap).max() > 0
         share = (events[name] + 5) / (catalogue.total_events + 5 * len(events[name]))
-        weight = np.exp(age[::-1])[None] * np.exp(by_gap[gaps_of(request)])
-        amount = np.where(np.asarray(request.token) >= 0, weight, 0.0)
-        total = np.zeros((len(amount), len(share)))
-        for row, place in np.argwhere(amount > 0):
+        total = np.zeros((len(is_event), len(share)))
+        recent = np.zeros_like(total)
+        for row, place in np.argwhere(is_event):
             for value in ids[request.token[row, place]]:
                 if value >= 0:
-                    total[row, value] += amount[row, place]
-        expected = amount.sum(1)[:, None] * share
-        features = np.log1p(total), np.log1p(total) - np.log1p(expected)
+                    total[row, value] += 1
+                    recent[row, value] += recency[place]
+        expected = is_event.sum(1)[:, None] * share
+        lift = np.log1p(total) - np.log1p(expected)
+        features = np.log1p(total), lift, np.log1p(recent)
         found += [mean_of(feature, ids) for feature in features]
     return np.stack(found, -1)
-
-
-def gaps_of(request):
-    """The buckets of the times from each event to the moment of the request."""
-    moment = jnp.asarray(request.minute)[:, None]
-    return np.asarray(time_bucket(moment, request.token_minute))[:, 0]
 
 
 def mean_of(feature, ids):
@@ -98,6 +92,7 @@ def mean_of(feature, ids):
 def test_what_no_position_knows_of_counts_for_nothing():
     """Two positions: the first knows of one event, the second of both."""
     amounts = jnp.array([[[1.0, 0.0], [1.0, 1.0]]])
+    amounts = jnp.stack([amounts, amounts], -1)
     value = jnp.broadcast_to(jnp.array([1, 2])[None, None, :, None], (1, 2, 2, 1))
     share = jnp.full(3, 1 / 3)
     features = value_features(Taken(value, amounts), share)
