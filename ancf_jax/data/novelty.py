@@ -16,11 +16,13 @@ def share_of_new(dataset: Dataset, parts: tuple[int, ...]) -> float:
 
     Args:
         dataset: all events.
-        parts: whose events are known.
+        parts: whose events are known; without any, nothing is bought.
     """
     source = dataset.interactions
     is_known = np.isin(dataset.part, parts)
     item = source.item[is_known]
+    if not len(item):
+        return 0.0
     if source.clock:
         return _latest_share(item, source.time[is_known])
     events = np.bincount(item)

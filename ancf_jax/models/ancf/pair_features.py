@@ -13,7 +13,6 @@ from ancf_jax.modules.heads import along_last
 from ancf_jax.types import Array, Catalogue, Request, Sizes
 
 ITEM = "item"  # the last level: every item is a value of its own
-PSEUDO_EVENTS = 5.0  # events of every value besides those that were counted
 FEATURES_PER_LEVEL = 3
 KEPT = 0.8  # of what an event counts as recent, for each event or basket that came after it
 
@@ -68,7 +67,8 @@ class PairFeatures(nn.Module):
             value = self._values(catalogue, name, history.token)
             shape = (*history.visible.shape, value.shape[-1])
             beside = jnp.broadcast_to(value[:, None], shape)
-            found.append(Taken(beside, amount))
+            taken = Taken(beside, amount)
+            found.append(taken)
         if not history.is_window:
             found = [jax.tree.map(lambda x: x[:, 0], taken) for taken in found]
         return tuple(found)
@@ -78,9 +78,10 @@ class PairFeatures(nn.Module):
     ) -> tuple[Array, ...]:
         """The features of every value of each level: [..., V, 3]."""
         found = []
-        for (name, size), of_level in zip(self.sizes, taken, strict=True):
-            share = self._share(catalogue, name, size)
-            found.append(value_features(of_level, share))
+        for (name, _), of_level in zip(self.sizes, taken, strict=True):
+            share = self._share(catalogue, name)
+            features = value_features(of_level, share)
+            found.append(features)
         return tuple(found)
 
     def of_items(self, catalogue: Catalogue, items: Array) -> tuple[Array, ...]:
@@ -96,7 +97,8 @@ class PairFeatures(nn.Module):
         """
         found = []
         for features, value in zip(users, items, strict=True):
-            found.append(mean_over_values(features, value))
+            mean = mean_over_values(features, value)
+            found.append(mean)
         return jnp.concatenate(found, -1)
 
     def alone(self, features: Array) -> Array:
@@ -104,7 +106,8 @@ class PairFeatures(nn.Module):
 
         Source: Cheng et al., Wide and Deep Learning for Recommender Systems (2016).
         """
-        return (features @ self.weight)[..., None]
+        total = features @ self.weight
+        return total[..., None]
 
     def _values(self, catalogue: Catalogue, name: str, items: Array) -> Array:
         """Values [..., M] of items [...], -1 for item -1."""
@@ -113,13 +116,12 @@ class PairFeatures(nn.Module):
         values = jnp.asarray(catalogue.item_features[name])[items]
         return jnp.where(items[..., None] >= 0, values, -1)
 
-    def _share(self, catalogue: Catalogue, name: str, size: int) -> Array:
-        """How often events of everybody have each value of a level: [V]."""
+    def _share(self, catalogue: Catalogue, name: str) -> Array:
+        """How often events of everybody have each value of a level, as popularity counts: [V]."""
         events = catalogue.popularity
         if name != ITEM:
             events = catalogue.value_events[name]
-        pseudo_events = PSEUDO_EVENTS * size
-        return (events + PSEUDO_EVENTS) / (catalogue.total_events + pseudo_events)
+        return (1 + events) / (1 + catalogue.total_events)
 
 
 def pair_features(settings: AncfSettings, sizes: Sizes) -> PairFeatures | None:
@@ -142,8 +144,10 @@ def amounts(history: CountedHistory) -> Array:
     if history.ago is not None:
         distance = history.ago
     recency = KEPT ** jnp.maximum(distance, 0)
-    counts = jnp.stack(jnp.broadcast_arrays(jnp.ones_like(recency), recency), -1)
-    return jnp.where(history.visible[..., None], counts, 0.0)
+    one = jnp.ones_like(recency)
+    counts = jnp.stack([one, recency], -1)
+    is_visible = history.visible[..., None]
+    return jnp.where(is_visible, counts, 0.0)
 
 
 def value_features(taken: Taken, share: Array) -> Array:
@@ -153,12 +157,14 @@ def value_features(taken: Taken, share: Array) -> Array:
         taken: values [..., L, M] and amounts [..., L, 2].
         share: [V] how often events of everybody have each value.
     """
-    log_sums = jnp.log1p(_sum_by_value(taken, len(share)))
+    sums = _sum_by_value(taken, len(share))
+    log_sums = jnp.log1p(sums)
     log_taken = log_sums[..., 0]
     events = taken.amount[..., 0].sum(-1, keepdims=True)
     expected = events * along_last(share, events.ndim)
     lift = log_taken - jnp.log1p(expected)
-    return jnp.stack([log_taken, lift, log_sums[..., 1]], -1)
+    recent = log_sums[..., 1]
+    return jnp.stack([log_taken, lift, recent], -1)
 
 
 def _sum_by_value(taken: Taken, size: int) -> Array:
@@ -168,8 +174,9 @@ def _sum_by_value(taken: Taken, size: int) -> Array:
     value = value.reshape(-1, length * many)
     amount = taken.amount.reshape(-1, length, 2)
     amount = jnp.repeat(amount, many, axis=1)
-    row = jnp.arange(len(amount))[:, None]
-    zeros = jnp.zeros((len(amount), size, 2))
+    rows = len(amount)
+    row = jnp.arange(rows)[:, None]
+    zeros = jnp.zeros((rows, size, 2))
     total = zeros.at[row, value].add(amount, mode="drop")
     return total.reshape(*leading, size, 2)
 

@@ -202,9 +202,10 @@ def test_scores_written_out_in_full(case):
                 / np.sqrt(s["variance"] + 1e-5)
                 + norm["bias"]
             )
-        share = (1 + one.catalogue.popularity[item]) / (
-            1 + (one.dataset.part == TRAIN).sum()
-        )
+        events = 1 + one.catalogue.popularity[item]
+        if events == 1:
+            events = np.exp(one.catalogue.log_unsold[item])
+        share = events / (1 + (one.dataset.part == TRAIN).sum())
         prior = p["prior"]["popularity"]["power"] * np.log(share) + p["bias"][0]
         outputs = [
             (mf @ p["mf_output"])[0],

@@ -64,7 +64,7 @@ def features_of(one, request):
     is_event = np.asarray(request.token) >= 0
     recency = 0.8 ** np.arange(is_event.shape[1])[::-1]
     for name, ids in levels.items():
-        share = (events[name] + 5) / (catalogue.total_events + 5 * len(events[name]))
+        share = (1 + events[name]) / (1 + catalogue.total_events)
         total = np.zeros((len(is_event), len(share)))
         recent = np.zeros_like(total)
         for row, place in np.argwhere(is_event):
