@@ -28,6 +28,18 @@ LABELS = {
 RANKING = ("ndcg@10", "hit_rate@10")
 BASKETS = ("ndcg@10", "recall@10")  # a basket holds several items
 
+BASKET_MODELS = (
+    "popularity",
+    "most_bought",
+    "recency_frequency",
+    "tifu_knn",
+    "recent_popularity",
+    "ease",
+    "ials",
+    "follows",
+    "ancf",
+)
+
 
 class Published(NamedTuple):
     """Figures that others report, in the order of the group's metrics.
@@ -246,17 +258,7 @@ GROUPS = (
         "The Complete Journey: what will a household take on the next visit? Each household's "
         "last basket (a sample of 7 % of the lines, so that baskets are broken), repeat purchases "
         "allowed, full ranking",
-        (
-            "popularity",
-            "most_bought",
-            "recency_frequency",
-            "tifu_knn",
-            "recent_popularity",
-            "ease",
-            "ials",
-            "follows",
-            "ancf",
-        ),
+        BASKET_MODELS,
         BASKETS,
     ),
     Group(
@@ -264,17 +266,7 @@ GROUPS = (
         "The Complete Journey: what will households take from a date on? All baskets of the "
         "latest tenth of the events (a sample of 7 % of the lines, so that baskets are broken), "
         "repeat purchases allowed, full ranking",
-        (
-            "popularity",
-            "most_bought",
-            "recency_frequency",
-            "tifu_knn",
-            "recent_popularity",
-            "ease",
-            "ials",
-            "follows",
-            "ancf",
-        ),
+        BASKET_MODELS,
         BASKETS,
     ),
     Group(
