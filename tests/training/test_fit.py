@@ -129,6 +129,7 @@ def test_the_best_checkpoint_is_opened_not_the_latest(tiny, tmp_path):
     assert best < 4
     assert opened_epoch(config) == best
     assert score == figures[best]
+    assert json.loads(calibration_file(config).read_text())["epoch"] == best
 
 
 # Many steps an epoch; and one, whose loss is still a number.
