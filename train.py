@@ -46,29 +46,34 @@ def parse(argv: list[str]) -> Command[Any]:
 def main(argv: list[str], screen: cli.Screen) -> None:
     """Trains, then shows the figures on the test events; or searches, then shows the trials."""
     command = parse(argv)
+    undecided = cli.not_given(argv)
     if command.search:
-        search_settings(command, screen)
+        search_settings(command, undecided, screen)
     else:
-        train(command, screen)
+        train(command, undecided, screen)
 
 
-def train(command: Command[Any], screen: cli.Screen) -> None:
+def train(
+    command: Command[Any], undecided: tuple[str, ...], screen: cli.Screen
+) -> None:
     """Trains, then shows the figures on the test events."""
     config = resolve(command.config)
     stopped = f"stopped by a signal; go on with --run {config.run} --resume"
     with cli.stopped_by_signals(stopped) as check:
-        fitted = fit(config, command.resume, screen, check)
+        fitted = fit(config, command.resume, screen, check, undecided)
     if not is_first():
         return
     run = load(fitted.config.run, known_parts(TEST), screen, ranking_devices())
     cli.show(*report_on_test(run, screen))
 
 
-def search_settings(command: Command[Any], screen: cli.Screen) -> None:
+def search_settings(
+    command: Command[Any], undecided: tuple[str, ...], screen: cli.Screen
+) -> None:
     """Searches, then shows the trials and the command that trains the winner."""
     stopped = "stopped by a signal; the same command goes on with the search"
     with cli.stopped_by_signals(stopped) as check:
-        found = search(command.config, command.tuning, screen, check)
+        found = search(command.config, command.tuning, screen, check, undecided)
     title = f"Trials on {command.config.data}, lowest validation loss first"
     cli.show(found.rows, title)
     print(f"{found.verdict}\ntrain the winner with: {found.command}")

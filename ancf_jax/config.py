@@ -244,6 +244,18 @@ def _fields_of(config: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
             yield prefix + each.name, value, hints[each.name]
 
 
+def as_flag(name: str, value: Any) -> list[str]:
+    """The words of the command line that give a setting, by dotted name, its value."""
+    dashed = name.replace("_", "-")
+    if value is False:
+        group, dot, field_name = dashed.rpartition(".")
+        return [f"--{group}{dot}no-{field_name}"]
+    if value is True:
+        return [f"--{dashed}"]
+    values = value if isinstance(value, tuple) else (value,)
+    return [f"--{dashed}", *map(str, values)]
+
+
 def to_json(config: Config) -> str:
     """The resolved settings as JSON text, by dotted name."""
     return json.dumps(flatten(config), indent=2)

@@ -68,6 +68,24 @@ class EventLog(NamedTuple):
     basket_size: Array | None = None
 
 
+class Facts(NamedTuple):
+    """What a model's settings may depend on, counted on the training events.
+
+    Attributes:
+        users: number of users.
+        items: number of items.
+        events: number of training events.
+        history: that many events or fewer have nine of ten users.
+        repeats: share of the events whose user has an earlier one with the item, 0 .. 1.
+    """
+
+    users: int
+    items: int
+    events: int
+    history: int
+    repeats: float
+
+
 class Heldout(NamedTuple):
     """Requests of users with held-out events, and what each took, in order, every item once.
 

@@ -608,3 +608,21 @@ def test_a_folder_that_is_set_already_stays(tmp_path):
     with cached_programs(tmp_path / "folder"):
         assert jax.config.values[FOLDER] == before
     assert not (tmp_path / "folder").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "given"),
+    [
+        (["--epochs", "10"], {"epochs"}),
+        (["--optim.learning-rate=0.1"], {"optim.learning_rate"}),
+        (["--network.no-mlp-path"], {"network.mlp_path"}),
+        (
+            ["--model", "mf", "--network.embedding_size", "7"],
+            {"network.embedding_size", "model"},
+        ),
+    ],
+)
+def test_what_a_flag_gives_is_not_left_to_the_data(argv, given):
+    model = "mf" if "mf" in argv else "ancf"
+    every = set(flatten(default_config(model)))
+    assert set(cli.not_given(argv)) == every - given

@@ -57,11 +57,27 @@ def parse_with_model(command: Any, argv: Sequence[str], description: str) -> Any
         raise
 
 
+def not_given(argv: Sequence[str]) -> tuple[str, ...]:
+    """The settings, by dotted name, of the model of `argv` that no flag of `argv` gives."""
+    model = flag_value(argv, "--model") or Config.model
+    given = {_flag_of(word) for word in argv}
+    return tuple(
+        name
+        for name in flatten(default_config(model))
+        if _flag_of(f"--{name}") not in given
+    )
+
+
+def _flag_of(word: str) -> str:
+    """The flag of a word such as --optim.learning_rate=0.1 or --network.no-mlp-path."""
+    return word.split("=")[0].replace("_", "-").replace(".no-", ".")
+
+
 def _hints(argv: Sequence[str], model: str) -> Iterator[str]:
     """A sentence for every flag of `argv` that other models have, but not this one."""
     flags = {name: _flags_of(name) for name in names()}
     for word in argv:
-        flag = word.split("=")[0].replace("_", "-").replace(".no-", ".")
+        flag = _flag_of(word)
         owners = [name for name in names() if flag in flags[name]]
         if owners and model not in owners:
             yield f"{flag} is a setting of {', '.join(owners)}; {model} does not have it"
@@ -72,4 +88,4 @@ def _flags_of(model: str) -> set[str]:
     used = list(flatten(default_config(model)))
     if registered(model).fitted:
         used = [name for name in used if name.split(".")[0] not in TRAINING_ALONE]
-    return {f"--{name.replace('_', '-')}" for name in used}
+    return {_flag_of(f"--{name}") for name in used}

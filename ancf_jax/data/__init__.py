@@ -1,8 +1,9 @@
 """Files to events to one data set: what a run reads, decides once, and keeps."""
 
-from ancf_jax.data.building import build, decide, resolve
+from ancf_jax.data.building import build, resolve
 from ancf_jax.data.catalogues import catalogue, sizes
 from ancf_jax.data.dataset import Dataset, load, save
+from ancf_jax.data.facts import facts
 from ancf_jax.data.interactions import (
     TEST,
     TRAIN,
@@ -24,8 +25,8 @@ __all__ = [
     "Interactions",
     "build",
     "catalogue",
-    "decide",
     "event_log",
+    "facts",
     "heldout",
     "heldout_events",
     "known_parts",

@@ -8,15 +8,12 @@ import numpy as np
 from ancf_jax.config import CORNER_STORE, Config, SplitConfig
 from ancf_jax.data import corner_store, readers, splits
 from ancf_jax.data.audits import audit
-from ancf_jax.data.baskets import repeats_of
 from ancf_jax.data.corner_store import Truth
 from ancf_jax.data.dataset import Dataset
 from ancf_jax.data.engagement import Scales, engagement_score, fit_scales
 from ancf_jax.data.interactions import TRAIN, Interactions
-from ancf_jax.data.selection import drop_idle_users, keep_events, pair_ids, select
+from ancf_jax.data.selection import drop_idle_users, keep_events, select
 from ancf_jax.errors import UserError
-
-BUY_AGAIN = 0.05  # share of repeats from which on people are said to buy again
 
 
 def resolve(config: Config) -> Config:
@@ -34,33 +31,6 @@ def resolve(config: Config) -> Config:
         run=config.run or f"runs/{Path(config.data).resolve().stem}-{config.model}",
         split=dataclasses.replace(config.split, events=events),
     )
-
-
-def decide(config: Config, dataset: Dataset) -> tuple[Config, str]:
-    """`config` with what its data implies where no flag says it, and that in words.
-
-    Items that a user already had are kept in the ranking where people buy again: at least
-    `BUY_AGAIN` of the training events repeat the item of an earlier one.
-    """
-    if config.keep_seen is not None:
-        return config, ""
-    share = _share_of_repeats(dataset)
-    keep_seen = share >= BUY_AGAIN
-    fate = "kept in" if keep_seen else "left out of"
-    words = (
-        f"{share:.1%} of the training events repeat an earlier one, so items already had are "
-        f"{fate} the ranking (--keep-seen {not keep_seen} changes that)"
-    )
-    return dataclasses.replace(config, keep_seen=keep_seen), words
-
-
-def _share_of_repeats(dataset: Dataset) -> float:
-    """Share of the training events whose user has an earlier one with the item."""
-    is_train = dataset.part == TRAIN
-    pairs = pair_ids(dataset.interactions)[is_train]
-    place = dataset.basket_place
-    repeats = repeats_of(pairs, None if place is None else place[is_train])
-    return float(repeats.mean())
 
 
 def build(config: Config) -> Dataset:

@@ -16,7 +16,7 @@ from ancf_jax.config import Config, flatten, from_text, override
 from ancf_jax.errors import UserError, nearest
 from ancf_jax.models.protocol import FittedModel, NeuralModel
 from ancf_jax.objective.objective import objective_of
-from ancf_jax.types import Sizes
+from ancf_jax.types import Facts, Sizes
 
 Builder = Callable[[Config, Sizes, bool], NeuralModel | FittedModel]
 
@@ -33,6 +33,8 @@ class Registration:
             a clock (real times).
         defaults: other settings, by dotted name, where the model differs from `Config`.
         fitted: whether it is fitted as a whole, a `FittedModel`, instead of trained by epochs.
+        by_data: the settings, by dotted name, that suit what is known of the data; those that
+            nobody gave are set so.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Registration:
     build: Builder
     defaults: Mapping[str, Any] = field(default_factory=dict)
     fitted: bool = False
+    by_data: Callable[[Config, Facts], Mapping[str, Any]] | None = None
 
 
 _REGISTERED: dict[str, Registration] = {}

@@ -1,7 +1,7 @@
 """A whole run: data in, checkpoints and curves out."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,8 +14,9 @@ from ancf_jax.checkpoint import RunFolder
 from ancf_jax.config import Config, validate
 from ancf_jax.data import VALIDATION, audits
 from ancf_jax.machine.parallel import from_first, is_first, join
-from ancf_jax.models.protocol import NeuralModel
+from ancf_jax.models.protocol import FittedModel, NeuralModel
 from ancf_jax.prepared import Prepared, prepare
+from ancf_jax.training.adapt import adapt
 from ancf_jax.training.curves import draw_curves
 from ancf_jax.training.loop import Trainer, trainer
 from ancf_jax.training.probabilities import calibrate_best, calibrate_fitted
@@ -48,7 +49,11 @@ class Fitted(NamedTuple):
 
 
 def fit(
-    config: Config, resume: bool = False, view: View = SILENT, check: Check = never
+    config: Config,
+    resume: bool = False,
+    view: View = SILENT,
+    check: Check = never,
+    undecided: Collection[str] = (),
 ) -> Fitted:
     """Trains `config.model` on `config.data` into the folder `config.run`.
 
@@ -58,6 +63,7 @@ def fit(
         view: where the run shows how it goes; that of the first process where there are several.
         check: called between calls of the devices; it may raise, such as `errors.Stopped`, to end
             the run. What was saved stands.
+        undecided: settings, by dotted name, that the data may choose; see `adapt`.
 
     Raises:
         UserError: for what a person can mend.
@@ -70,9 +76,7 @@ def fit(
     config = data.resolve(config)
     dataset = data.build(config)
     watch.say(audits.describe(dataset.audit))
-    config, decision = data.decide(config, dataset)
-    if decision:
-        watch.say(decision)
+    config = adapt(config, dataset, undecided, watch)
     prepared = prepare(config, dataset, data.known_parts(VALIDATION))
     with _run_folder(prepared, resume, watch) as run:
         if isinstance(prepared.model, NeuralModel):
@@ -80,12 +84,18 @@ def fit(
             standing = _Training(run, made, validator_of(made), watch).train()
             return Fitted(config, dataset, standing.best_score, standing.epoch)
         if run:
-            variables = prepared.model.fit(
-                prepared.log, prepared.catalogue, config.seed, watch
-            )
-            run.save(0, variables, {}, 0.0, {}, final=True)
-            calibrate_fitted(run, prepared, variables, watch)
+            _fit_as_a_whole(prepared.model, run, prepared, watch)
         return Fitted(config, dataset, math.nan, 0)
+
+
+def _fit_as_a_whole(
+    model: FittedModel, run: RunFolder, prepared: Prepared, view: View
+) -> None:
+    """Fits a model without epochs, and saves it with the scale of its probabilities."""
+    seed = prepared.config.seed
+    variables = model.fit(prepared.log, prepared.catalogue, seed, view)
+    run.save(0, variables, {}, 0.0, {}, final=True)
+    calibrate_fitted(run, prepared, variables, view)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,10 +16,11 @@ from matplotlib.figure import Figure
 
 from ancf_jax.checkpoint import open_run
 from ancf_jax.config import Config, override, to_json
-from ancf_jax.data import resolve
+from ancf_jax.data import build, resolve
 from ancf_jax.errors import NumericalError, UserError
 from ancf_jax.models.registry import registered
 from ancf_jax.output import write_table
+from ancf_jax.training.adapt import adapt
 from ancf_jax.training.fit import Check, fit, never
 from ancf_jax.training.space import (
     Space,
@@ -65,6 +67,7 @@ def search(
     settings: SearchConfig,
     view: View = SILENT,
     check: Check = never,
+    undecided: Collection[str] = (),
 ) -> Found:
     """Trains variants of `config` for the lowest validation loss.
 
@@ -77,11 +80,14 @@ def search(
         settings: of the search.
         view: where it shows how it goes.
         check: see `fit`.
+        undecided: see `fit`.
 
     Raises:
         UserError: there is nothing to search, or the journal is of another search.
     """
     config = override(config, {"run": resolve(config).run})
+    if undecided:
+        config = adapt(config, build(config), undecided, view)
     base = override(config, {"epochs": settings.epochs or config.epochs})
     _require_losses(base, settings)
     space, start = parse_space(config, settings.over)

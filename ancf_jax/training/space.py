@@ -5,7 +5,7 @@ import shlex
 from operator import attrgetter
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from ancf_jax.config import Config, flatten, override, validate
+from ancf_jax.config import Config, as_flag, flatten, override, validate
 from ancf_jax.errors import UserError, nearest
 from ancf_jax.models.registry import default_config
 
@@ -147,20 +147,8 @@ def command_of(config: Config) -> str:
     words = ["python", "train.py", "--model", config.model]
     for name, value in flatten(config).items():
         if value != default[name]:
-            words += _flag(name, value)
+            words += as_flag(name, value)
     return shlex.join(words)
-
-
-def _flag(name: str, value: Any) -> list[str]:
-    """The words of the command line that give a setting its value."""
-    dashed = name.replace("_", "-")
-    if value is False:
-        group, dot, field = dashed.rpartition(".")
-        return [f"--{group}{dot}no-{field}"]
-    if value is True:
-        return [f"--{dashed}"]
-    values = value if isinstance(value, tuple) else (value,)
-    return [f"--{dashed}", *map(str, values)]
 
 
 def _hint(config: Config, name: str) -> Any:

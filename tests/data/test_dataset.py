@@ -97,33 +97,6 @@ def test_resolve_corner_store():
     assert data.resolve(store) == store
 
 
-@pytest.mark.parametrize(
-    ("asked", "again", "found"),
-    [
-        (None, 1, True),
-        (None, 0, False),
-        (False, 1, False),
-        (True, 0, True),
-    ],
-)
-def test_items_already_had_are_kept_where_people_buy_again(asked, again, found):
-    """One of 20 training events repeats an earlier one, or none; test events never count."""
-    item = np.append(np.arange(20), [0, 0, 0]).astype(np.int32)
-    item[19] = 0 if again else 19
-    source = dataclasses.replace(
-        by_hand().interactions,
-        user=np.zeros(23, np.int32),
-        item=item,
-        time=np.arange(23),
-        items=np.arange(20).astype(str),
-    )
-    part = np.repeat([TRAIN, TEST], [20, 3]).astype(np.int8)
-    made = data.Dataset(source, part, {}, None, np.ones(23, np.float32))
-    config, words = data.decide(Config(keep_seen=asked), made)
-    assert config.keep_seen is found
-    assert bool(words) == (asked is None)
-
-
 def test_engagement_value_uses_scales_of_training_events_only(build):
     source = random_events()
     made = build(source, {"objective.label": "engagement"})

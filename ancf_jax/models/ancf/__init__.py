@@ -1,6 +1,7 @@
 """`ancf`, the flagship: one file for each part of its formula, composed in `model`."""
 
 from ancf_jax.config import Config
+from ancf_jax.models.ancf.by_data import by_data
 from ancf_jax.models.ancf.config import AncfSettings, effective
 from ancf_jax.models.ancf.model import Ancf
 from ancf_jax.models.protocol import NeuralModel
@@ -23,4 +24,4 @@ def build(config: Config, sizes: Sizes, clock: bool, **parts: object) -> NeuralM
     )
 
 
-ANCF = Registration("ancf", AncfSettings, build)
+ANCF = Registration("ancf", AncfSettings, build, by_data=by_data)
