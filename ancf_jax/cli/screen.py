@@ -1,7 +1,8 @@
 """Where the scripts show things: messages and progress, and tables of results."""
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from rich.console import Console
@@ -15,15 +16,18 @@ from rich.progress import (
 from rich.table import Table
 
 WIDTH = 200  # of tables in a file or a pipe
+SECONDS_BETWEEN_LINES = 30
 
 
 class Screen:
-    """The view of a script: messages and, on a terminal, a progress bar on standard error.
+    """The view of a script: messages and progress on standard error.
 
-    Standard output holds results alone.
+    Progress is a bar on a terminal, and elsewhere (a log file, a notebook) a line every half
+    minute. Standard output holds results alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lines = _ProgressLines(clock)
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -49,6 +53,9 @@ class Screen:
     def progress(self, title: str, done: int, total: int, note: str = "") -> None:
         """How far the work called `title` is; done == total takes the bar away."""
         if not self.console.is_terminal:
+            line = self._lines.after(title, done, total, note)
+            if line:
+                self.say(line)
             return
         if [task.description for task in self._bar.tasks] != [title]:
             self._clear()
@@ -62,6 +69,40 @@ class Screen:
         for task in self._bar.task_ids:
             self._bar.stop()
             self._bar.remove_task(task)
+
+
+class _ProgressLines:
+    """Progress as lines, seldom enough to be read."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._title = ""
+        self._began = self._told = clock()
+
+    def after(self, title: str, done: int, total: int, note: str) -> str:
+        """The line to be shown now; empty where one was shown, or the work began, just before."""
+        now = self._clock()
+        if title != self._title:
+            self._title = title
+            self._began = self._told = now
+        if done >= total or now - self._told < SECONDS_BETWEEN_LINES:
+            return ""
+        self._told = now
+        seconds_left = (now - self._began) / done * (total - done)
+        words = [
+            f"{title}: {done:,} of {total:,}",
+            note,
+            f"{in_time(seconds_left)} left",
+        ]
+        return ", ".join(word for word in words if word)
+
+
+def in_time(seconds: float) -> str:
+    """A time in the unit that people would take: 45 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
 def show(rows: Sequence[dict[Any, Any]], title: str = "") -> None:
