@@ -13,6 +13,7 @@ import pandas as pd
 
 from ancf_jax.config import Config, to_json
 from ancf_jax.data import TEST, TRAIN, UNUSED, VALIDATION, Dataset, share_of_new
+from ancf_jax.data.ids import user_ids
 from ancf_jax.errors import UserError
 from ancf_jax.models.protocol import NeuralModel, predictions
 from ancf_jax.objective.calibration import Calibration, softmax_log_odds
@@ -110,13 +111,13 @@ class Recommender:
 
     def recommend(
         self,
-        users: Sequence[str],
+        users: Sequence[str | int],
         n: int = 10,
         minute: int | None = None,
         keep_seen: bool | None = None,
         explore: Explore = 0.0,
     ) -> pd.DataFrame:
-        """The top n of each user, in the order asked.
+        """The top n of each user, in the order asked; no rows where nobody is asked for.
 
         See `recommend_blocks` for the arguments.
 
@@ -127,11 +128,13 @@ class Recommender:
             for twice has two lists; `lists_of` tells them apart.
         """
         blocks = self.recommend_blocks(users, n, minute, keep_seen, explore=explore)
-        return pd.concat(blocks, ignore_index=True)
+        nothing = np.zeros((0, n))
+        tables = [*blocks] or [self._table([], nothing.astype(int), nothing, False)]
+        return pd.concat(tables, ignore_index=True)
 
     def recommend_blocks(
         self,
-        users: Sequence[str],
+        users: Sequence[str | int],
         n: int,
         minute: int | None,
         keep_seen: bool | None,
@@ -139,10 +142,10 @@ class Recommender:
         part: slice = EVERY_USER,
         explore: Explore = 0.0,
     ) -> Iterator[pd.DataFrame]:
-        """The same, a block of users at a time, so that memory does not grow with the users.
+        """The same, a block of users at a time, so that memory stays as it is.
 
         Args:
-            users: ids.
+            users: ids, as text, or as whole numbers where pandas has read them so.
             n: length of the lists.
             minute: what to score for, minutes since 1970 of the shop's clock; None: the newest.
             keep_seen: whether what the user already had may stand in lists; None: as trained.
@@ -152,12 +155,13 @@ class Recommender:
                 events, marked `new`; "auto": how often these are bought, see `data.novelty`.
 
         Raises:
-            UserError: n is below 1, or there is a moment where the data has no clock.
+            UserError: n is below 1, a moment is given without a clock, or users are no ids.
         """
         self._check(n, minute)
+        asked = user_ids(users)
         keep_seen = self._keeps_seen(keep_seen)
-        done, end, _ = part.indices(len(users))
-        rows = [self.row_of.get(user, -1) for user in users[done:end]]
+        done, end, _ = part.indices(len(asked))
+        rows = [self.row_of.get(user, -1) for user in asked[done:end]]
         row = np.array(rows, np.int32)
         moment = self.latest if minute is None else minute
         moments = np.full(len(row), moment, np.int32)
@@ -167,8 +171,8 @@ class Recommender:
             block = slice(done, done + len(items))
             done = block.stop
             is_explored = places is not None
-            yield self._table(users[block], items, scores, is_explored, *log_total)
-            view.progress("recommending", done, len(users))
+            yield self._table(asked[block], items, scores, is_explored, *log_total)
+            view.progress("recommending", done, len(asked))
 
     def _found(
         self,
@@ -243,7 +247,9 @@ class Recommender:
         Where lists were `explored`, products without events are marked. With `log_total` [B], see
         `Ranker.top_n_with_totals`, they have probabilities.
         """
-        is_unknown = np.array([user not in self.row_of for user in users])[:, None]
+        is_unknown = np.array([user not in self.row_of for user in users], bool)[
+            :, None
+        ]
         popular = self._popular[: items.shape[1]]
         items = np.where(is_unknown, popular, items)
         predicted = predictions(self.ranker.model, scores)

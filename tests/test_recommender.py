@@ -335,3 +335,15 @@ def test_how_much_is_explored_may_be_left_to_the_events(recommender):
         recommender.recommend(ASKED, n=4, explore="auto"),
         recommender.recommend(ASKED, n=4),
     )
+
+
+def test_nobody_has_no_rows_but_all_columns(recommender, lists):
+    nobody = recommender.recommend([])
+    assert len(nobody) == 0
+    expected = [name for name in lists.columns if name != "probability"]
+    assert [name for name in nobody.columns if name != "probability"] == expected
+
+
+def test_one_text_is_no_list_of_users(recommender):
+    with pytest.raises(UserError, match=r'expected a list such as \["u03"\]'):
+        recommender.recommend("u03")
