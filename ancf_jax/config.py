@@ -149,6 +149,9 @@ class LoopConfig:
 
     batch_size: Size = 16
     """Examples per step over all devices: windows for causal history, else events."""
+    members: Size = 1
+    """Parameter sets that are trained side by side, each from a first draw of its own; a score is
+    the mean of theirs. Time and memory grow with their number."""
     patience: Count = 5
     """Epochs without a better validation metric before training stops; 0 never stops early."""
     metric: str = "auto"

@@ -150,6 +150,9 @@ class NeuralModel:
         dual: whether the module has `forward_window`, the cheap way to train two paths by
             full softmax.
         dual_positions: positions of each window at which `forward_window` scores both paths.
+        members: how many parameter sets are trained side by side from draws of their own. With
+            several, the leaves of variables have them as first axis [members, ...], those of the
+            user and the item side as second, and a score is the mean of theirs.
     """
 
     module: PairModule
@@ -160,6 +163,7 @@ class NeuralModel:
     followers: int = 0
     dual: bool = False
     dual_positions: int = 1
+    members: int = 1
 
     @property
     def sizes(self) -> Sizes:
@@ -196,16 +200,25 @@ class NeuralModel:
             token_value=token.astype(jnp.float32),
         )
         candidates = (one[None],)
-        return dict(
-            self.module.init(
-                jnp.asarray(key), catalogue, request, candidates, method="forward"
+
+        def drawn(key: Array) -> Variables:
+            return dict(
+                self.module.init(
+                    jnp.asarray(key), catalogue, request, candidates, method="forward"
+                )
             )
-        )
+
+        if self.members == 1:
+            return drawn(key)
+        return jax.vmap(drawn)(jax.random.split(jnp.asarray(key), self.members))
 
     def train(
         self, variables: Variables, key: Array, method: str, *inputs: Any
     ) -> tuple[Any, Any]:
-        """What `method` of the module makes of `inputs` in training, and the batch statistics."""
+        """What `method` of the module makes of `inputs` in training, and the batch statistics.
+
+        With several members, of one of them.
+        """
         found, changed = self.module.apply(
             variables,
             *inputs,
@@ -225,17 +238,34 @@ class NeuralModel:
     ) -> Any:
         """See `Model`; the history is in the request, so the log is not read."""
         del log
-        return self.module.apply(variables, catalogue, request, method="encode_users")
+        return self._by_member(variables, "encode_users", catalogue, request)
 
     def encode_items(
         self, variables: Variables, catalogue: Catalogue, items: Array
     ) -> Any:
         """See `Model`."""
-        return self.module.apply(variables, catalogue, items, method="encode_items")
+        return self._by_member(variables, "encode_items", catalogue, items)
+
+    def _by_member(self, variables: Variables, method: str, *inputs: Any) -> Any:
+        """What `method` makes of `inputs`, for every member."""
+
+        def found(variables: Variables) -> Any:
+            return self.module.apply(variables, *inputs, method=method)
+
+        if self.members == 1:
+            return found(variables)
+        return jax.vmap(found, out_axes=1)(variables)
 
     def score(self, variables: Variables, users: Any, items: Any) -> Array:
         """See `Model`; before the sigmoid where there is one."""
-        return jnp.asarray(self.module.apply(variables, users, items, method="score"))
+
+        def score(variables: Variables, users: Any, items: Any) -> Array:
+            found = self.module.apply(variables, users, items, method="score")
+            return jnp.asarray(found)
+
+        if self.members == 1:
+            return score(variables, users, items)
+        return jax.vmap(score, (0, 1, 1))(variables, users, items).mean(0)
 
 
 def predictions(model: Model, scores: np.ndarray) -> np.ndarray:

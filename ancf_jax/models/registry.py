@@ -104,5 +104,6 @@ def build(config: Config, sizes: Sizes, clock: bool) -> NeuralModel | FittedMode
     """
     model = registered(config.model).build(config, sizes, clock)
     if isinstance(model, NeuralModel):
-        return replace(model, link=objective_of(config.objective, sizes.items).link)
+        link = objective_of(config.objective, sizes.items).link
+        return replace(model, link=link, members=config.loop.members)
     return model

@@ -74,7 +74,9 @@ class Trainer:
         return StepProgram(
             model=self.model,
             objective=self.objective,
-            optimizer=optimizer(config.optim, steps, self.model.step_scales),
+            optimizer=optimizer(
+                config.optim, steps, self.model.step_scales, self.model.members
+            ),
             max_seen=int(np.diff(self.prepared.log.seen_start).max()),
             updates=self._row_updates,
         )

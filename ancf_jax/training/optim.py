@@ -89,7 +89,10 @@ def adam() -> optax.GradientTransformation:
 
 
 def optimizer(
-    optim: OptimConfig, steps: int, scales: Mapping[str, float] | None = None
+    optim: OptimConfig,
+    steps: int,
+    scales: Mapping[str, float] | None = None,
+    members: int = 1,
 ) -> optax.GradientTransformation:
     """Clip by global norm, then the chosen optimiser with its schedule.
 
@@ -97,11 +100,19 @@ def optimizer(
         optim: the settings.
         steps: of the whole run.
         scales: see `with_step_scales`.
+        members: with several, all leaves have them as first axis, and each moves as if alone.
     """
     parts = [*_moving(optim), optax.scale_by_learning_rate(learning_rate(optim, steps))]
     if optim.clip:
         parts.insert(0, optax.clip_by_global_norm(optim.clip))
-    return with_step_scales(optax.chain(*parts), scales or {})
+    moving = with_step_scales(optax.chain(*parts), scales or {})
+    if members == 1:
+        return moving
+    # Optax's own signature has further arguments, which vmap would map, too.
+    return optax.GradientTransformation(
+        jax.vmap(lambda params: moving.init(params)),
+        jax.vmap(lambda updates, state, params: moving.update(updates, state, params)),
+    )
 
 
 def _moving(optim: OptimConfig) -> list[optax.GradientTransformation]:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ancf_jax.errors import UserError
 from ancf_jax.machine.sizes import MIN_ROWS_FOR_ROW_UPDATES, MIN_ROWS_PER_TOUCHED_ROW
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.objective.objective import Objective
@@ -39,12 +40,20 @@ def row_updates(
         objective: where the catalogue is scored, every item is touched, and items are dense.
         tables: the setting `loop.tables`.
         touched: how many rows of "user" and "item" a step touches at most.
+
+    Raises:
+        UserError: several members are to be updated by row.
     """
+    if model.members > 1 and tables in ("sparse", "divided"):
+        raise UserError(
+            f"--loop.members is {model.members}, and --loop.tables {tables} is for one; choose "
+            "dense tables, or one member"
+        )
     lengths = {"user": model.sizes.users, "item": model.sizes.items}
     kinds = ["user", "item"]
     if objective.candidates == "catalogue":
         kinds.remove("item")
-    if tables == "dense":
+    if tables == "dense" or model.members > 1:
         kinds = []
     if tables == "auto":
         kinds = [kind for kind in kinds if _is_long(lengths[kind], touched[kind])]

@@ -1,7 +1,9 @@
 """The losses that a step minimises: over drawn candidates, or over the catalogue by windows."""
 
+from operator import itemgetter
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from ancf_jax.machine.sizes import softmax_rows
@@ -46,7 +48,31 @@ class World(NamedTuple):
 
 
 def step_loss(objective: Objective, world: World, variables: Variables) -> StepLoss:
-    """The loss of this device's examples, by windows where positions were drawn for them."""
+    """The loss of this device's examples: the sum over the members of a model.
+
+    Members learn from the same examples, each with a dropout of its own. What is reported is their
+    mean.
+    """
+    members = world.model.members
+    if members == 1:
+        return member_loss(objective, world, variables)
+
+    # One after the other, for a loop on the device would keep copies of all that gradients need.
+    keys = jax.random.split(jnp.asarray(world.examples.key), members)
+    found = []
+    for number, key in enumerate(keys):
+        own = jax.tree.map(itemgetter(number), variables)
+        examples = world.examples._replace(key=key)
+        own_world = world._replace(examples=examples)
+        found.append(member_loss(objective, own_world, own))
+    loss = sum(of_member.loss for of_member in found)
+    beside = jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+    reported = jax.tree.map(lambda x: x.mean(0), beside.reported)
+    return StepLoss(jnp.asarray(loss), found[0].weight, reported, beside.batch_stats)
+
+
+def member_loss(objective: Objective, world: World, variables: Variables) -> StepLoss:
+    """The loss of one member, by windows where positions were drawn for the examples."""
     positions = world.examples.positions
     if positions is None:
         return candidate_loss(objective, world, variables)
