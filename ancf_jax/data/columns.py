@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ancf_jax.data.interactions import Feature
+from ancf_jax.errors import UserError
 
 # An array of `large_string` without nulls.
 Texts = pa.Array
@@ -54,12 +55,23 @@ def encode(column: Texts | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         text [V], the distinct texts, and int32 [rows], the place of each row's text among them.
+
+    Raises:
+        UserError: for a text that holds NUL, for NumPy cuts text at NUL bytes that end it.
     """
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     coded = column.dictionary_encode()
+    _refuse_nul(coded.dictionary)
     distinct = np.array(coded.dictionary.to_pylist(), str)
     return distinct, np.asarray(coded.indices)
+
+
+def _refuse_nul(texts: Texts) -> None:
+    with_nul = texts.filter(pc.match_substring(texts, "\x00"))
+    if len(with_nul):
+        found = with_nul[0].as_py()[:60]
+        raise UserError(f"found {found!r}, expected text without NUL; correct the data")
 
 
 def feature(lists: pa.ListArray) -> Feature:

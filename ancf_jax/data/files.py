@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet
 
+from ancf_jax.data.parquet import read_parquet
 from ancf_jax.data.tabular import REMEDY, Table
 from ancf_jax.errors import UserError
 
@@ -174,57 +173,3 @@ def _collect(
             parts[name].append(pa.array(values, pa.large_string()))
     columns = {name: pa.concat_arrays(arrays) for name, arrays in parts.items()}
     return lines, columns
-
-
-def read_parquet(path: Path, wanted: Collection[str], drop_broken: bool) -> Table:
-    """As `read_table`, for a Parquet file."""
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-        names = file.schema_arrow.names
-        data = file.read(columns=[name for name in names if name.strip() in wanted])
-    except (pa.ArrowException, OSError, ValueError) as problem:
-        raise UserError(
-            f"{path} is damaged or no Parquet file ({str(problem)[:120]!r}); "
-            "write it again"
-        ) from None
-    columns = {}
-    for name, column in zip(data.column_names, data.columns, strict=True):
-        columns[name.strip()] = _to_text(path, name, column).combine_chunks()
-    return Table(
-        path,
-        [name.strip() for name in names],
-        columns,
-        rows=len(data),
-        locate=lambda row: f"row {row + 1}",
-        drop_broken=drop_broken,
-    )
-
-
-def _to_text(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column as text, where it holds no fractions and no lists.
-
-    Whole numbers keep all digits, times are in UTC, and "" stands for nothing. Fractions stay
-    floating point, and lists become lists of text.
-    """
-    stored = column.type
-    try:
-        if pa.types.is_list(stored) or pa.types.is_large_list(stored):
-            return column.cast(pa.list_(pa.large_string()))
-        if pa.types.is_timestamp(stored):
-            column = column.cast(pa.timestamp("us"), safe=False)
-        if pa.types.is_floating(stored):
-            if not _is_whole(column):
-                return column
-            column = column.cast(pa.int64())
-        return column.cast(pa.large_string()).fill_null("")
-    except (pa.ArrowException, ValueError):
-        raise UserError(
-            f'{path}, column "{name}" holds {stored}, '
-            "expected text, numbers or times; convert it"
-        ) from None
-
-
-def _is_whole(column: pa.ChunkedArray) -> bool:
-    """Whether a column of floating point holds whole numbers only."""
-    fraction = pc.subtract(column, pc.floor(column))
-    return pc.all(pc.equal(fraction, 0)).as_py()

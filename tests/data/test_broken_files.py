@@ -55,6 +55,10 @@ BROKEN = {
     "no_rows.parquet": "holds no rows",
     "not_parquet.parquet": "is damaged or no Parquet file",
     "nul_byte.csv": "line 3: a NUL byte",
+    "not_utf8_id.parquet": 'row 2, column "user_id": found the byte 0xe9, which is not UTF-8',
+    "not_utf8_kind.parquet": 'row 3, column "event": found the byte 0xe9, which is not UTF-8',
+    "nul_feature": 'items.parquet, row 2, column "category": found a NUL byte',
+    "nul_id.parquet": 'row 3, column "user_id": found a NUL byte',
     "null_id.parquet": 'row 2, column "user_id": found nothing',
     "null_time.parquet": 'row 2, column "timestamp": found nothing',
     "one_column.csv": 'no column "item_id"; it has user_id;',
@@ -73,6 +77,7 @@ BROKEN = {
         "s_item2attributes.json is not a JSON object of item -> list of values "
         "(it holds"
     ),
+    "sequence_nul": "s_item2attributes.json is not a JSON object of item -> list of values (it holds a NUL",
     "sequence_unknown_user": 'user "b" has no line of items',
     "sequence_user_alone.txt": 'line 2: "bob" alone',
     "sequence_surrogate": "s_item2attributes.json is not a JSON object of item -> list of values",

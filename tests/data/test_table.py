@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ancf_jax.config import Config, TableConfig
+from ancf_jax.data.columns import encode
 from ancf_jax.data.interactions import Interactions
 from ancf_jax.data.readers import read
 from ancf_jax.errors import UserError
@@ -72,6 +74,11 @@ def test_ids_come_out_as_they_went_in(tmp_path):
     log = _read(tmp_path, "user_id,item_id\n" + rows)
     assert log.users.tolist() == odd
     assert log.items.tolist() == [f"x{value}" for value in odd]
+
+
+def test_text_that_numpy_would_cut_is_never_coded():
+    with pytest.raises(UserError, match=r"found 'a\\x00', expected text without NUL"):
+        encode(pa.array(["a", "a\x00", "b"], pa.large_string()))
 
 
 def test_without_times_the_order_of_the_file_is_the_time(tmp_path):

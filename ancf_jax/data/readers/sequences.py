@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,8 @@ def _read_attributes(file: Path) -> Entities:
             raise ValueError("it holds something else")
         ids = pa.array(attributes, pa.large_string())
         texts = [[str(value) for value in values] for values in attributes.values()]
+        if any("\x00" in text for text in chain(attributes, *texts)):
+            raise ValueError("it holds a NUL character")
         lists = pa.array(texts, pa.list_(pa.large_string()))
     except (ValueError, RecursionError) as problem:
         raise UserError(
