@@ -73,6 +73,9 @@ class TableConfig:
     """Above 0: use the gap to the user's next event as dwell, no longer than this many seconds."""
     dwell_gap_drop: NotNegative = 0.0
     """Above 0: a gap of exactly this many seconds is an artefact and counts as unknown."""
+    encoding: str = "utf-8"
+    """Encoding of text files of any format, such as latin-1, cp1252 or shift_jis; a BOM says by
+    itself that a file is in UTF-16."""
     drop_broken: bool = False
     """Leave out broken rows and count them, instead of refusing the file at the first one."""
 

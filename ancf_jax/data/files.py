@@ -11,8 +11,10 @@ from typing import NoReturn
 
 import pyarrow as pa
 
+from ancf_jax.config import TableConfig
 from ancf_jax.data.parquet import read_parquet
 from ancf_jax.data.tabular import REMEDY, Table
+from ancf_jax.data.text import first_line, read_text
 from ancf_jax.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
@@ -24,60 +26,28 @@ _ROWS_AT_A_TIME = 1_000  # few, for memory and for the search for cycles among l
 _Row = tuple[int, list[str]]
 
 
-def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, UTF-16 with a BOM, or latin-1, its lines ended by LF.
-
-    Raises:
-        UserError: where the file is empty, or holds no text.
-    """
-    text = _decode(path.read_bytes())
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not text.strip():
-        raise UserError(f"{path} is empty; pass a file with at least one event")
-    if "\x00" in text:
-        line = text.count("\n", 0, text.index("\x00")) + 1
-        raise UserError(
-            f"{path}, line {line}: a NUL byte, expected text; "
-            "unpack the file or save it again as UTF-8"
-        )
-    return text
-
-
-def _decode(data: bytes) -> str:
-    """Latin-1 decodes anything, so it shows NUL bytes of UTF-16 and of what is no text."""
-    is_utf_16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    try:
-        return data.decode("utf-16" if is_utf_16 else "utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
-def first_line(text: str) -> str:
-    """The first line that is not empty."""
-    return text.lstrip("\n").partition("\n")[0]
-
-
-def read_table(path: Path, wanted: Collection[str], drop_broken: bool) -> Table:
+def read_table(path: Path, wanted: Collection[str], settings: TableConfig) -> Table:
     """The `wanted` columns of a CSV or Parquet file, as far as it has them.
 
     Args:
         path: the file.
         wanted: names of columns; the others are not kept.
-        drop_broken: whether broken rows are left out and counted, or refused.
+        settings: the encoding, and whether broken rows are left out and counted, or refused.
 
     Raises:
         UserError: where the file cannot be read.
     """
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1" or path.suffix in (".parquet", ".pq")
-    read = read_parquet if is_parquet else read_csv
-    return read(path, wanted, drop_broken)
+    if is_parquet:
+        return read_parquet(path, wanted, settings.drop_broken)
+    return read_csv(path, wanted, settings)
 
 
 def read_csv(
     path: Path,
     wanted: Collection[str],
-    drop_broken: bool,
+    settings: TableConfig,
     names: Sequence[str] = (),
     delimiter: str = "",
 ) -> Table:
@@ -86,11 +56,11 @@ def read_csv(
     Args:
         path: the file.
         wanted: names of columns; the others are not kept.
-        drop_broken: whether broken rows are left out and counted, or refused.
+        settings: the encoding, and whether broken rows are left out and counted, or refused.
         names: the columns of a file without header, which has no quotes, either.
         delimiter: what separates the fields, such as `::`; found out where it is empty.
     """
-    text = read_text(path)
+    text = read_text(path, settings.encoding)
     if delimiter == "::":  # the parser knows delimiters of one character only
         text = text.replace("::", _UNIT_SEPARATOR)
         delimiter = _UNIT_SEPARATOR
@@ -100,7 +70,7 @@ def read_csv(
         _, header = next(rows)
         names = [name.strip().strip('"') for name in header]
     left_out = Counter[str]()
-    batches = _fitting_batches(path, rows, len(names), drop_broken, left_out)
+    batches = _fitting_batches(path, rows, len(names), settings.drop_broken, left_out)
     lines, columns = _collect(batches, names, wanted)
     return Table(
         path,
@@ -108,7 +78,7 @@ def read_csv(
         columns,
         rows=len(lines),
         locate=lambda row: f"line {lines[row]}",
-        drop_broken=drop_broken,
+        drop_broken=settings.drop_broken,
         decimal_comma=delimiter != ",",
         left_out=left_out,
     )

@@ -33,6 +33,7 @@ BROKEN = {
     "huge_id.csv": 'line 3, column "user_id": found \'xxx',
     "item_column_twice.csv": 'has the column "item_id" 2 times',
     "item_twice": "items.csv, line 3, column \"item_id\": found 'milk', expected every id once",
+    "latin_1_item.csv": "line 3, byte 8: found 0xe9, expected UTF-8;",
     "many_kinds.csv": "found 'e127', expected at most 127 kinds of event",
     "movielens": "u.data, line 2, column \"rating\": found 'x'",
     "movielens_csv": 'movies.csv has no column "movieId"; it has id, title',

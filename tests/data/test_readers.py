@@ -90,6 +90,12 @@ def test_movielens_1m(tmp_path):
     assert _feature(log, "age") == [["1"], ["56"]]
 
 
+def test_titles_of_movielens_10m_are_in_utf_8(tmp_path):
+    folder = _write(tmp_path, ratings__dat="1::20::3::978300760\n")
+    (folder / "movies.dat").write_text("20::Crème::Drama\n", encoding="utf-8")
+    assert _read(folder).names.tolist() == ["Crème"]
+
+
 def test_movielens_csv(tmp_path):
     folder = _write(
         tmp_path,

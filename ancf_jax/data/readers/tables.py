@@ -28,7 +28,7 @@ def read_tables(path: Path, config: Config) -> Interactions:
     if len(files) != 1:
         _refuse(path, files)
     wanted = [getattr(mapping, option) for option in EVENT_COLUMNS]
-    table = read_table(files[0], wanted, mapping.drop_broken)
+    table = read_table(files[0], wanted, mapping)
     events = usable_events(table, mapping)
     items = _entity_table(mapping, files[0].parent, "item")
     users = _entity_table(mapping, files[0].parent, "user")
@@ -80,7 +80,7 @@ def _entity_table(mapping: TableConfig, folder: Path, entity: str) -> Table | No
     file = next((place for place in places if place.is_file()), None)
     if file:
         wanted = [getattr(mapping, entity), mapping.name, *features]
-        return read_table(file, wanted, mapping.drop_broken)
+        return read_table(file, wanted, mapping)
     if given:
         raise UserError(
             f"{flag} {given} is neither here nor in {folder}; pass a CSV or Parquet file"
