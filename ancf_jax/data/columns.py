@@ -19,6 +19,7 @@ Texts = pa.Array
 
 _LONGEST_ID = 256  # characters; a NumPy array of ids is as wide as the longest one
 _MOST_KINDS = 127  # the place of a kind must fit int8
+_LARGEST = 1e12  # of numbers; the sum of the squares of many must fit float32
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _FLAGS = {
     "1": 1,
@@ -119,12 +120,17 @@ def parse_numbers(
 ) -> tuple[np.ndarray, list[Broken]]:
     """A column as float32 [rows], NaN where it is empty.
 
-    What is no finite number from 0 up is broken.
+    What is no finite number from 0 up is broken, and so is a very large one.
     """
     values, is_broken = to_floats(column, decimal_comma)
-    is_broken |= (values < 0) | (values > np.finfo(np.float32).max)
-    numbers = np.where(is_broken, np.nan, values).astype(np.float32)
-    return numbers, [Broken(is_broken, "a number from 0 up")]
+    is_broken |= values < 0
+    is_large = values > _LARGEST
+    is_fit = ~(is_broken | is_large)
+    numbers = np.where(is_fit, values, np.nan).astype(np.float32)
+    return numbers, [
+        Broken(is_broken, "a number from 0 up"),
+        Broken(is_large, f"a number of at most {_LARGEST:g}"),
+    ]
 
 
 def parse_flags(column: Texts) -> tuple[np.ndarray, list[Broken]]:

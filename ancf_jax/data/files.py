@@ -20,6 +20,11 @@ from ancf_jax.errors import UserError
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
 DELIMITERS = (",", ";", "\t")
 _UNIT_SEPARATOR = "\x1f"
+_OPEN_QUOTE = 'a quote (") that is not closed; close it or double it'
+_LONG_FIELD = (
+    f"a field of more than {csv.field_size_limit():,} characters; shorten it, "
+    'or close the quote (") that it begins with'
+)
 _ROWS_AT_A_TIME = 1_000  # few, for memory and for the search for cycles among lists
 
 # The line on which a row of a text file begins, and its fields.
@@ -95,10 +100,10 @@ def _parse_rows(path: Path, text: str, delimiter: str, quoted: bool) -> Iterator
             if fields:
                 yield line, fields
             line = reader.line_num + 1
-    except csv.Error:
-        raise UserError(
-            f'{path}, line {line}: a quote (") that is not closed; close it or double it'
-        ) from None
+    except csv.Error as problem:
+        is_long = "field limit" in str(problem)
+        found = _LONG_FIELD if is_long else _OPEN_QUOTE
+        raise UserError(f"{path}, line {line}: {found}") from None
 
 
 def _fitting_batches(

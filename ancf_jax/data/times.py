@@ -1,6 +1,5 @@
 """Columns of times: ISO 8601, unix times in four units, or numbers that only order events."""
 
-from contextlib import suppress
 from datetime import UTC, datetime
 
 import numpy as np
@@ -98,14 +97,19 @@ def minute_of(text: str) -> int:
     """Minutes since 1970 of a moment such as 2025-07-18T19:00; a zone is converted to UTC.
 
     Raises:
-        UserError: the text is no ISO 8601 moment, or one before 1970.
+        UserError: the text is no ISO 8601 moment, or one before 1970 or after 2286.
     """
-    with suppress(ValueError):
+    try:
         moment = datetime.fromisoformat(text)
-        in_zone = moment.replace(tzinfo=moment.tzinfo or UTC)
-        minute = int(in_zone.timestamp() // 60)
-        if 0 <= minute < 2**31:
-            return minute
-    raise UserError(
-        f'--at "{text}" is no moment after 1970 began; write it as 2025-07-18T19:00'
-    )
+    except ValueError:
+        raise UserError(
+            f'--at "{text}" is no moment; write it as 2025-07-18T19:00'
+        ) from None
+    in_zone = moment.replace(tzinfo=moment.tzinfo or UTC)
+    seconds = in_zone.timestamp()
+    if not 0 <= seconds < _END:
+        raise UserError(
+            f'--at "{text}" is not between 1970 and 2286, as the times of events are; '
+            "write a moment of these years, such as 2025-07-18T19:00"
+        )
+    return int(seconds // 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -152,6 +153,22 @@ def test_the_line_of_a_broken_value_counts_blank_lines_and_quoted_line_breaks(tm
     text = 'user_id,item_id,note,rating\n\na,x,"one\ntwo",1\n\nb,y,,bad\n'
     with pytest.raises(UserError, match=r'line 6, column "rating": found \'bad\''):
         _read(tmp_path, text)
+
+
+def test_a_field_that_is_too_long_is_not_called_an_open_quote(tmp_path):
+    head = "user_id,item_id,note\n\na,x,1\n"
+    message = r"line 4: a field of more than 131,072 characters; shorten it, or close"
+    with pytest.raises(UserError, match=message):
+        _read(tmp_path, head + "b,y," + 'a" ' * 50_000)
+    with pytest.raises(UserError, match=r"line 4: a quote \(\"\) that is not closed"):
+        _read(tmp_path, head + 'b,y,"1\n')
+
+
+def test_what_is_neither_file_nor_folder_is_called_by_its_name(tmp_path):
+    pipe = tmp_path / "events.csv"
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match=r"events.csv is a pipe, .* expected a file"):
+        read(Config(data=str(pipe)))
 
 
 def test_damaged_files_are_read_or_refused_but_never_crash(tmp_path):

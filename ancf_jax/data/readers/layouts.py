@@ -35,6 +35,11 @@ def read(config: Config) -> Interactions:
             f"{path} does not exist; pass a file or folder of events, "
             "or corner-store, with --data"
         )
+    if not (path.is_file() or path.is_dir()):
+        raise UserError(
+            f"{path} is a pipe, a device or a socket, expected a file or a folder; "
+            "write what it gives to a file, and pass that with --data"
+        )
     try:
         layout = config.format
         if layout == "auto":
