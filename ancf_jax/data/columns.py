@@ -17,7 +17,7 @@ from ancf_jax.errors import UserError
 # An array of `large_string` without nulls.
 Texts = pa.Array
 
-_LONGEST_ID = 256  # characters; a NumPy array of ids is as wide as the longest one
+LONGEST_ID = 256  # characters; a NumPy array of ids is as wide as the longest one
 _MOST_KINDS = 127  # the place of a kind must fit int8
 _LARGEST = 1e12  # of numbers; the sum of the squares of many must fit float32
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
@@ -88,12 +88,21 @@ def feature(lists: pa.ListArray) -> Feature:
     return Feature(values, ids)
 
 
+def long_values(lists: pa.ListArray) -> Broken:
+    """The rows of lists of text that hold a very long one."""
+    length = pc.utf8_length(pc.list_flatten(lists)).fill_null(0)
+    is_long = np.asarray(pc.greater(length, LONGEST_ID))
+    rows = np.zeros(len(lists), bool)
+    rows[np.asarray(pc.list_parent_indices(lists))[is_long]] = True
+    return Broken(rows, f"values of at most {LONGEST_ID} characters")
+
+
 def parse_ids(column: Texts) -> tuple[Texts, list[Broken]]:
     """A column of ids as it stands; an empty id and a very long one are broken."""
     is_empty = pc.equal(trim(column), "")
-    is_long = pc.greater(pc.utf8_length(column), _LONGEST_ID)
+    is_long = pc.greater(pc.utf8_length(column), LONGEST_ID)
     unfit = np.asarray(pc.or_(is_empty, is_long))
-    return column, [Broken(unfit, f"a text of 1 to {_LONGEST_ID} characters")]
+    return column, [Broken(unfit, f"a text of 1 to {LONGEST_ID} characters")]
 
 
 def parse_distinct_ids(column: Texts) -> tuple[Texts, list[Broken]]:

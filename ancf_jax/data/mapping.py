@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from ancf_jax.config import TableConfig
 from ancf_jax.data.assemble import ITEM_SURPLUS, NOTHING_KNOWN, Entities
-from ancf_jax.data.columns import encode
+from ancf_jax.data.columns import encode, feature
 from ancf_jax.data.tabular import Table
 from ancf_jax.errors import UserError
 
@@ -88,11 +88,16 @@ def usable_entities(table: Table | None, mapping: TableConfig, entity: str) -> E
         return NOTHING_KNOWN
     (id_column,) = _columns_of(table, mapping, entity)
     ids = table.ids(id_column, only_once=True)
-    features = {
+    lists = {
         column: table.multi_valued(column)
         for column in _columns_of(table, mapping, FEATURE_OPTIONS[entity])
     }
-    ids = ids.filter(pa.array(table.keep))
+    # Filtered last, for every column that is read may leave out more rows.
+    keep = pa.array(table.keep)
+    ids = ids.filter(keep)
+    features = {
+        column: feature(values.filter(keep)) for column, values in lists.items()
+    }
     if entity == "user":
         return Entities(ids, features=features)
     names = _names(table, mapping)

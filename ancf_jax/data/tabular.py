@@ -16,20 +16,19 @@ import pyarrow.compute as pc
 from ancf_jax.data.columns import (
     Broken,
     Texts,
-    feature,
+    long_values,
     parse_distinct_ids,
     parse_flags,
     parse_ids,
     parse_kinds,
     parse_numbers,
 )
-from ancf_jax.data.interactions import Feature
 from ancf_jax.data.times import parse_times
 from ancf_jax.errors import UserError, nearest
 
 REMEDY = "correct the row, or leave broken rows out with --table.drop-broken"
 
-Values = TypeVar("Values", Texts, np.ndarray)
+Values = TypeVar("Values", Texts, pa.ListArray, np.ndarray)
 
 
 @dataclass
@@ -120,15 +119,15 @@ class Table:
         column = self._texts_or_floats(name)
         return self._checked(name, parse_times(column, self.decimal_comma))
 
-    def multi_valued(self, name: str) -> Feature:
-        """A column as a feature with several values in a row, for the rows that are kept.
+    def multi_valued(self, name: str) -> pa.ListArray:
+        """A column as lists of text [rows]; a row with a very long value is broken.
 
         The values are separated by `|`, or stand in the lists of a Parquet file.
         """
         column = self.columns[name]
         if not pa.types.is_list(column.type):
             column = pc.split_pattern(self.texts(name), "|")
-        return feature(column.filter(pa.array(self.keep)))
+        return self._checked(name, (column, [long_values(column)]))
 
     def _texts_or_floats(self, name: str) -> pa.Array:
         column = self.columns[name]

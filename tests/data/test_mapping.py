@@ -87,6 +87,18 @@ Green tea,tea,,dry
     assert log.item_features["category"].ids.dtype == np.int32
 
 
+def test_a_value_of_a_feature_has_at_most_256_characters(tmp_path):
+    items = (
+        f"item_id,department,category\ntea,dry,{'h' * 257}\nmilk,cold,a|{'b' * 256}\n"
+    )
+    message = r"items\.csv, line 2, column \"category\": found 'h+', expected values of at most 256"
+    with pytest.raises(UserError, match=message):
+        _folder(tmp_path, items)
+    log = _folder(tmp_path, items, drop_broken=True)
+    assert _values(log, "category") == {"tea": [], "milk": ["a", "b" * 256], "egg": []}
+    assert _values(log, "department") == {"tea": [], "milk": ["cold"], "egg": []}
+
+
 def test_from_a_far_larger_item_table_only_items_with_events_are_kept(tmp_path):
     many = "item_id,department\n" + "".join(f"new{n},dry\n" for n in range(5))
     log = _folder(tmp_path, many + "tea,dry\n")  # 6 rows, 3 items with events

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from ancf_jax.config import Config, TableConfig
 from ancf_jax.data.assemble import Entities, assemble, join_parts
+from ancf_jax.data.columns import LONGEST_ID
 from ancf_jax.data.files import read_csv
 from ancf_jax.data.interactions import Interactions
 from ancf_jax.data.mapping import usable_events
@@ -91,11 +92,13 @@ def _read_negatives(
             continue
         user, _, item = pair.strip("() ").partition(",")
         is_expected = test_item.get(user) == item and user not in negatives
-        if not is_expected or not listed or "" in listed:
+        is_listed = all(1 <= len(item) <= LONGEST_ID for item in listed)
+        if not is_expected or not listed or not is_listed:
             raise UserError(
                 f"{path}, line {number}: found {line[:40]!r}, "
                 f"expected (user,item) of {_TEST_END}, every user once, "
-                "and then items, all separated by tabs; correct one of the files"
+                f"and then items of 1 to {LONGEST_ID} characters, all separated by tabs; "
+                "correct one of the files"
             )
         negatives[user] = listed
     lacking = sorted(set(test_item) - set(negatives))

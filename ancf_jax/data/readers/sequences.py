@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ import pyarrow as pa
 
 from ancf_jax.config import Config
 from ancf_jax.data.assemble import ITEM_SURPLUS, NOTHING_KNOWN, Entities, assemble
-from ancf_jax.data.columns import feature
+from ancf_jax.data.columns import LONGEST_ID, feature
 from ancf_jax.data.files import DELIMITERS
 from ancf_jax.data.interactions import TEST, TRAIN, UNUSED, VALIDATION, Interactions
 from ancf_jax.data.text import UTF_8, head_line, read_text
 from ancf_jax.errors import UserError
 
+_WORD = re.compile(r"[^ \t\n\v\f\r]+")
 _OTHER_TEXTS = ("readme", "license", "validation_users")
 
 
@@ -28,7 +31,12 @@ def find_sequences(path: Path, encoding: str = UTF_8) -> Path | None:
         return None
     line = head_line(files[0], encoding)
     has_delimiter = any(delimiter in line for delimiter in DELIMITERS)
-    return files[0] if len(line.split()) > 1 and not has_delimiter else None
+    return files[0] if len(_words(line)) > 1 and not has_delimiter else None
+
+
+def _words(text: str) -> list[str]:
+    """The words between ASCII blanks; any other blank, such as U+00A0, is part of an id."""
+    return _WORD.findall(text)
 
 
 def read_sequences(path: Path, config: Config) -> Interactions:
@@ -65,17 +73,27 @@ def _read_events(file: Path, encoding: str) -> pa.Table:
     users = []
     items = []
     for number, line in enumerate(read_text(file, encoding).split("\n"), start=1):
-        user, *sequence = line.split() or [""]
+        user, *sequence = _words(line) or [""]
         if user and not sequence:
             raise UserError(
                 f'{file}, line {number}: "{user[:60]}" alone, '
                 "expected a user and then items"
             )
+        _check_ids(file, number, user, sequence)
         users += [user] * len(sequence)
         items += sequence
     columns = {"user": users, "item": items}
     schema = pa.schema([(name, pa.large_string()) for name in columns])
     return pa.table(columns, schema)
+
+
+def _check_ids(file: Path, line: int, user: str, items: list[str]) -> None:
+    for word in (user, *items):
+        if len(word) > LONGEST_ID:
+            raise UserError(
+                f"{file}, line {line}: found {word[:60]!r}... of {len(word):,} characters, "
+                f"expected ids of 1 to {LONGEST_ID} characters; shorten it"
+            )
 
 
 def _gsasrec_parts(log: Interactions, file: Path, encoding: str) -> np.ndarray:
@@ -84,7 +102,7 @@ def _gsasrec_parts(log: Interactions, file: Path, encoding: str) -> np.ndarray:
     Users whom `file` lists validate with the event before the last one. Of the others the event
     before the last one is unused, and of the listed ones that before it.
     """
-    names = read_text(file, encoding).split()
+    names = _words(read_text(file, encoding))
     unknown = sorted(set(names) - set(log.users.tolist()))
     if unknown:
         raise UserError(
@@ -107,8 +125,7 @@ def _read_attributes(file: Path, encoding: str) -> Entities:
             raise ValueError("it holds something else")
         ids = pa.array(attributes, pa.large_string())
         texts = [[str(value) for value in values] for values in attributes.values()]
-        if any("\x00" in text for text in chain(attributes, *texts)):
-            raise ValueError("it holds a NUL character")
+        _check_texts(chain(attributes, *texts))
         lists = pa.array(texts, pa.list_(pa.large_string()))
     except (ValueError, RecursionError) as problem:
         raise UserError(
@@ -117,6 +134,15 @@ def _read_attributes(file: Path, encoding: str) -> Entities:
         ) from None
     features = {"attribute": feature(lists)}
     return Entities(ids, features=features, surplus=ITEM_SURPLUS)
+
+
+def _check_texts(texts: Iterable[str]) -> None:
+    """Raises ValueError for text that is no id and no value of a feature."""
+    for text in texts:
+        if "\x00" in text:
+            raise ValueError("it holds a NUL character")
+        if len(text) > LONGEST_ID:
+            raise ValueError(f"it holds a text of more than {LONGEST_ID} characters")
 
 
 def _is_object_of_lists(value: Any) -> bool:
