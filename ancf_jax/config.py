@@ -9,7 +9,16 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from annotated_types import Interval
 
@@ -18,6 +27,7 @@ from ancf_jax.limits import (
     Count,
     NotNegative,
     Positive,
+    Seed,
     Share,
     Size,
     holds,
@@ -30,6 +40,20 @@ LossName = Literal[
     "mse", "log_loss", "bce", "bpr", "softmax", "sampled_softmax", "gbce"
 ]
 SplitKind = Literal["auto", "next_basket", "leave_one_out", "ratio", "time", "given"]
+MetricName = Literal[
+    "auto",
+    "last",
+    "loss",
+    "hit_rate@10",
+    "recall@10",
+    "precision@10",
+    "ndcg@10",
+    "mrr@10",
+    "auc",
+    "rmse",
+    "mae",
+    "log_loss",
+]
 CORNER_STORE = "corner-store"
 
 
@@ -104,9 +128,9 @@ class SplitConfig:
     """Kinds of event that count, e.g. purchase; empty for all. The others are left out."""
     duplicates: Literal["keep", "first", "last"] = "keep"
     """What becomes of several events of one user with one item: all are kept, or one."""
-    min_user_events: int = 1
+    min_user_events: Size = 1
     """Users with fewer events are left out."""
-    min_item_events: int = 1
+    min_item_events: Size = 1
     """Items with fewer events are left out."""
 
 
@@ -157,10 +181,9 @@ class LoopConfig:
     the mean of theirs. Time and memory grow with their number."""
     patience: Count = 5
     """Epochs without a better validation metric before training stops; 0 never stops early."""
-    metric: str = "auto"
-    """Validation metric that chooses the best checkpoint: ndcg@10, hit_rate@10, loss, rmse, auc
-    ...; auto takes ndcg@10 for ranking losses, auc for log_loss and loss for mse; last keeps the
-    last epoch."""
+    metric: MetricName = "auto"
+    """Validation metric that chooses the best checkpoint; auto takes ndcg@10 for ranking losses,
+    auc for log_loss and loss for mse; last keeps the last epoch."""
     validation_users: Size = 10_000
     """At most this many users, drawn once by seed, are ranked for the validation metric."""
     spread: Literal["pmap", "shard_map"] = "pmap"
@@ -200,7 +223,7 @@ class Config(Generic[Network]):
     """Folder of the run: checkpoints, curves, vocabularies; runs/DATA-MODEL by default."""
     epochs: Count = 10
     """Passes over the training events."""
-    seed: Count = 0
+    seed: Seed = 0
     """Seed of everything random; the same seed gives the same run."""
     keep_seen: bool | None = None
     """Whether items that the user already had may be recommended and count as hits (repeat
@@ -282,12 +305,17 @@ def validate(config: Config) -> None:
         UserError: a setting is out of range, or settings contradict each other.
     """
     for name, value, hint in _fields_of(config):
+        flag = f"--{name.replace('_', '-')}"
+        choices = get_args(hint) if get_origin(hint) is Literal else (value,)
+        if value not in choices:
+            known = ", ".join(map(str, choices))
+            raise UserError(
+                f'{flag} is "{value}"{nearest(str(value), choices)}, expected one of {known}'
+            )
         for limit in limits_of(hint):
             values = value if isinstance(value, tuple) else (value,)
             if not all(holds(limit, one) for one in values):
-                raise UserError(
-                    f"--{name.replace('_', '-')} is {value}, expected {in_words(limit)}"
-                )
+                raise UserError(f"{flag} is {value}, expected {in_words(limit)}")
     check = getattr(config.network, "check", None)
     if check is not None:
         check()

@@ -8,6 +8,9 @@ from ancf_jax.errors import UserError
 
 Count = Annotated[int, Ge(0)]  # 0 or more
 Size = Annotated[int, Ge(1)]  # 1 or more
+Seed = Annotated[
+    int, Interval(ge=0, le=2**32 - 1)
+]  # what JAX and NumPy both tell apart
 NotNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Interval(ge=0, lt=1)]  # of something of which a part is left

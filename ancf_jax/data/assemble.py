@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +50,7 @@ class _Vocabulary(NamedTuple):
 NOTHING_KNOWN = Entities()
 # New items are wanted, but not a list that is far longer than that of the items with events.
 ITEM_SURPLUS = 2
+_PIECE = 1 << 20  # bytes of a file that are held at a time
 _TEXT_COLUMNS = ("user", "item", "event")
 
 
@@ -88,6 +90,7 @@ def assemble(
         item_features=_aligned(items, item.row),
         user_features=_aligned(users, user.row),
         left_out=_count_left_out(tables, items, item),
+        remarks=tuple(chain(*(table.remarks for table in tables))),
         digest=_digest([*(table.path for table in tables), *files]),
     )
 
@@ -175,7 +178,9 @@ def _count_left_out(
 def _digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                digest.update(piece)
     return digest.hexdigest()
 
 

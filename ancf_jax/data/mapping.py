@@ -27,6 +27,19 @@ EVENT_COLUMNS = {
 FEATURE_OPTIONS = {"item": "features", "user": "user_features"}
 
 
+def check_columns(mapping: TableConfig) -> None:
+    """Raises UserError where the column of users, items or times is that of something else, too."""
+    for option in ("user", "item", "time"):
+        column = getattr(mapping, option)
+        others = [name for name in EVENT_COLUMNS if name != option]
+        shared = [name for name in others if getattr(mapping, name) == column]
+        if shared:
+            raise UserError(
+                f'--table.{option} and --table.{shared[0]} both name the column "{column}", '
+                "expected a column for each; name another for one of them"
+            )
+
+
 def usable_events(table: Table, mapping: TableConfig) -> pa.Table:
     """The rows of a table of events that are fit for use, as `assemble` takes them.
 

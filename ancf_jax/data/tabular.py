@@ -23,7 +23,7 @@ from ancf_jax.data.columns import (
     parse_kinds,
     parse_numbers,
 )
-from ancf_jax.data.times import parse_times
+from ancf_jax.data.times import order_remark, parse_times
 from ancf_jax.errors import UserError, nearest
 
 REMEDY = "correct the row, or leave broken rows out with --table.drop-broken"
@@ -47,6 +47,7 @@ class Table:
         drop_broken: whether broken rows are left out and counted, or refused.
         decimal_comma: whether `3,5` is a number, as in files separated by `;`.
         left_out: number of broken rows, by reason.
+        remarks: what a person should be told of the columns that were read.
         keep: bool [rows], false for the broken rows that are left out.
     """
 
@@ -58,6 +59,7 @@ class Table:
     drop_broken: bool
     decimal_comma: bool = False
     left_out: Counter[str] = field(default_factory=Counter)
+    remarks: list[str] = field(default_factory=list)
     keep: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,7 +119,11 @@ class Table:
     def times(self, name: str) -> np.ndarray:
         """A column of times [rows]: datetime64[us] in UTC, or int64 that only orders."""
         column = self._texts_or_floats(name)
-        return self._checked(name, parse_times(column, self.decimal_comma))
+        times = self._checked(name, parse_times(column, self.decimal_comma))
+        kept = times[self.keep]
+        if kept.size and kept.dtype.kind != "M":
+            self.remarks.append(order_remark(f'{self.path}, column "{name}"', kept))
+        return times
 
     def multi_valued(self, name: str) -> pa.ListArray:
         """A column as lists of text [rows]; a row with a very long value is broken.

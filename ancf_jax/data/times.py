@@ -13,6 +13,7 @@ from ancf_jax.errors import UserError
 _ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$"
 _OFFSET = r":.*(Z|[+-]\d\d(:?\d\d)?)$"
 _EARLIEST_CLOCK = 1e8  # seconds, 1973-03-03; numbers below are an order, not a time
+_MILLIONTHS = 1e6  # of a number that only orders, so that fractions count
 _END = 1e10  # seconds, 2286-11-20; so every unit has its own range of magnitudes
 
 
@@ -89,8 +90,44 @@ def _parse_order(
     values: np.ndarray, is_usable: np.ndarray
 ) -> tuple[np.ndarray, list[Broken]]:
     """Numbers that only order events, in millionths, so that fractions count."""
-    order = (np.where(is_usable, values, 0) * 1e6).astype(np.int64)
+    order = (np.where(is_usable, values, 0) * _MILLIONTHS).astype(np.int64)
     return order, [Broken(~is_usable, "a place in the order, from 0 up")]
+
+
+def order_remark(place: str, order: np.ndarray) -> str:
+    """What to say of numbers that only order events; loud where they look like dates.
+
+    Args:
+        place: the file and the column.
+        order: int64 [rows] in millionths, as `parse_times` gives them.
+    """
+    numbers = order / _MILLIONTHS
+    remark = (
+        f"{place} holds numbers below 10^8 such as {numbers[0]:.12g}, which are no times: they "
+        "only order the events, so there are no hours and no seasons"
+    )
+    for looks, kind in _LOOK_ALIKES:
+        if looks(numbers).all():
+            return f"WARNING: {remark}; they look like {kind}: write them as 2020-01-31"
+    return f"note: {remark}"
+
+
+def _is_compact_date(numbers: np.ndarray) -> np.ndarray:
+    year, day_of_year = np.divmod(numbers, 10_000)
+    month, day = np.divmod(day_of_year, 100)
+    is_day = (day >= 1) & (day <= 31) & (day % 1 == 0)
+    return (year >= 1900) & (year <= 2286) & (month >= 1) & (month <= 12) & is_day
+
+
+def _is_serial_day(numbers: np.ndarray) -> np.ndarray:
+    """Days since 1899-12-30, from 1950 to 2100."""
+    return (numbers >= 18_264) & (numbers < 73_416)
+
+
+_LOOK_ALIKES = (
+    (_is_compact_date, "dates such as 20200131"),
+    (_is_serial_day, "days as a spreadsheet counts them, such as 43861"),
+)
 
 
 def minute_of(text: str) -> int:

@@ -60,6 +60,30 @@ def test_a_missing_column_is_named_with_the_nearest_and_the_flag(tmp_path):
         _read(tmp_path, PLAIN, items_file="shelf.csv")
 
 
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (
+            {"user": "item_id"},
+            r"--table.user and --table.item both name the column \"item_id\"",
+        ),
+        ({"time": "user_id"}, r"--table.user and --table.time both name the column"),
+        (
+            {"rating": "timestamp"},
+            r"--table.time and --table.rating both name the column",
+        ),
+    ],
+)
+def test_a_column_has_one_role(tmp_path, columns, words):
+    with pytest.raises(UserError, match=words):
+        _read(tmp_path, PLAIN, **columns)
+
+
+def test_one_column_may_hold_two_signals(tmp_path):
+    log = _read(tmp_path, PLAIN, quantity="rating")
+    np.testing.assert_array_equal(log.quantity, log.rating)
+
+
 def test_an_item_table_gives_names_features_and_new_products(tmp_path):
     items = """\
 name,item_id,category,department

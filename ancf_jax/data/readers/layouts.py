@@ -29,6 +29,10 @@ def read(config: Config) -> Interactions:
     """
     encoding = config.table.encoding
     check_encoding(encoding)
+    if not config.data:
+        raise UserError(
+            "--data is empty, expected a file or folder of events, or corner-store; name one"
+        )
     path = Path(os.path.expanduser(config.data))
     if not os.path.exists(path):  # unlike Path.exists, never raises
         raise UserError(

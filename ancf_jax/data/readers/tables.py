@@ -11,6 +11,7 @@ from ancf_jax.data.mapping import (
     DEFAULTS,
     EVENT_COLUMNS,
     FEATURE_OPTIONS,
+    check_columns,
     usable_entities,
     usable_events,
 )
@@ -24,6 +25,7 @@ def read_tables(path: Path, config: Config) -> Interactions:
     items.csv and users.csv (or .parquet) beside them tell of items and users.
     """
     mapping = config.table
+    check_columns(mapping)
     files = find_events(path)
     if len(files) != 1:
         _refuse(path, files)
