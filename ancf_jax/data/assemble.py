@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from ancf_jax.data.columns import Texts, encode
+from ancf_jax.data.columns import Texts, code, encode
 from ancf_jax.data.interactions import TEST, TRAIN, Feature, Interactions
 from ancf_jax.data.tabular import Table
 from ancf_jax.errors import UserError
@@ -76,9 +76,9 @@ def assemble(
     """
     user = _vocabulary(events["user"], users)
     item = _vocabulary(events["item"], items)
-    kinds, kind = encode(_kind_column(events))
+    kinds, kind = _kinds(events)
     columns = _numeric_columns(events)
-    columns.update(user=user.code, item=item.code, kind=kind.astype(np.int8))
+    columns.update(user=user.code, item=item.code, kind=kind)
     log, clock = _in_order(columns)
     return Interactions(
         **log,
@@ -86,7 +86,7 @@ def assemble(
         users=user.ids,
         items=item.ids,
         names=_names(items, item),
-        kinds=tuple(kinds.tolist()),
+        kinds=kinds,
         item_features=_aligned(items, item.row),
         user_features=_aligned(users, user.row),
         left_out=_count_left_out(tables, items, item),
@@ -100,9 +100,10 @@ def _vocabulary(column: pa.ChunkedArray, known: Entities) -> _Vocabulary:
         raise UserError(
             "no events are left to work with; look at the rows that were left out"
         )
-    ids, code = encode(pa.chunked_array([*column.chunks, known.ids]))
-    event_code = code[: len(column)]
-    known_code = code[len(column) :]
+    parts = [code(part) for part in (*column.chunks, known.ids)]
+    ids, number = encode(pa.chunked_array(parts))
+    event_code = number[: len(column)]
+    known_code = number[len(column) :]
     size = int(event_code.max()) + 1
     if len(known_code) <= known.surplus * size:
         size = len(ids)
@@ -111,10 +112,12 @@ def _vocabulary(column: pa.ChunkedArray, known: Entities) -> _Vocabulary:
     return _Vocabulary(ids[:size], event_code, row[:size])
 
 
-def _kind_column(events: pa.Table) -> Texts | pa.ChunkedArray:
-    if "event" in events.column_names:
-        return events["event"]
-    return pa.repeat(pa.scalar("interaction"), len(events))
+def _kinds(events: pa.Table) -> tuple[tuple[str, ...], np.ndarray]:
+    """The kinds of events, and int8 [N] the kind of each."""
+    if "event" not in events.column_names:
+        return ("interaction",), np.zeros(len(events), np.int8)
+    kinds, kind = encode(events["event"])
+    return tuple(kinds.tolist()), kind.astype(np.int8)
 
 
 def _numeric_columns(events: pa.Table) -> dict[str, np.ndarray]:

@@ -16,6 +16,8 @@ from ancf_jax.errors import UserError
 
 # An array of `large_string` without nulls.
 Texts = pa.Array
+# The same as int32 places in its distinct texts, by order of first appearance.
+Coded = pa.DictionaryArray
 
 LONGEST_ID = 256  # characters; a NumPy array of ids is as wide as the longest one
 _MOST_KINDS = 127  # the place of a kind must fit int8
@@ -51,8 +53,33 @@ def trim(column: Texts) -> Texts:
     return pc.utf8_trim_whitespace(column)
 
 
-def encode(column: Texts | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+def code(column: pa.Array) -> Coded:
+    """A column of text, or of whole numbers as text, by order of first appearance."""
+    if pa.types.is_dictionary(column.type):
+        return _in_order_of_appearance(column)
+    coded = column.dictionary_encode()
+    return _coded(coded.indices, coded.dictionary.cast(pa.large_string()))
+
+
+def _in_order_of_appearance(column: pa.DictionaryArray) -> Coded:
+    """The same texts; those that no row holds are gone, and each is there once."""
+    used = column.indices.dictionary_encode()
+    texts = column.dictionary.take(used.dictionary).cast(pa.large_string())
+    once = texts.dictionary_encode()
+    if len(once.dictionary) == len(texts):
+        return _coded(used.indices, texts)
+    return _coded(once.indices.take(used.indices), once.dictionary)
+
+
+def _coded(indices: pa.Array, texts: Texts) -> Coded:
+    return pa.DictionaryArray.from_arrays(indices.cast(pa.int32()), texts)
+
+
+def encode(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     """Codes texts by order of first appearance.
+
+    Args:
+        column: text [rows], coded or not.
 
     Returns:
         text [V], the distinct texts, and int32 [rows], the place of each row's text among them.
@@ -61,8 +88,8 @@ def encode(column: Texts | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
         UserError: for a text that holds NUL, for NumPy cuts text at NUL bytes that end it.
     """
     if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    coded = column.dictionary_encode()
+        column = column.unify_dictionaries().combine_chunks()
+    coded = code(column)
     _refuse_nul(coded.dictionary)
     distinct = np.array(coded.dictionary.to_pylist(), str)
     return distinct, np.asarray(coded.indices)
@@ -97,28 +124,32 @@ def long_values(lists: pa.ListArray) -> Broken:
     return Broken(rows, f"values of at most {LONGEST_ID} characters")
 
 
-def parse_ids(column: Texts) -> tuple[Texts, list[Broken]]:
-    """A column of ids as it stands; an empty id and a very long one are broken."""
-    is_empty = pc.equal(trim(column), "")
-    is_long = pc.greater(pc.utf8_length(column), LONGEST_ID)
-    unfit = np.asarray(pc.or_(is_empty, is_long))
-    return column, [Broken(unfit, f"a text of 1 to {LONGEST_ID} characters")]
+def parse_ids(column: pa.Array) -> tuple[Coded, list[Broken]]:
+    """A column of ids as it stands, coded; an empty id and a very long one are broken.
+
+    Args:
+        column: text, coded or not, or whole numbers.
+    """
+    coded = code(column)
+    texts = coded.dictionary
+    is_empty = pc.equal(trim(texts), "")
+    is_long = pc.greater(pc.utf8_length(texts), LONGEST_ID)
+    unfit = np.asarray(pc.or_(is_empty, is_long))[np.asarray(coded.indices)]
+    return coded, [Broken(unfit, f"a text of 1 to {LONGEST_ID} characters")]
 
 
-def parse_distinct_ids(column: Texts) -> tuple[Texts, list[Broken]]:
+def parse_distinct_ids(column: pa.Array) -> tuple[Coded, list[Broken]]:
     """As `parse_ids`; an id that an earlier row holds is broken, too."""
-    _, broken = parse_ids(column)
-    _, code = encode(column)
-    is_repeated = pd.Series(code).duplicated().to_numpy()
-    return column, [*broken, Broken(is_repeated, "every id once")]
+    coded, broken = parse_ids(column)
+    is_repeated = pd.Series(np.asarray(coded.indices)).duplicated().to_numpy()
+    return coded, [*broken, Broken(is_repeated, "every id once")]
 
 
-def parse_kinds(column: Texts) -> tuple[Texts, list[Broken]]:
+def parse_kinds(column: pa.Array) -> tuple[Coded, list[Broken]]:
     """As `parse_ids`, for kinds of event; those after the first 127 kinds are broken."""
-    _, broken = parse_ids(column)
-    _, code = encode(column)
-    is_surplus = code >= _MOST_KINDS
-    return column, [
+    coded, broken = parse_ids(column)
+    is_surplus = np.asarray(coded.indices) >= _MOST_KINDS
+    return coded, [
         *broken,
         Broken(is_surplus, f"at most {_MOST_KINDS} kinds of event"),
     ]
@@ -158,16 +189,22 @@ def to_floats(column: pa.Array, decimal_comma: bool) -> tuple[np.ndarray, np.nda
     """A column of floating point or of text as numbers.
 
     Args:
-        column: [rows] the column.
+        column: [rows] the column; of whole numbers, too.
         decimal_comma: whether the text `3,5` is a number.
 
     Returns:
         float64 [rows], NaN where a row is empty or broken, and bool [rows], where a row holds
         something else than a number.
     """
+    if pa.types.is_integer(column.type):
+        values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        return values, np.zeros(len(values), bool)
     if pa.types.is_floating(column.type):
-        values = np.asarray(column, float)
+        values = np.array(column, float)
         return values, np.isnan(values) & np.asarray(column.is_valid())
+    values = plain_floats(column)
+    if values is not None:
+        return values, np.zeros(len(values), bool)
     texts = trim(column)
     if decimal_comma:
         texts = pc.replace_substring(texts, ",", ".")
@@ -176,3 +213,12 @@ def to_floats(column: pa.Array, decimal_comma: bool) -> tuple[np.ndarray, np.nda
     numbers = pc.if_else(is_number, pc.utf8_ltrim(texts, "+"), None)
     values = np.asarray(numbers.cast(pa.float64()))
     return values, np.asarray(pc.invert(pc.or_(is_number, is_empty)))
+
+
+def plain_floats(column: Texts) -> np.ndarray | None:
+    """The numbers of a column where Arrow finds nothing else in it; None for any other column."""
+    try:
+        values = np.asarray(column.cast(pa.float64()))
+    except pa.ArrowInvalid:
+        return None
+    return values if np.isfinite(values).all() else None

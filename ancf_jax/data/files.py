@@ -1,5 +1,6 @@
 """CSV and Parquet files as tables of text, whatever their encoding, delimiter or types."""
 
+import codecs
 import csv
 import io
 from array import array
@@ -12,9 +13,10 @@ from typing import NoReturn
 import pyarrow as pa
 
 from ancf_jax.config import TableConfig
+from ancf_jax.data.clean_csv import is_clean, read_rows
 from ancf_jax.data.parquet import read_parquet
 from ancf_jax.data.tabular import REMEDY, Table
-from ancf_jax.data.text import first_line, read_text
+from ancf_jax.data.text import first_line, is_utf_8_name, read_text
 from ancf_jax.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
@@ -65,6 +67,9 @@ def read_csv(
         names: the columns of a file without header, which has no quotes, either.
         delimiter: what separates the fields, such as `::`; found out where it is empty.
     """
+    table = _read_clean(path, wanted, settings, names, delimiter)
+    if table is not None:
+        return table
     text = read_text(path, settings.encoding)
     if delimiter == "::":  # the parser knows delimiters of one character only
         text = text.replace("::", _UNIT_SEPARATOR)
@@ -73,7 +78,7 @@ def read_csv(
     rows = _parse_rows(path, text, delimiter, quoted=not names)
     if not names:
         _, header = next(rows)
-        names = [name.strip().strip('"') for name in header]
+        names = _names(header)
     left_out = Counter[str]()
     batches = _fitting_batches(path, rows, len(names), settings.drop_broken, left_out)
     lines, columns = _collect(batches, names, wanted)
@@ -87,6 +92,55 @@ def read_csv(
         decimal_comma=delimiter != ",",
         left_out=left_out,
     )
+
+
+def _read_clean(
+    path: Path,
+    wanted: Collection[str],
+    settings: TableConfig,
+    names: Sequence[str],
+    delimiter: str,
+) -> Table | None:
+    """As `read_csv`, by Arrow; None for a file where anything is odd."""
+    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    if not is_utf_8_name(settings.encoding) or len(delimiter) > 1:
+        return None
+    end = 0 if names else data.find(b"\n") + 1
+    head = data[:end].decode("utf-8", "replace").rstrip("\r\n")
+    delimiter = delimiter or max(DELIMITERS, key=head.count)
+    quoted = not names
+    if not names:
+        names = _clean_names(head, delimiter)
+    places = {name: place for place, name in enumerate(names) if name in wanted}
+    if not places or not is_clean(data, delimiter, quoted):
+        return None
+    rows = memoryview(data)[end:]
+    columns = read_rows(rows, delimiter, quoted, len(names), places)
+    if columns is None:
+        return None
+    first = 1 + (end > 0)
+    return Table(
+        path,
+        names,
+        columns,
+        rows=len(next(iter(columns.values()))),
+        locate=lambda row: f"line {row + first}",
+        drop_broken=settings.drop_broken,
+        decimal_comma=delimiter != ",",
+    )
+
+
+def _clean_names(head: str, delimiter: str) -> list[str]:
+    """The names of the columns; none where the header is odd."""
+    try:
+        header = next(csv.reader([head], delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return []
+    return _names(header)
+
+
+def _names(header: list[str]) -> list[str]:
+    return [name.strip().strip('"') for name in header]
 
 
 def _parse_rows(path: Path, text: str, delimiter: str, quoted: bool) -> Iterator[_Row]:

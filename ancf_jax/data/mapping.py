@@ -50,7 +50,9 @@ def usable_events(table: Table, mapping: TableConfig) -> pa.Table:
         for column in _columns_of(table, mapping, option):
             found[option] = read(table, column)
     # Filtered last, for every column that is read may leave out more rows.
-    events = pa.table(found).filter(pa.array(table.keep))
+    events = pa.table(found)
+    if not table.keep.all():
+        events = events.filter(pa.array(table.keep))
     return _with_gap_dwell(events, mapping) if mapping.dwell_gap_cap > 0 else events
 
 

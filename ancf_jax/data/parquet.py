@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,51 +16,76 @@ _NUL = "\x00"
 def read_parquet(path: Path, wanted: Collection[str], drop_broken: bool) -> Table:
     """As `read_table`, for a Parquet file."""
     try:
-        file = pyarrow.parquet.ParquetFile(path)
-        names = file.schema_arrow.names
-        data = file.read(columns=[name for name in names if name.strip() in wanted])
+        schema = pyarrow.parquet.read_schema(path)
+        kept = [name for name in schema.names if name.strip() in wanted]
+        # Arrow codes text as it reads it, so that equal texts are held once.
+        texts = [name for name in kept if _is_text(schema, name)]
+        file = pyarrow.parquet.ParquetFile(path, read_dictionary=texts)
+        data = file.read(columns=kept)
     except (pa.ArrowException, OSError, ValueError) as problem:
         raise UserError(
             f"{path} is damaged or no Parquet file ({str(problem)[:120]!r}); "
             "write it again"
         ) from None
+    names = [name.strip() for name in schema.names]
+    rows = len(data)
     columns = {}
-    for name, column in zip(data.column_names, data.columns, strict=True):
-        texts = _to_text(path, name, column)
-        _check_text(path, name, texts)
-        columns[name.strip()] = texts.combine_chunks()
+    for name in data.column_names:
+        column = _usable(path, name, data[name])
+        data = data.drop_columns(name)
+        columns[name.strip()] = column.unify_dictionaries().combine_chunks()
     return Table(
         path,
-        [name.strip() for name in names],
+        names,
         columns,
-        rows=len(data),
+        rows=rows,
         locate=lambda row: f"row {row + 1}",
         drop_broken=drop_broken,
     )
 
 
-def _to_text(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column as text, where it holds no fractions and no lists.
+def _is_text(schema: pa.Schema, name: str) -> bool:
+    """Whether a column, of a name that is there once, is held as text."""
+    if schema.names.count(name) > 1:
+        return False
+    held = schema.field(name).type
+    return pa.types.is_string(held) or pa.types.is_large_string(held)
 
-    Whole numbers keep all digits, times are in UTC, and "" stands for nothing. Fractions stay
-    floating point, and lists become lists of text.
+
+def _usable(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as `Table` takes it.
+
+    Whole numbers, times (in UTC), fractions and coded texts stay what they are, lists become
+    lists of text, and all else becomes text, "" where there is nothing.
     """
     stored = column.type
     try:
         if pa.types.is_list(stored) or pa.types.is_large_list(stored):
-            return column.cast(pa.list_(pa.large_string()))
-        if pa.types.is_timestamp(stored):
-            column = column.cast(pa.timestamp("us"), safe=False)
-        if pa.types.is_floating(stored):
-            if not _is_whole(column):
-                return column
-            column = column.cast(pa.int64())
-        return column.cast(pa.large_string()).fill_null("")
+            column = column.cast(pa.list_(pa.large_string()))
+        elif pa.types.is_timestamp(stored):
+            zone = "UTC" if stored.tz else None
+            column = column.cast(pa.timestamp("us", zone), safe=False)
+        elif pa.types.is_floating(stored):
+            column = column.cast(pa.int64()) if _is_whole(column) else column
+        elif not (pa.types.is_integer(stored) or _is_coded(column)):
+            column = column.cast(pa.large_string()).fill_null("")
     except (pa.ArrowException, ValueError):
         raise UserError(
             f'{path}, column "{name}" holds {stored}, '
             "expected text, numbers or times; convert it"
         ) from None
+    _check_text(path, name, column)
+    return column
+
+
+def _is_coded(column: pa.ChunkedArray) -> bool:
+    """Whether a column is text as places in its distinct texts, without nulls."""
+    held = column.type
+    if not pa.types.is_dictionary(held) or column.null_count:
+        return False
+    return pa.types.is_string(held.value_type) or pa.types.is_large_string(
+        held.value_type
+    )
 
 
 def _is_whole(column: pa.ChunkedArray) -> bool:
@@ -75,24 +99,34 @@ def _check_text(path: Path, name: str, column: pa.ChunkedArray) -> None:
 
     NumPy cuts text at NUL bytes that end it, so that two ids would become one.
     """
-    if pa.types.is_floating(column.type):
+    held = column.type
+    if not (
+        _is_coded(column) or pa.types.is_list(held) or pa.types.is_large_string(held)
+    ):
         return
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
         _refuse_text(path, name, column)
-    texts = pc.list_flatten(column) if pa.types.is_list(column.type) else column
-    if pc.any(pc.match_substring(texts, _NUL)).as_py():
-        _refuse_text(path, name, column)
+    for chunk in column.chunks:
+        texts = chunk
+        if pa.types.is_dictionary(held):
+            texts = chunk.dictionary
+        elif pa.types.is_list(held):
+            texts = chunk.flatten()
+        if pc.any(pc.match_substring(texts, _NUL)).as_py():
+            _refuse_text(path, name, column)
 
 
-def _refuse_text(path: Path, name: str, column: pa.ChunkedArray) -> NoReturn:
-    odd = ((row, _oddity(value)) for row, value in enumerate(column, start=1))
-    row, found = next((row, found) for row, found in odd if found)
-    raise UserError(
-        f'{path}, row {row}, column "{name}": found {found}, '
-        "expected text; write the column again as UTF-8 text"
-    )
+def _refuse_text(path: Path, name: str, column: pa.ChunkedArray) -> None:
+    """Refuses the first row that holds no text; a coded text that no row holds may be odd."""
+    for row, value in enumerate(column, start=1):
+        found = _oddity(value)
+        if found:
+            raise UserError(
+                f'{path}, row {row}, column "{name}": found {found}, '
+                "expected text; write the column again as UTF-8 text"
+            )
 
 
 def _oddity(value: pa.Scalar) -> str:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from ancf_jax.data.columns import (
     Broken,
+    Coded,
     Texts,
     long_values,
     parse_distinct_ids,
@@ -28,7 +29,7 @@ from ancf_jax.errors import UserError, nearest
 
 REMEDY = "correct the row, or leave broken rows out with --table.drop-broken"
 
-Values = TypeVar("Values", Texts, pa.ListArray, np.ndarray)
+Values = TypeVar("Values", Coded, pa.ListArray, np.ndarray)
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Table:
         path: the file.
         names: all columns of the file, trimmed, in order.
         columns: name -> column [rows], for the wanted ones: text, but a Parquet file's
-            fractions and lists stay what they are.
+            numbers, times, coded texts and lists stay what they are.
         rows: number of rows.
         locate: row number -> "line 7" (CSV) or "row 7" (Parquet), counted from 1.
         drop_broken: whether broken rows are left out and counted, or refused.
@@ -91,25 +92,27 @@ class Table:
     def texts(self, name: str) -> Texts:
         """A column as text [rows], "" where it is empty; UserError where it is no text."""
         column = self.columns[name]
-        if not pa.types.is_large_string(column.type):
+        if not _is_text_like(column.type):
             raise UserError(
                 f'{self.path}, column "{name}" holds {column.type}, '
                 "expected text or whole numbers"
             )
-        return column
+        if pa.types.is_large_string(column.type):
+            return column
+        return column.cast(pa.large_string()).fill_null("")
 
-    def ids(self, name: str, only_once: bool = False) -> Texts:
-        """A column of ids as text [rows]; with `only_once` a repeated id is broken."""
+    def ids(self, name: str, only_once: bool = False) -> Coded:
+        """A column of ids as coded text [rows]; with `only_once` a repeated id is broken."""
         parse = parse_distinct_ids if only_once else parse_ids
-        return self._checked(name, parse(self.texts(name)))
+        return self._checked(name, parse(self._codable(name)))
 
-    def kinds(self, name: str) -> Texts:
-        """A column of kinds of event as text [rows]."""
-        return self._checked(name, parse_kinds(self.texts(name)))
+    def kinds(self, name: str) -> Coded:
+        """A column of kinds of event as coded text [rows]."""
+        return self._checked(name, parse_kinds(self._codable(name)))
 
     def numbers(self, name: str) -> np.ndarray:
         """A column of numbers from 0 up as float32 [rows], NaN where it is empty."""
-        column = self._texts_or_floats(name)
+        column = self._as_held(name, _is_number)
         return self._checked(name, parse_numbers(column, self.decimal_comma))
 
     def flags(self, name: str) -> np.ndarray:
@@ -118,7 +121,7 @@ class Table:
 
     def times(self, name: str) -> np.ndarray:
         """A column of times [rows]: datetime64[us] in UTC, or int64 that only orders."""
-        column = self._texts_or_floats(name)
+        column = self._as_held(name, _is_number_or_time)
         times = self._checked(name, parse_times(column, self.decimal_comma))
         kept = times[self.keep]
         if kept.size and kept.dtype.kind != "M":
@@ -135,9 +138,18 @@ class Table:
             column = pc.split_pattern(self.texts(name), "|")
         return self._checked(name, (column, [long_values(column)]))
 
-    def _texts_or_floats(self, name: str) -> pa.Array:
+    def _codable(self, name: str) -> pa.Array:
+        """A column without nulls whose values are soon told apart, or text."""
         column = self.columns[name]
-        return column if pa.types.is_floating(column.type) else self.texts(name)
+        is_codable = pa.types.is_integer(column.type) or pa.types.is_dictionary(
+            column.type
+        )
+        return column if is_codable and not column.null_count else self.texts(name)
+
+    def _as_held(self, name: str, is_fit: Callable[[pa.DataType], bool]) -> pa.Array:
+        """A column as the file holds it where its type fits, else as text."""
+        column = self.columns[name]
+        return column if is_fit(column.type) else self.texts(name)
 
     def _checked(self, name: str, parsed: tuple[Values, list[Broken]]) -> Values:
         """The values of a parsed column, after its broken rows are refused or left out."""
@@ -157,9 +169,31 @@ class Table:
 
     def _refuse(self, name: str, broken: Broken) -> NoReturn:
         row = int(np.argmax(broken.rows))
-        value = str(self.columns[name][row].as_py() or "")[:60]
-        found = repr(value) if value else "nothing"
+        cell = self.columns[name].slice(row, 1)
+        if _is_text_like(cell.type):  # such as times that Python has none of
+            cell = cell.cast(pa.large_string())
+        value = cell[0].as_py()
+        found = "nothing" if value in (None, "") else repr(str(value)[:60])
         raise UserError(
             f'{self.path}, {self.locate(row)}, column "{name}": found {found}, '
             f"expected {broken.expected}; {REMEDY}"
         )
+
+
+def _is_text_like(held: pa.DataType) -> bool:
+    """Whether values of a type are ids as they stand."""
+    kinds = pa.types
+    return (
+        kinds.is_large_string(held)
+        or kinds.is_dictionary(held)
+        or kinds.is_integer(held)
+        or kinds.is_timestamp(held)
+    )
+
+
+def _is_number(held: pa.DataType) -> bool:
+    return pa.types.is_floating(held) or pa.types.is_integer(held)
+
+
+def _is_number_or_time(held: pa.DataType) -> bool:
+    return _is_number(held) or pa.types.is_timestamp(held)

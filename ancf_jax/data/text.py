@@ -68,9 +68,17 @@ def is_utf_8(path: Path) -> bool:
     return True
 
 
+def is_utf_8_name(encoding: str) -> bool:
+    """Whether this is a name of UTF-8, such as utf8."""
+    return codecs.lookup(encoding).name == UTF_8
+
+
 def _codec(data: bytes, encoding: str) -> str:
-    is_utf_8 = codecs.lookup(encoding) == codecs.lookup(UTF_8)
-    return "utf-16" if is_utf_8 and data.startswith(_UTF_16_MARKS) else encoding
+    return (
+        "utf-16"
+        if is_utf_8_name(encoding) and data.startswith(_UTF_16_MARKS)
+        else encoding
+    )
 
 
 def _with_lf(text: str) -> str:

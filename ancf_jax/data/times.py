@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ancf_jax.data.columns import Broken, Texts, to_floats, trim
+from ancf_jax.data.columns import Broken, Texts, plain_floats, to_floats, trim
 from ancf_jax.errors import UserError
 
 _ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$"
@@ -28,14 +28,19 @@ def parse_times(
     10^8, they are an order without a clock.
 
     Args:
-        column: floating point, or text.
+        column: numbers, timestamps, or text.
         decimal_comma: whether the text `3,5` is a number.
 
     Returns:
         datetime64[us] in UTC, or int64 where the column holds an order; and the broken rows.
     """
-    if pa.types.is_floating(column.type):
+    if pa.types.is_timestamp(column.type):
+        return _inside(np.asarray(column.cast(pa.timestamp("us"))))
+    if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
         return _parse_unix_times(column, decimal_comma)
+    plain = plain_floats(column)
+    if plain is not None:
+        return _parse_unix_times(pa.array(plain), decimal_comma)
     texts = trim(column)
     is_iso = np.asarray(pc.match_substring_regex(texts, _ISO))
     is_filled = np.asarray(pc.not_equal(texts, ""))
@@ -50,12 +55,20 @@ def _parse_dates(texts: Texts, is_iso: np.ndarray) -> tuple[np.ndarray, list[Bro
     dates = pc.if_else(is_iso, texts, None).to_pandas()
     parsed = pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")
     times = parsed.to_numpy("datetime64[us]")
+    times, broken = _inside(times)
+    return times, [
+        Broken(is_mixed, "an offset such as +02:00 in every time or in none"),
+        *broken,
+    ]
+
+
+def _inside(times: np.ndarray) -> tuple[np.ndarray, list[Broken]]:
+    """datetime64[us] as they are; those that are none, or out of range, are broken."""
     # A comparison with NaT, which stands for what is no date, is false.
     is_inside = (times >= np.datetime64(0, "s")) & (
         times < np.datetime64(int(_END), "s")
     )
     return times, [
-        Broken(is_mixed, "an offset such as +02:00 in every time or in none"),
         Broken(
             ~is_inside, "a time from 1970 to 2286 as ISO 8601 (2017-01-28 19:06:53)"
         ),
