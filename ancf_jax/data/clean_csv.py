@@ -5,13 +5,14 @@ strict reader takes over, which knows the line of what is wrong.
 """
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
 _PIECE = 1 << 22  # bytes that are looked at at a time
+_CODED = pa.dictionary(pa.int32(), pa.string())
 _QUOTE = ord('"')
 _LINE_ENDS = (ord("\n"), ord("\r"))
 
@@ -24,7 +25,9 @@ def is_clean(data: bytes, delimiter: str, quoted: bool) -> bool:
         delimiter: what separates the fields, one character.
         quoted: whether a quote is more than a character.
     """
-    if b"\x00" in data or data.count(b"\r") != data.count(b"\r\n"):
+    if b"\x00" in data:
+        return False
+    if b"\r" in data and data.count(b"\r") != data.count(b"\r\n"):
         return False
     if quoted and b'"' in data and not _quotes_hold_fields(data, ord(delimiter)):
         return False
@@ -44,9 +47,10 @@ def _is_utf_8(data: bytes) -> bool:
 
 def _quotes_hold_fields(data: bytes, delimiter: int) -> bool:
     """Whether every other quote begins a field, and the next one ends it."""
-    # A line end at both ends, so that every byte has neighbours.
     number_of_quotes = 0
     for begin in range(0, len(data), _PIECE):
+        # The piece with the byte before it and the one after; at both ends of the file that is
+        # a line end.
         piece = b"\n" + data[begin : begin + _PIECE + 1]
         if begin:
             piece = data[begin - 1 : begin + _PIECE + 1]
@@ -70,7 +74,8 @@ def read_rows(
     quoted: bool,
     width: int,
     places: Mapping[str, int],
-) -> dict[str, pa.Array] | None:
+    coded: Collection[str],
+) -> dict[str, pa.ChunkedArray] | None:
     """Columns of text [rows], a row for each line; None where Arrow finds it otherwise.
 
     Args:
@@ -79,9 +84,13 @@ def read_rows(
         quoted: whether a quote is more than a character.
         width: number of fields of every row.
         places: which columns to keep, by name.
+        coded: names of columns whose equal texts are held once.
     """
     numbers = [str(number) for number in range(width)]
-    kept = [numbers[place] for place in places.values()]
+    types = {
+        numbers[place]: _CODED if name in coded else pa.large_string()
+        for name, place in places.items()
+    }
     try:
         table = pyarrow.csv.read_csv(
             pa.BufferReader(data),
@@ -89,23 +98,19 @@ def read_rows(
             pyarrow.csv.ParseOptions(
                 delimiter=delimiter, quote_char='"' if quoted else False
             ),
-            pyarrow.csv.ConvertOptions(
-                column_types={number: pa.large_string() for number in kept},
-                include_columns=kept,
-            ),
+            pyarrow.csv.ConvertOptions(column_types=types, include_columns=list(types)),
         )
     except pa.ArrowException:
         return None
     if len(table) != _number_of_lines(data):
         return None  # blank lines, or line ends within quotes
-    return {
-        name: column.combine_chunks()
-        for name, column in zip(places, table.columns, strict=True)
-    }
+    return dict(zip(places, table.columns, strict=True))
 
 
 def _number_of_lines(data: memoryview) -> int:
+    values = np.frombuffer(data, np.uint8)
+    line_end = ord("\n")
     lines = 0
-    for begin in range(0, len(data), _PIECE):
-        lines += bytes(data[begin : begin + _PIECE]).count(b"\n")
-    return lines + (bytes(data[-1:]) != b"\n")
+    for begin in range(0, len(values), _PIECE):
+        lines += int(np.count_nonzero(values[begin : begin + _PIECE] == line_end))
+    return lines + int(values[-1] != line_end)

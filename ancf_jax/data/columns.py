@@ -16,7 +16,9 @@ from ancf_jax.errors import UserError
 
 # An array of `large_string` without nulls.
 Texts = pa.Array
-# The same as int32 places in its distinct texts, by order of first appearance.
+# A column in one piece or in several.
+Column = pa.Array | pa.ChunkedArray
+# Text as int32 places among the distinct texts, by order of first appearance.
 Coded = pa.DictionaryArray
 
 LONGEST_ID = 256  # characters; a NumPy array of ids is as wide as the longest one
@@ -48,13 +50,15 @@ class Broken(NamedTuple):
     expected: str
 
 
-def trim(column: Texts) -> Texts:
+def trim(column: Column) -> Column:
     """The texts without blanks at both ends."""
     return pc.utf8_trim_whitespace(column)
 
 
-def code(column: pa.Array) -> Coded:
+def code(column: Column) -> Coded:
     """A column of text, or of whole numbers as text, by order of first appearance."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.unify_dictionaries().combine_chunks()
     if pa.types.is_dictionary(column.type):
         return _in_order_of_appearance(column)
     coded = column.dictionary_encode()
@@ -75,7 +79,7 @@ def _coded(indices: pa.Array, texts: Texts) -> Coded:
     return pa.DictionaryArray.from_arrays(indices.cast(pa.int32()), texts)
 
 
-def encode(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+def encode(column: Column) -> tuple[np.ndarray, np.ndarray]:
     """Codes texts by order of first appearance.
 
     Args:
@@ -87,8 +91,6 @@ def encode(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         UserError: for a text that holds NUL, for NumPy cuts text at NUL bytes that end it.
     """
-    if isinstance(column, pa.ChunkedArray):
-        column = column.unify_dictionaries().combine_chunks()
     coded = code(column)
     _refuse_nul(coded.dictionary)
     distinct = np.array(coded.dictionary.to_pylist(), str)
@@ -124,7 +126,7 @@ def long_values(lists: pa.ListArray) -> Broken:
     return Broken(rows, f"values of at most {LONGEST_ID} characters")
 
 
-def parse_ids(column: pa.Array) -> tuple[Coded, list[Broken]]:
+def parse_ids(column: Column) -> tuple[Coded, list[Broken]]:
     """A column of ids as it stands, coded; an empty id and a very long one are broken.
 
     Args:
@@ -138,14 +140,14 @@ def parse_ids(column: pa.Array) -> tuple[Coded, list[Broken]]:
     return coded, [Broken(unfit, f"a text of 1 to {LONGEST_ID} characters")]
 
 
-def parse_distinct_ids(column: pa.Array) -> tuple[Coded, list[Broken]]:
+def parse_distinct_ids(column: Column) -> tuple[Coded, list[Broken]]:
     """As `parse_ids`; an id that an earlier row holds is broken, too."""
     coded, broken = parse_ids(column)
     is_repeated = pd.Series(np.asarray(coded.indices)).duplicated().to_numpy()
     return coded, [*broken, Broken(is_repeated, "every id once")]
 
 
-def parse_kinds(column: pa.Array) -> tuple[Coded, list[Broken]]:
+def parse_kinds(column: Column) -> tuple[Coded, list[Broken]]:
     """As `parse_ids`, for kinds of event; those after the first 127 kinds are broken."""
     coded, broken = parse_ids(column)
     is_surplus = np.asarray(coded.indices) >= _MOST_KINDS
@@ -156,7 +158,7 @@ def parse_kinds(column: pa.Array) -> tuple[Coded, list[Broken]]:
 
 
 def parse_numbers(
-    column: pa.Array, decimal_comma: bool
+    column: Column, decimal_comma: bool
 ) -> tuple[np.ndarray, list[Broken]]:
     """A column as float32 [rows], NaN where it is empty.
 
@@ -173,7 +175,7 @@ def parse_numbers(
     ]
 
 
-def parse_flags(column: Texts) -> tuple[np.ndarray, list[Broken]]:
+def parse_flags(column: Column) -> tuple[np.ndarray, list[Broken]]:
     """A column of yes and no as float32 [rows] of 1 and 0, NaN where it is empty.
 
     Flags are 1 and 0, true and false, or yes and no, in upper or lower case.
@@ -185,7 +187,7 @@ def parse_flags(column: Texts) -> tuple[np.ndarray, list[Broken]]:
     return meanings[code], [Broken(code < 0, "1, 0, true or false")]
 
 
-def to_floats(column: pa.Array, decimal_comma: bool) -> tuple[np.ndarray, np.ndarray]:
+def to_floats(column: Column, decimal_comma: bool) -> tuple[np.ndarray, np.ndarray]:
     """A column of floating point or of text as numbers.
 
     Args:
@@ -197,7 +199,7 @@ def to_floats(column: pa.Array, decimal_comma: bool) -> tuple[np.ndarray, np.nda
         something else than a number.
     """
     if pa.types.is_integer(column.type):
-        values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        values = column.to_numpy().astype(np.float64)  # NaN for nulls
         return values, np.zeros(len(values), bool)
     if pa.types.is_floating(column.type):
         values = np.array(column, float)
@@ -215,10 +217,15 @@ def to_floats(column: pa.Array, decimal_comma: bool) -> tuple[np.ndarray, np.nda
     return values, np.asarray(pc.invert(pc.or_(is_number, is_empty)))
 
 
-def plain_floats(column: Texts) -> np.ndarray | None:
+def plain_floats(column: Column) -> np.ndarray | None:
     """The numbers of a column where Arrow finds nothing else in it; None for any other column."""
     try:
         values = np.asarray(column.cast(pa.float64()))
     except pa.ArrowInvalid:
         return None
     return values if np.isfinite(values).all() else None
+
+
+def release_memory() -> None:
+    """Gives back what Arrow holds for later use, which may be more than all that is in use."""
+    pa.default_memory_pool().release_unused()

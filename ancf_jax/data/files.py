@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from ancf_jax.config import TableConfig
 from ancf_jax.data.clean_csv import is_clean, read_rows
-from ancf_jax.data.parquet import read_parquet
+from ancf_jax.data.columns import release_memory
+from ancf_jax.data.parquet import coded_columns, read_parquet
 from ancf_jax.data.tabular import REMEDY, Table
 from ancf_jax.data.text import first_line, is_utf_8_name, read_text
 from ancf_jax.errors import UserError
@@ -47,7 +48,7 @@ def read_table(path: Path, wanted: Collection[str], settings: TableConfig) -> Ta
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1" or path.suffix in (".parquet", ".pq")
     if is_parquet:
-        return read_parquet(path, wanted, settings.drop_broken)
+        return read_parquet(path, wanted, settings)
     return read_csv(path, wanted, settings)
 
 
@@ -115,9 +116,12 @@ def _read_clean(
     if not places or not is_clean(data, delimiter, quoted):
         return None
     rows = memoryview(data)[end:]
-    columns = read_rows(rows, delimiter, quoted, len(names), places)
+    columns = read_rows(
+        rows, delimiter, quoted, len(names), places, coded_columns(settings)
+    )
     if columns is None:
         return None
+    release_memory()
     first = 1 + (end > 0)
     return Table(
         path,
@@ -190,7 +194,7 @@ def _refuse_width(path: Path, batch: list[_Row], width: int) -> NoReturn:
 
 def _collect(
     batches: Iterator[list[_Row]], names: Sequence[str], wanted: Collection[str]
-) -> tuple[array, dict[str, pa.Array]]:
+) -> tuple[array, dict[str, pa.ChunkedArray]]:
     """The line of every row, and the wanted columns."""
     lines = array("q")
     places = {name: place for place, name in enumerate(names) if name in wanted}
@@ -200,5 +204,5 @@ def _collect(
         for name, place in places.items():
             values = [fields[place] for _, fields in batch]
             parts[name].append(pa.array(values, pa.large_string()))
-    columns = {name: pa.concat_arrays(arrays) for name, arrays in parts.items()}
+    columns = {name: pa.chunked_array(arrays) for name, arrays in parts.items()}
     return lines, columns

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from ancf_jax.config import TableConfig
 from ancf_jax.data.assemble import ITEM_SURPLUS, NOTHING_KNOWN, Entities
-from ancf_jax.data.columns import encode, feature
+from ancf_jax.data.columns import encode, feature, release_memory
 from ancf_jax.data.tabular import Table
 from ancf_jax.errors import UserError
 
@@ -46,9 +46,17 @@ def usable_events(table: Table, mapping: TableConfig) -> pa.Table:
     The columns are users, items, and what else `mapping` names or the table has by default.
     """
     found = {}
-    for option, read in EVENT_COLUMNS.items():
-        for column in _columns_of(table, mapping, option):
-            found[option] = read(table, column)
+    columns = [
+        (option, column)
+        for option in EVENT_COLUMNS
+        for column in _columns_of(table, mapping, option)
+    ]
+    for number, (option, column) in enumerate(columns, start=1):
+        read = EVENT_COLUMNS[option]
+        found[option] = read(table, column)
+        if all(column != later for _, later in columns[number:]):
+            del table.columns[column]  # memory is short with many events
+        release_memory()
     # Filtered last, for every column that is read may leave out more rows.
     events = pa.table(found)
     if not table.keep.all():

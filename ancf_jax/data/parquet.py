@@ -7,21 +7,34 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
+from ancf_jax.config import TableConfig
+from ancf_jax.data.columns import release_memory
 from ancf_jax.data.tabular import Table
 from ancf_jax.errors import UserError
 
+_BUFFER = 1 << 20  # bytes of a column that are read at a time
 _NUL = "\x00"
 
 
-def read_parquet(path: Path, wanted: Collection[str], drop_broken: bool) -> Table:
+def coded_columns(settings: TableConfig) -> tuple[str, ...]:
+    """The columns whose equal texts are best held once: ids and kinds."""
+    return (settings.user, settings.item, settings.event)
+
+
+def read_parquet(path: Path, wanted: Collection[str], settings: TableConfig) -> Table:
     """As `read_table`, for a Parquet file."""
     try:
         schema = pyarrow.parquet.read_schema(path)
         kept = [name for name in schema.names if name.strip() in wanted]
-        # Arrow codes text as it reads it, so that equal texts are held once.
-        texts = [name for name in kept if _is_text(schema, name)]
-        file = pyarrow.parquet.ParquetFile(path, read_dictionary=texts)
-        data = file.read(columns=kept)
+        coded = coded_columns(settings)
+        texts = [name for name in kept if name in coded and _is_text(schema, name)]
+        file = pyarrow.parquet.ParquetFile(
+            path, read_dictionary=texts, buffer_size=_BUFFER
+        )
+        groups = [
+            _read_group(file, group, kept) for group in range(file.num_row_groups)
+        ]
+        data = pa.concat_tables(groups or [file.read(columns=kept)])
     except (pa.ArrowException, OSError, ValueError) as problem:
         raise UserError(
             f"{path} is damaged or no Parquet file ({str(problem)[:120]!r}); "
@@ -32,16 +45,25 @@ def read_parquet(path: Path, wanted: Collection[str], drop_broken: bool) -> Tabl
     columns = {}
     for name in data.column_names:
         column = _usable(path, name, data[name])
-        data = data.drop_columns(name)
-        columns[name.strip()] = column.unify_dictionaries().combine_chunks()
+        columns[name.strip()] = column
+    release_memory()
     return Table(
         path,
         names,
         columns,
         rows=rows,
         locate=lambda row: f"row {row + 1}",
-        drop_broken=drop_broken,
+        drop_broken=settings.drop_broken,
     )
+
+
+def _read_group(
+    file: pyarrow.parquet.ParquetFile, group: int, columns: list[str]
+) -> pa.Table:
+    """Some rows; read apart, for Arrow holds several times the memory of what it reads."""
+    rows = file.read_row_group(group, columns=columns, use_threads=False)
+    release_memory()
+    return rows
 
 
 def _is_text(schema: pa.Schema, name: str) -> bool:

@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from ancf_jax.data.columns import (
     Broken,
     Coded,
-    Texts,
     long_values,
     parse_distinct_ids,
     parse_flags,
@@ -54,7 +53,7 @@ class Table:
 
     path: Path
     names: Sequence[str]
-    columns: dict[str, pa.Array]
+    columns: dict[str, pa.ChunkedArray]
     rows: int
     locate: Callable[[int], str]
     drop_broken: bool
@@ -89,7 +88,7 @@ class Table:
             f"{self.path} has {problem}; it has {found}; name the right one with {flag}"
         )
 
-    def texts(self, name: str) -> Texts:
+    def texts(self, name: str) -> pa.ChunkedArray:
         """A column as text [rows], "" where it is empty; UserError where it is no text."""
         column = self.columns[name]
         if not _is_text_like(column.type):
@@ -136,9 +135,10 @@ class Table:
         column = self.columns[name]
         if not pa.types.is_list(column.type):
             column = pc.split_pattern(self.texts(name), "|")
+        column = column.combine_chunks()
         return self._checked(name, (column, [long_values(column)]))
 
-    def _codable(self, name: str) -> pa.Array:
+    def _codable(self, name: str) -> pa.ChunkedArray:
         """A column without nulls whose values are soon told apart, or text."""
         column = self.columns[name]
         is_codable = pa.types.is_integer(column.type) or pa.types.is_dictionary(
@@ -146,7 +146,9 @@ class Table:
         )
         return column if is_codable and not column.null_count else self.texts(name)
 
-    def _as_held(self, name: str, is_fit: Callable[[pa.DataType], bool]) -> pa.Array:
+    def _as_held(
+        self, name: str, is_fit: Callable[[pa.DataType], bool]
+    ) -> pa.ChunkedArray:
         """A column as the file holds it where its type fits, else as text."""
         column = self.columns[name]
         return column if is_fit(column.type) else self.texts(name)

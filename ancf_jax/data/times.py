@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ancf_jax.data.columns import Broken, Texts, plain_floats, to_floats, trim
+from ancf_jax.data.columns import Broken, Column, plain_floats, to_floats, trim
 from ancf_jax.errors import UserError
 
 _ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$"
@@ -17,9 +17,7 @@ _MILLIONTHS = 1e6  # of a number that only orders, so that fractions count
 _END = 1e10  # seconds, 2286-11-20; so every unit has its own range of magnitudes
 
 
-def parse_times(
-    column: pa.Array, decimal_comma: bool
-) -> tuple[np.ndarray, list[Broken]]:
+def parse_times(column: Column, decimal_comma: bool) -> tuple[np.ndarray, list[Broken]]:
     """A column of times [rows], as dates or as numbers, whichever most of its rows hold.
 
     A date is ISO 8601, in UTC if it has no offset. An offset in some rows only is broken.
@@ -49,7 +47,7 @@ def parse_times(
     return _parse_dates(texts, is_iso)
 
 
-def _parse_dates(texts: Texts, is_iso: np.ndarray) -> tuple[np.ndarray, list[Broken]]:
+def _parse_dates(texts: Column, is_iso: np.ndarray) -> tuple[np.ndarray, list[Broken]]:
     has_offset = np.asarray(pc.match_substring_regex(texts, _OFFSET))
     is_mixed = is_iso & (has_offset != has_offset[is_iso.argmax()])
     dates = pc.if_else(is_iso, texts, None).to_pandas()
@@ -76,18 +74,19 @@ def _inside(times: np.ndarray) -> tuple[np.ndarray, list[Broken]]:
 
 
 def _parse_unix_times(
-    column: pa.Array, decimal_comma: bool
+    column: Column, decimal_comma: bool
 ) -> tuple[np.ndarray, list[Broken]]:
     values, is_broken = to_floats(column, decimal_comma)
     is_usable = ~is_broken & (values >= 0)
     if is_usable.any() and (values[is_usable] < _EARLIEST_CLOCK).all():
         return _parse_order(values, is_usable)
-    # 0 for seconds, 1 for milli-, 2 for micro-, 3 for nanoseconds, -1 for less than all.
-    unit = np.digitize(values, _EARLIEST_CLOCK * 1000.0 ** np.arange(4)) - 1
+    unit = _units(values)
     is_inside = is_usable & (unit >= 0) & (values < _END * 1000.0**unit)
-    column_unit = unit[is_inside.argmax()] if is_inside.any() else 0
+    column_unit = int(unit[is_inside.argmax()]) if is_inside.any() else 0
     is_fit = is_inside & (unit == column_unit)
-    micros = np.where(is_fit, values, 0) * 10.0 ** (6 - 3 * column_unit)
+    micros = values if values.flags.writeable else values.copy()
+    micros[~is_fit] = 0
+    micros *= 10.0 ** (6 - 3 * column_unit)
     return micros.astype("datetime64[us]"), [
         Broken(
             ~is_inside,
@@ -97,6 +96,16 @@ def _parse_unix_times(
             is_inside & ~is_fit, "times in one unit, seconds or milliseconds, as above"
         ),
     ]
+
+
+def _units(values: np.ndarray) -> np.ndarray:
+    """int8: 0 for seconds, 1 for milli-, 2 for micro-, 3 for nanoseconds, -1 for less than all."""
+    begins = _EARLIEST_CLOCK * 1000.0 ** np.arange(4)
+    extremes = [np.fmin.reduce(values), np.fmax.reduce(values)]
+    lowest, highest = np.digitize(extremes, begins) - 1
+    if lowest == highest:
+        return np.full(len(values), lowest, np.int8)
+    return (np.digitize(values, begins) - 1).astype(np.int8)
 
 
 def _parse_order(

@@ -94,7 +94,9 @@ def read_movielens(path: Path, config: Config) -> Interactions:
         )
     folder = ratings.parent
     fold = config.split.fold
-    settings = config.table
+    settings = dataclasses.replace(
+        _MAPPING, encoding=config.table.encoding, drop_broken=config.table.drop_broken
+    )
     files = _fold_files(folder, fold) if fold else [ratings]
     tables = [_read_file(file, settings) for file in files]
     events = [usable_events(table, _MAPPING) for table in tables]
@@ -147,6 +149,7 @@ def _with_genres(table: Table) -> Table:
     flags = [table.flags(genre) == 1 for genre in _GENRES]
     names = np.array(_GENRES)
     genres = ["|".join(names[row]) for row in np.stack(flags, axis=1)]
-    table.columns["genres"] = pa.array(genres, pa.large_string())
+    texts = pa.array(genres, pa.large_string())
+    table.columns["genres"] = pa.chunked_array([texts])
     table.names = [*table.names, "genres"]
     return table

@@ -42,7 +42,9 @@ def read_ncf(path: Path, config: Config) -> Interactions:
     """
     files = _find_files(path if path.is_dir() else path.parent)
     train_file, test_file, negatives_file = files
-    settings = config.table
+    settings = TableConfig(
+        encoding=config.table.encoding, drop_broken=config.table.drop_broken
+    )
     train = read_csv(train_file, _NAMES, settings, _NAMES, "\t")
     test_names = (*_NAMES[:3], "unused")  # the times of test events do not count
     test = read_csv(test_file, _NAMES[:3], settings, test_names, "\t")

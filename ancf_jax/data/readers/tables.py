@@ -31,11 +31,11 @@ def read_tables(path: Path, config: Config) -> Interactions:
         _refuse(path, files)
     wanted = [getattr(mapping, option) for option in EVENT_COLUMNS]
     table = read_table(files[0], wanted, mapping)
-    events = usable_events(table, mapping)
+    events = [usable_events(table, mapping)]
     items = _entity_table(mapping, files[0].parent, "item")
     users = _entity_table(mapping, files[0].parent, "user")
     return assemble(
-        events,
+        events.pop(),  # so that it can be given up early
         [read for read in (table, items, users) if read is not None],
         items=usable_entities(items, mapping, "item"),
         users=usable_entities(users, mapping, "user"),
