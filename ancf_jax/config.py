@@ -15,8 +15,6 @@ from typing import (
     Generic,
     Literal,
     TypeVar,
-    get_args,
-    get_origin,
     get_type_hints,
 )
 
@@ -25,14 +23,13 @@ from annotated_types import Interval
 from ancf_jax.errors import UserError, nearest
 from ancf_jax.limits import (
     Count,
+    MetricName,
     NotNegative,
     Positive,
     Seed,
     Share,
     Size,
-    holds,
-    in_words,
-    limits_of,
+    check_value,
 )
 
 FormatName = Literal["auto", "table", "movielens", "ncf", "sequences"]
@@ -40,20 +37,6 @@ LossName = Literal[
     "mse", "log_loss", "bce", "bpr", "softmax", "sampled_softmax", "gbce"
 ]
 SplitKind = Literal["auto", "next_basket", "leave_one_out", "ratio", "time", "given"]
-MetricName = Literal[
-    "auto",
-    "last",
-    "loss",
-    "hit_rate@10",
-    "recall@10",
-    "precision@10",
-    "ndcg@10",
-    "mrr@10",
-    "auc",
-    "rmse",
-    "mae",
-    "log_loss",
-]
 CORNER_STORE = "corner-store"
 
 
@@ -305,17 +288,7 @@ def validate(config: Config) -> None:
         UserError: a setting is out of range, or settings contradict each other.
     """
     for name, value, hint in _fields_of(config):
-        flag = f"--{name.replace('_', '-')}"
-        choices = get_args(hint) if get_origin(hint) is Literal else (value,)
-        if value not in choices:
-            known = ", ".join(map(str, choices))
-            raise UserError(
-                f'{flag} is "{value}"{nearest(str(value), choices)}, expected one of {known}'
-            )
-        for limit in limits_of(hint):
-            values = value if isinstance(value, tuple) else (value,)
-            if not all(holds(limit, one) for one in values):
-                raise UserError(f"{flag} is {value}, expected {in_words(limit)}")
+        check_value(f"--{name.replace('_', '-')}", value, hint)
     check = getattr(config.network, "check", None)
     if check is not None:
         check()

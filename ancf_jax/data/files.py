@@ -69,8 +69,17 @@ def read_csv(
         delimiter: what separates the fields, such as `::`; found out where it is empty.
     """
     table = _read_clean(path, wanted, settings, names, delimiter)
-    if table is not None:
-        return table
+    return table or _read_strictly(path, wanted, settings, names, delimiter)
+
+
+def _read_strictly(
+    path: Path,
+    wanted: Collection[str],
+    settings: TableConfig,
+    names: Sequence[str],
+    delimiter: str,
+) -> Table:
+    """As `read_csv`, row by row, with the line of what is wrong."""
     text = read_text(path, settings.encoding)
     if delimiter == "::":  # the parser knows delimiters of one character only
         text = text.replace("::", _UNIT_SEPARATOR)
