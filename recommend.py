@@ -116,7 +116,7 @@ def main(argv: list[str], screen: cli.Screen) -> None:
     absence = recommender.no_probability(command.keep_seen, explore)
     if absence:
         screen.say(absence)
-    users = recommender.users_of(command.users)
+    users = users_asked(recommender, command.users, screen)
     begin = len(users) * (shard - 1) // shards
     end = len(users) * shard // shards
     if begin == end:
@@ -140,6 +140,30 @@ def main(argv: list[str], screen: cli.Screen) -> None:
         out = out.with_stem(f"{out.stem}-{shard}-of-{shards}")
     rows = write_in_parts(out, lists.digest(), lists.parts(), lists.blocks, screen.say)
     screen.say(f"{rows} rows for {len(lists.users)} users in {out}")
+
+
+def users_asked(
+    recommender: Recommender, asked: tuple[str, ...], screen: cli.Screen
+) -> list[str]:
+    """The ids asked for; how many of them are unknown is said.
+
+    Raises:
+        UserError: `all` stands among other ids and is none.
+    """
+    known = recommender.row_of
+    if "all" in asked and len(asked) > 1 and "all" not in known:
+        raise UserError(
+            f"--users is {' '.join(asked)[:60]}, expected ids, or all; "
+            "leave out all, or the ids beside it"
+        )
+    users = recommender.users_of(asked)
+    unknown = [user for user in users if user not in known]
+    if unknown:
+        screen.say(
+            f"{len(unknown)} of {len(users)} users are unknown, such as {unknown[0][:60]!r}: "
+            "they get the most popular items"
+        )
+    return users
 
 
 def shard_of(text: str) -> tuple[int, int]:

@@ -9,20 +9,27 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    TypeVar,
+    get_type_hints,
+)
 
 from annotated_types import Interval
 
 from ancf_jax.errors import UserError, nearest
 from ancf_jax.limits import (
     Count,
+    MetricName,
     NotNegative,
     Positive,
+    Seed,
     Share,
     Size,
-    holds,
-    in_words,
-    limits_of,
+    check_value,
 )
 
 FormatName = Literal["auto", "table", "movielens", "ncf", "sequences"]
@@ -73,6 +80,9 @@ class TableConfig:
     """Above 0: use the gap to the user's next event as dwell, no longer than this many seconds."""
     dwell_gap_drop: NotNegative = 0.0
     """Above 0: a gap of exactly this many seconds is an artefact and counts as unknown."""
+    encoding: str = "utf-8"
+    """Encoding of text files of any format, such as latin-1, cp1252 or shift_jis; a BOM says by
+    itself that a file is in UTF-16."""
     drop_broken: bool = False
     """Leave out broken rows and count them, instead of refusing the file at the first one."""
 
@@ -101,9 +111,9 @@ class SplitConfig:
     """Kinds of event that count, e.g. purchase; empty for all. The others are left out."""
     duplicates: Literal["keep", "first", "last"] = "keep"
     """What becomes of several events of one user with one item: all are kept, or one."""
-    min_user_events: int = 1
+    min_user_events: Size = 1
     """Users with fewer events are left out."""
-    min_item_events: int = 1
+    min_item_events: Size = 1
     """Items with fewer events are left out."""
 
 
@@ -154,10 +164,9 @@ class LoopConfig:
     the mean of theirs. Time and memory grow with their number."""
     patience: Count = 5
     """Epochs without a better validation metric before training stops; 0 never stops early."""
-    metric: str = "auto"
-    """Validation metric that chooses the best checkpoint: ndcg@10, hit_rate@10, loss, rmse, auc
-    ...; auto takes ndcg@10 for ranking losses, auc for log_loss and loss for mse; last keeps the
-    last epoch."""
+    metric: MetricName = "auto"
+    """Validation metric that chooses the best checkpoint; auto takes ndcg@10 for ranking losses,
+    auc for log_loss and loss for mse; last keeps the last epoch."""
     validation_users: Size = 10_000
     """At most this many users, drawn once by seed, are ranked for the validation metric."""
     spread: Literal["pmap", "shard_map"] = "pmap"
@@ -197,7 +206,7 @@ class Config(Generic[Network]):
     """Folder of the run: checkpoints, curves, vocabularies; runs/DATA-MODEL by default."""
     epochs: Count = 10
     """Passes over the training events."""
-    seed: Count = 0
+    seed: Seed = 0
     """Seed of everything random; the same seed gives the same run."""
     keep_seen: bool | None = None
     """Whether items that the user already had may be recommended and count as hits (repeat
@@ -279,12 +288,7 @@ def validate(config: Config) -> None:
         UserError: a setting is out of range, or settings contradict each other.
     """
     for name, value, hint in _fields_of(config):
-        for limit in limits_of(hint):
-            values = value if isinstance(value, tuple) else (value,)
-            if not all(holds(limit, one) for one in values):
-                raise UserError(
-                    f"--{name.replace('_', '-')} is {value}, expected {in_words(limit)}"
-                )
+        check_value(f"--{name.replace('_', '-')}", value, hint)
     check = getattr(config.network, "check", None)
     if check is not None:
         check()

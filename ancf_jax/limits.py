@@ -1,18 +1,51 @@
 """Limits that stand on the fields of settings, as `annotated_types` say them."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from annotated_types import BaseMetadata, Ge, Gt, Interval, Le, Lt
 
-from ancf_jax.errors import UserError
+from ancf_jax.errors import UserError, nearest
 
 Count = Annotated[int, Ge(0)]  # 0 or more
 Size = Annotated[int, Ge(1)]  # 1 or more
+Seed = Annotated[
+    int, Interval(ge=0, le=2**32 - 1)
+]  # what JAX and NumPy both tell apart
 NotNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Interval(ge=0, lt=1)]  # of something of which a part is left
 Decay = Annotated[float, Interval(gt=0, le=1)]  # what a step leaves of a weight
 Widths = tuple[Annotated[int, Ge(1)], ...]  # of the layers of an MLP
+
+# What may choose the best checkpoint.
+MetricName = Literal[
+    "auto",
+    "last",
+    "loss",
+    "hit_rate@10",
+    "recall@10",
+    "precision@10",
+    "ndcg@10",
+    "mrr@10",
+    "auc",
+    "rmse",
+    "mae",
+    "log_loss",
+]
+
+
+def check_value(flag: str, value: Any, hint: Any) -> None:
+    """Raises UserError where a value is none of a setting's choices, or beyond its limits."""
+    choices = get_args(hint) if get_origin(hint) is Literal else (value,)
+    if value not in choices:
+        known = ", ".join(map(str, choices))
+        raise UserError(
+            f'{flag} is "{value}"{nearest(str(value), choices)}, expected one of {known}'
+        )
+    values = value if isinstance(value, tuple) else (value,)
+    for limit in limits_of(hint):
+        if not all(holds(limit, one) for one in values):
+            raise UserError(f"{flag} is {value}, expected {in_words(limit)}")
 
 
 def require_layers(hidden: tuple[int, ...]) -> None:

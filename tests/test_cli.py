@@ -23,7 +23,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from ancf_jax import cli
-from ancf_jax.config import Config, flatten, validate
+from ancf_jax.config import Config, flatten, override, validate
 from ancf_jax.errors import Stopped, UserError
 from ancf_jax.machine.compile import cache_programs, cached_programs
 from ancf_jax.models.registry import default_config
@@ -195,6 +195,27 @@ def test_evaluation_without_json_is_a_table_and_a_file_per_user(run, leave, tmp_
     assert rows["hit_rate@10"].between(0, 1).all()
 
 
+def test_the_largest_seed_trains(planted_shop, tmp_path, leave):
+    flags = ["--data", planted_shop, "--model", "mf", "--run", tmp_path / "run", *TINY]
+    code, out, err = leave("train", *flags, "--epochs", 1, "--seed", 2**32 - 1)
+    assert code == 0, err
+    assert "ndcg@10" in out
+
+
+def test_unknown_users_are_counted_and_all_stands_alone(run, leave):
+    asked = ["recommend", "--run", run, "--top-n", 3, "--users"]
+    code, _, err = leave(*asked, "u03", "u7", "", "u05")
+    assert code == 0, err
+    words = "2 of 4 users are unknown, such as 'u7': they get the most popular items"
+    assert words in err
+    code, _, err = leave(*asked, "u03")
+    assert code == 0, err
+    assert "unknown" not in err
+    code, out, err = leave(*asked, "all", "u03")
+    assert (code, out) == (2, "")
+    assert "--users is all u03, expected ids, or all; leave out all" in err
+
+
 def test_lists_for_people_have_names(run, leave):
     code, out, err = leave(
         "recommend",
@@ -353,6 +374,29 @@ def no_traceback(err: str) -> bool:
         ("train", ["--model", "neumff"], 'no model "neumff" (did you mean "neumf"?)'),
         ("train", ["--epochs", "-1"], "--epochs is -1, expected 0 or more"),
         ("train", ["--data", "nowhere/at/all"], "nowhere/at/all"),
+        ("train", ["--data", ""], "--data is empty, expected a file or folder"),
+        (
+            "train",
+            ["--split.min-user-events", "-5"],
+            "--split.min-user-events is -5, expected 1 or more",
+        ),
+        ("train", ["--loop.metric", "ndgc@10"], "ndcg@10"),
+        ("train", ["--model", "ease", "--loop.metric", "ndgc@10"], "Unrecognized"),
+        (
+            "train",
+            ["--objective.loss", "bpr", "--objective.negatives", "0"],
+            "--objective.negatives is 0, expected 1 or more, for --objective.loss bpr",
+        ),
+        (
+            "train",
+            ["--model", "linear"],
+            "--objective.loss mse learns the values of ratings, but the data has none",
+        ),
+        (
+            "train",
+            ["--seed", "9223372036854775808"],
+            "--seed is 9223372036854775808, expected from 0 to 4294967295",
+        ),
         ("train", ["@no such preset"], "no such preset"),
         ("evaluate", ["--run", "nowhere"], 'no run in "nowhere"'),
         ("evaluate", ["--run", "nowhere", "--split", "tset"], "test"),
@@ -460,6 +504,13 @@ def test_flags_change_what_they_name_and_nothing_else(model):
 )
 def test_every_preset_is_understood(preset):
     validate(script("train").parse(cli.expand([f"@{preset}"])).config)
+
+
+def test_settings_of_code_are_held_to_their_choices_too():
+    typo = override(default_config("ease"), {"loop.metric": "ndgc@10"})
+    words = r'--loop.metric is "ndgc@10" \(did you mean "ndcg@10"\?\), expected one of auto, last'
+    with pytest.raises(UserError, match=words):
+        validate(typo)
 
 
 def test_a_run_is_not_overwritten_and_says_how_to_go_on(run, planted_shop, leave):

@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -299,6 +300,7 @@ def test_the_moment_is_the_newest_event_unless_given(recommender, events):
         ("2025-07-18T19:00", 29_214_420),
         ("2025-07-18T19:00+02:00", 29_214_300),
         ("2025-07-18 19:00:59", 29_214_420),
+        ("2286-11-20T17:46", 166_666_666),
     ],
 )
 def test_moments(text, minute):
@@ -306,10 +308,21 @@ def test_moments(text, minute):
 
 
 @pytest.mark.parametrize(
-    "text", ["yesterday", "19:00", "2025-13-01", "1969-12-31T23:59", ""]
+    ("text", "words"),
+    [
+        ("yesterday", "is no moment; write it as 2025"),
+        ("19:00", "is no moment; write it as 2025"),
+        ("2025-13-01", "is no moment; write it as 2025"),
+        ("", "is no moment; write it as 2025"),
+        ("1969-12-31T23:59", "is not between 1970 and 2286"),
+        ("2286-11-20T17:47", "is not between 1970 and 2286"),
+        ("9999-12-31T23:59", "is not between 1970 and 2286"),
+        ("9999-12-31T23:59-23:59", "is not between 1970 and 2286"),
+        ("0001-01-01T00:00+23:59", "is not between 1970 and 2286"),
+    ],
 )
-def test_what_is_no_moment_is_explained(text):
-    with pytest.raises(UserError, match="--at"):
+def test_what_is_no_moment_is_explained(text, words):
+    with pytest.raises(UserError, match=f'--at "{re.escape(text)}" {words}'):
         minute_of(text)
 
 

@@ -3,13 +3,14 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from ancf_jax.data.columns import Texts, encode
+from ancf_jax.data.columns import Texts, code, encode, release_memory
 from ancf_jax.data.interactions import TEST, TRAIN, Feature, Interactions
 from ancf_jax.data.tabular import Table
 from ancf_jax.errors import UserError
@@ -37,18 +38,18 @@ class _Vocabulary(NamedTuple):
 
     Attributes:
         ids: text [V], those with events first, in order of first appearance.
-        code: int32 [N] place of each event's item or user in `ids`.
         row: int32 [V] row in the `Entities`, -1 for none.
     """
 
     ids: np.ndarray
-    code: np.ndarray
     row: np.ndarray
 
 
 NOTHING_KNOWN = Entities()
 # New items are wanted, but not a list that is far longer than that of the items with events.
 ITEM_SURPLUS = 2
+_MICROSECONDS = 1_000_000  # of a second
+_PIECE = 1 << 20  # bytes of a file that are held at a time
 _TEXT_COLUMNS = ("user", "item", "event")
 
 
@@ -72,11 +73,12 @@ def assemble(
     Raises:
         UserError: where there are no events.
     """
-    user = _vocabulary(events["user"], users)
-    item = _vocabulary(events["item"], items)
-    kinds, kind = encode(_kind_column(events))
     columns = _numeric_columns(events)
-    columns.update(user=user.code, item=item.code, kind=kind.astype(np.int8))
+    user, columns["user"] = _vocabulary(events["user"], users)
+    item, columns["item"] = _vocabulary(events["item"], items)
+    kinds, columns["kind"] = _kinds(events)
+    del events  # memory is short with many events
+    release_memory()
     log, clock = _in_order(columns)
     return Interactions(
         **log,
@@ -84,34 +86,43 @@ def assemble(
         users=user.ids,
         items=item.ids,
         names=_names(items, item),
-        kinds=tuple(kinds.tolist()),
+        kinds=kinds,
         item_features=_aligned(items, item.row),
         user_features=_aligned(users, user.row),
         left_out=_count_left_out(tables, items, item),
+        remarks=tuple(chain(*(table.remarks for table in tables))),
         digest=_digest([*(table.path for table in tables), *files]),
     )
 
 
-def _vocabulary(column: pa.ChunkedArray, known: Entities) -> _Vocabulary:
+def _vocabulary(
+    column: pa.ChunkedArray, known: Entities
+) -> tuple[_Vocabulary, np.ndarray]:
+    """The users or items, and int32 [N] the place of each event's among them."""
     if not len(column):
         raise UserError(
             "no events are left to work with; look at the rows that were left out"
         )
-    ids, code = encode(pa.chunked_array([*column.chunks, known.ids]))
-    event_code = code[: len(column)]
-    known_code = code[len(column) :]
-    size = int(event_code.max()) + 1
+    events = code(column)
+    # The ids of the events come first, in their order; those that are known besides follow.
+    known_ids = code(known.ids).cast(pa.large_string())
+    ids, number = encode(pa.concat_arrays([events.dictionary, known_ids]))
+    event_code = np.asarray(events.indices)
+    known_code = number[len(events.dictionary) :]
+    size = len(events.dictionary)
     if len(known_code) <= known.surplus * size:
         size = len(ids)
     row = np.full(len(ids), -1, np.int32)
     row[known_code] = np.arange(len(known_code))
-    return _Vocabulary(ids[:size], event_code, row[:size])
+    return _Vocabulary(ids[:size], row[:size]), event_code
 
 
-def _kind_column(events: pa.Table) -> Texts | pa.ChunkedArray:
-    if "event" in events.column_names:
-        return events["event"]
-    return pa.repeat(pa.scalar("interaction"), len(events))
+def _kinds(events: pa.Table) -> tuple[tuple[str, ...], np.ndarray]:
+    """The kinds of events, and int8 [N] the kind of each."""
+    if "event" not in events.column_names:
+        return ("interaction",), np.zeros(len(events), np.int8)
+    kinds, kind = encode(events["event"])
+    return tuple(kinds.tolist()), kind.astype(np.int8)
 
 
 def _numeric_columns(events: pa.Table) -> dict[str, np.ndarray]:
@@ -122,16 +133,18 @@ def _numeric_columns(events: pa.Table) -> dict[str, np.ndarray]:
 def _in_order(columns: dict[str, np.ndarray]) -> tuple[dict[str, Any], bool]:
     """The columns sorted by (user, time, input order), and whether `time` is a real time.
 
-    A real time becomes seconds, any other the number of the moment in the user's history.
+    The columns are given up, one by one. A real time becomes seconds, any other the number of
+    the moment in the user's history.
     """
-    time = columns.get("time", np.arange(len(columns["user"])))
-    order = np.lexsort((time, columns["user"]))
-    log = {name: column[order] for name, column in columns.items()}
-    clock = time.dtype.kind == "M"
+    columns.setdefault("time", np.arange(len(columns["user"])))
+    order = np.lexsort((columns["time"], columns["user"]))
+    log = {name: columns.pop(name)[order] for name in list(columns)}
+    clock = log["time"].dtype.kind == "M"
     if clock:
-        log["time"] = log["time"].astype("datetime64[s]").astype(np.int64)
+        micros = log["time"].view(np.int64)
+        log["time"] = np.floor_divide(micros, _MICROSECONDS, out=micros)
     else:
-        log["time"] = _number_of_moment(log["user"], time[order])
+        log["time"] = _number_of_moment(log["user"], log["time"])
     return log, clock
 
 
@@ -175,7 +188,9 @@ def _count_left_out(
 def _digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                digest.update(piece)
     return digest.hexdigest()
 
 

@@ -39,7 +39,8 @@ def audit(
             share_in_baskets: events that are in one basket with the event before.
             test_in_open_basket: test events in one basket with a known event before.
             baskets_held_out, users_held_out: what validates or tests, where baskets are whole.
-        Origin: split, test_begins (None without a clock), left_out and data_sha256.
+        Origin: split, test_begins (None without a clock), left_out, remarks on the source (such
+            as numbers that are no times) and data_sha256.
     """
     figures = _size_figures(interactions, part)
     figures["split"] = split.kind
@@ -48,6 +49,7 @@ def audit(
     figures.update(_basket_figures(interactions, part, split))
     figures.update(_overlap_figures(interactions, part))
     figures["left_out"] = dict(interactions.left_out)
+    figures["remarks"] = list(interactions.remarks)
     figures["data_sha256"] = interactions.digest
     return figures
 
@@ -160,6 +162,7 @@ def describe(figures: dict[str, Any]) -> str:
         lines.append(_baskets_line(figures))
     lines.append(_pairs_line(figures))
     lines.append(_rest_line(figures))
+    lines += figures.get("remarks", [])
     return "\n".join(lines)
 
 

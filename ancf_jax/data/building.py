@@ -15,6 +15,8 @@ from ancf_jax.data.interactions import TRAIN, Interactions
 from ancf_jax.data.selection import drop_idle_users, keep_events, select
 from ancf_jax.errors import UserError
 
+_OF_VALUES = ("mse", "log_loss")  # losses that need a value of each event
+
 
 def resolve(config: Config) -> Config:
     """`config` with what its data and model imply.
@@ -73,11 +75,17 @@ def _traces(interactions: Interactions) -> list[np.ndarray]:
 def _labelled(interactions: Interactions, config: Config) -> Interactions:
     """The events that carry the label which the model learns; the others are counted."""
     rating = interactions.rating
+    loss = config.objective.loss
     if config.objective.label == "engagement":
         traces = _required_traces(interactions, config)
         has_trace = ~np.all(np.isnan(traces), axis=0)
         interactions = keep_events(interactions, has_trace, "no_trace")
-    elif config.objective.loss == "mse" and rating is not None:
+    elif loss in _OF_VALUES and rating is None:
+        raise UserError(
+            f"--objective.loss {loss} learns the values of ratings, but the data has none; name "
+            "their column with --table.rating, or choose another loss, such as softmax"
+        )
+    elif loss == "mse" and rating is not None:
         interactions = keep_events(interactions, ~np.isnan(rating), "no_rating")
     if not len(interactions.user):
         raise UserError(

@@ -12,12 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ancf_jax.data.interactions import Feature
+from ancf_jax.errors import UserError
 
 # An array of `large_string` without nulls.
 Texts = pa.Array
+# A column in one piece or in several.
+Column = pa.Array | pa.ChunkedArray
+# Text as int32 places among the distinct texts, by order of first appearance.
+Coded = pa.DictionaryArray
 
-_LONGEST_ID = 256  # characters; a NumPy array of ids is as wide as the longest one
+LONGEST_ID = 256  # characters; a NumPy array of ids is as wide as the longest one
 _MOST_KINDS = 127  # the place of a kind must fit int8
+_LARGEST = 1e12  # of numbers; the sum of the squares of many must fit float32
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _FLAGS = {
     "1": 1,
@@ -44,22 +50,58 @@ class Broken(NamedTuple):
     expected: str
 
 
-def trim(column: Texts) -> Texts:
+def trim(column: Column) -> Column:
     """The texts without blanks at both ends."""
     return pc.utf8_trim_whitespace(column)
 
 
-def encode(column: Texts | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+def code(column: Column) -> Coded:
+    """A column of text, or of whole numbers as text, by order of first appearance."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.unify_dictionaries().combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        return _in_order_of_appearance(column)
+    coded = column.dictionary_encode()
+    return _coded(coded.indices, coded.dictionary.cast(pa.large_string()))
+
+
+def _in_order_of_appearance(column: pa.DictionaryArray) -> Coded:
+    """The same texts; those that no row holds are gone, and each is there once."""
+    used = column.indices.dictionary_encode()
+    texts = column.dictionary.take(used.dictionary).cast(pa.large_string())
+    once = texts.dictionary_encode()
+    if len(once.dictionary) == len(texts):
+        return _coded(used.indices, texts)
+    return _coded(once.indices.take(used.indices), once.dictionary)
+
+
+def _coded(indices: pa.Array, texts: Texts) -> Coded:
+    return pa.DictionaryArray.from_arrays(indices.cast(pa.int32()), texts)
+
+
+def encode(column: Column) -> tuple[np.ndarray, np.ndarray]:
     """Codes texts by order of first appearance.
+
+    Args:
+        column: text [rows], coded or not.
 
     Returns:
         text [V], the distinct texts, and int32 [rows], the place of each row's text among them.
+
+    Raises:
+        UserError: for a text that holds NUL, for NumPy cuts text at NUL bytes that end it.
     """
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    coded = column.dictionary_encode()
+    coded = code(column)
+    _refuse_nul(coded.dictionary)
     distinct = np.array(coded.dictionary.to_pylist(), str)
     return distinct, np.asarray(coded.indices)
+
+
+def _refuse_nul(texts: Texts) -> None:
+    with_nul = texts.filter(pc.match_substring(texts, "\x00"))
+    if len(with_nul):
+        found = with_nul[0].as_py()[:60]
+        raise UserError(f"found {found!r}, expected text without NUL; correct the data")
 
 
 def feature(lists: pa.ListArray) -> Feature:
@@ -75,47 +117,65 @@ def feature(lists: pa.ListArray) -> Feature:
     return Feature(values, ids)
 
 
-def parse_ids(column: Texts) -> tuple[Texts, list[Broken]]:
-    """A column of ids as it stands; an empty id and a very long one are broken."""
-    is_empty = pc.equal(trim(column), "")
-    is_long = pc.greater(pc.utf8_length(column), _LONGEST_ID)
-    unfit = np.asarray(pc.or_(is_empty, is_long))
-    return column, [Broken(unfit, f"a text of 1 to {_LONGEST_ID} characters")]
+def long_values(lists: pa.ListArray) -> Broken:
+    """The rows of lists of text that hold a very long one."""
+    length = pc.utf8_length(pc.list_flatten(lists)).fill_null(0)
+    is_long = np.asarray(pc.greater(length, LONGEST_ID))
+    rows = np.zeros(len(lists), bool)
+    rows[np.asarray(pc.list_parent_indices(lists))[is_long]] = True
+    return Broken(rows, f"values of at most {LONGEST_ID} characters")
 
 
-def parse_distinct_ids(column: Texts) -> tuple[Texts, list[Broken]]:
+def parse_ids(column: Column) -> tuple[Coded, list[Broken]]:
+    """A column of ids as it stands, coded; an empty id and a very long one are broken.
+
+    Args:
+        column: text, coded or not, or whole numbers.
+    """
+    coded = code(column)
+    texts = coded.dictionary
+    is_empty = pc.equal(trim(texts), "")
+    is_long = pc.greater(pc.utf8_length(texts), LONGEST_ID)
+    unfit = np.asarray(pc.or_(is_empty, is_long))[np.asarray(coded.indices)]
+    return coded, [Broken(unfit, f"a text of 1 to {LONGEST_ID} characters")]
+
+
+def parse_distinct_ids(column: Column) -> tuple[Coded, list[Broken]]:
     """As `parse_ids`; an id that an earlier row holds is broken, too."""
-    _, broken = parse_ids(column)
-    _, code = encode(column)
-    is_repeated = pd.Series(code).duplicated().to_numpy()
-    return column, [*broken, Broken(is_repeated, "every id once")]
+    coded, broken = parse_ids(column)
+    is_repeated = pd.Series(np.asarray(coded.indices)).duplicated().to_numpy()
+    return coded, [*broken, Broken(is_repeated, "every id once")]
 
 
-def parse_kinds(column: Texts) -> tuple[Texts, list[Broken]]:
+def parse_kinds(column: Column) -> tuple[Coded, list[Broken]]:
     """As `parse_ids`, for kinds of event; those after the first 127 kinds are broken."""
-    _, broken = parse_ids(column)
-    _, code = encode(column)
-    is_surplus = code >= _MOST_KINDS
-    return column, [
+    coded, broken = parse_ids(column)
+    is_surplus = np.asarray(coded.indices) >= _MOST_KINDS
+    return coded, [
         *broken,
         Broken(is_surplus, f"at most {_MOST_KINDS} kinds of event"),
     ]
 
 
 def parse_numbers(
-    column: pa.Array, decimal_comma: bool
+    column: Column, decimal_comma: bool
 ) -> tuple[np.ndarray, list[Broken]]:
     """A column as float32 [rows], NaN where it is empty.
 
-    What is no finite number from 0 up is broken.
+    What is no finite number from 0 up is broken, and so is a very large one.
     """
     values, is_broken = to_floats(column, decimal_comma)
-    is_broken |= (values < 0) | (values > np.finfo(np.float32).max)
-    numbers = np.where(is_broken, np.nan, values).astype(np.float32)
-    return numbers, [Broken(is_broken, "a number from 0 up")]
+    is_broken |= values < 0
+    is_large = values > _LARGEST
+    is_fit = ~(is_broken | is_large)
+    numbers = np.where(is_fit, values, np.nan).astype(np.float32)
+    return numbers, [
+        Broken(is_broken, "a number from 0 up"),
+        Broken(is_large, f"a number of at most {_LARGEST:g}"),
+    ]
 
 
-def parse_flags(column: Texts) -> tuple[np.ndarray, list[Broken]]:
+def parse_flags(column: Column) -> tuple[np.ndarray, list[Broken]]:
     """A column of yes and no as float32 [rows] of 1 and 0, NaN where it is empty.
 
     Flags are 1 and 0, true and false, or yes and no, in upper or lower case.
@@ -127,20 +187,26 @@ def parse_flags(column: Texts) -> tuple[np.ndarray, list[Broken]]:
     return meanings[code], [Broken(code < 0, "1, 0, true or false")]
 
 
-def to_floats(column: pa.Array, decimal_comma: bool) -> tuple[np.ndarray, np.ndarray]:
+def to_floats(column: Column, decimal_comma: bool) -> tuple[np.ndarray, np.ndarray]:
     """A column of floating point or of text as numbers.
 
     Args:
-        column: [rows] the column.
+        column: [rows] the column; of whole numbers, too.
         decimal_comma: whether the text `3,5` is a number.
 
     Returns:
         float64 [rows], NaN where a row is empty or broken, and bool [rows], where a row holds
         something else than a number.
     """
+    if pa.types.is_integer(column.type):
+        values = column.to_numpy().astype(np.float64)  # NaN for nulls
+        return values, np.zeros(len(values), bool)
     if pa.types.is_floating(column.type):
-        values = np.asarray(column, float)
+        values = np.array(column, float)
         return values, np.isnan(values) & np.asarray(column.is_valid())
+    values = plain_floats(column)
+    if values is not None:
+        return values, np.zeros(len(values), bool)
     texts = trim(column)
     if decimal_comma:
         texts = pc.replace_substring(texts, ",", ".")
@@ -149,3 +215,17 @@ def to_floats(column: pa.Array, decimal_comma: bool) -> tuple[np.ndarray, np.nda
     numbers = pc.if_else(is_number, pc.utf8_ltrim(texts, "+"), None)
     values = np.asarray(numbers.cast(pa.float64()))
     return values, np.asarray(pc.invert(pc.or_(is_number, is_empty)))
+
+
+def plain_floats(column: Column) -> np.ndarray | None:
+    """The numbers of a column where Arrow finds nothing else in it; None for any other column."""
+    try:
+        values = np.asarray(column.cast(pa.float64()))
+    except pa.ArrowInvalid:
+        return None
+    return values if np.isfinite(values).all() else None
+
+
+def release_memory() -> None:
+    """Gives back what Arrow holds for later use, which may be more than all that is in use."""
+    pa.default_memory_pool().release_unused()

@@ -71,4 +71,5 @@ def _interactions(columns: dict[str, Any]) -> Interactions:
         features = columns[name].items()
         columns[name] = {feature: Feature(**value) for feature, value in features}
     columns["kinds"] = tuple(columns["kinds"])
+    columns["remarks"] = tuple(columns.get("remarks", ()))
     return Interactions(**columns)

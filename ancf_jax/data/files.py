@@ -1,5 +1,6 @@
 """CSV and Parquet files as tables of text, whatever their encoding, delimiter or types."""
 
+import codecs
 import csv
 import io
 from array import array
@@ -10,75 +11,51 @@ from pathlib import Path
 from typing import NoReturn
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet
 
+from ancf_jax.config import TableConfig
+from ancf_jax.data.clean_csv import is_clean, read_rows
+from ancf_jax.data.columns import release_memory
+from ancf_jax.data.parquet import coded_columns, read_parquet
 from ancf_jax.data.tabular import REMEDY, Table
+from ancf_jax.data.text import first_line, is_utf_8_name, read_text
 from ancf_jax.errors import UserError
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
 DELIMITERS = (",", ";", "\t")
 _UNIT_SEPARATOR = "\x1f"
+_OPEN_QUOTE = 'a quote (") that is not closed; close it or double it'
+_LONG_FIELD = (
+    f"a field of more than {csv.field_size_limit():,} characters; shorten it, "
+    'or close the quote (") that it begins with'
+)
 _ROWS_AT_A_TIME = 1_000  # few, for memory and for the search for cycles among lists
 
 # The line on which a row of a text file begins, and its fields.
 _Row = tuple[int, list[str]]
 
 
-def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, UTF-16 with a BOM, or latin-1, its lines ended by LF.
-
-    Raises:
-        UserError: where the file is empty, or holds no text.
-    """
-    text = _decode(path.read_bytes())
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not text.strip():
-        raise UserError(f"{path} is empty; pass a file with at least one event")
-    if "\x00" in text:
-        line = text.count("\n", 0, text.index("\x00")) + 1
-        raise UserError(
-            f"{path}, line {line}: a NUL byte, expected text; "
-            "unpack the file or save it again as UTF-8"
-        )
-    return text
-
-
-def _decode(data: bytes) -> str:
-    """Latin-1 decodes anything, so it shows NUL bytes of UTF-16 and of what is no text."""
-    is_utf_16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    try:
-        return data.decode("utf-16" if is_utf_16 else "utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
-def first_line(text: str) -> str:
-    """The first line that is not empty."""
-    return text.lstrip("\n").partition("\n")[0]
-
-
-def read_table(path: Path, wanted: Collection[str], drop_broken: bool) -> Table:
+def read_table(path: Path, wanted: Collection[str], settings: TableConfig) -> Table:
     """The `wanted` columns of a CSV or Parquet file, as far as it has them.
 
     Args:
         path: the file.
         wanted: names of columns; the others are not kept.
-        drop_broken: whether broken rows are left out and counted, or refused.
+        settings: the encoding, and whether broken rows are left out and counted, or refused.
 
     Raises:
         UserError: where the file cannot be read.
     """
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1" or path.suffix in (".parquet", ".pq")
-    read = read_parquet if is_parquet else read_csv
-    return read(path, wanted, drop_broken)
+    if is_parquet:
+        return read_parquet(path, wanted, settings)
+    return read_csv(path, wanted, settings)
 
 
 def read_csv(
     path: Path,
     wanted: Collection[str],
-    drop_broken: bool,
+    settings: TableConfig,
     names: Sequence[str] = (),
     delimiter: str = "",
 ) -> Table:
@@ -87,11 +64,23 @@ def read_csv(
     Args:
         path: the file.
         wanted: names of columns; the others are not kept.
-        drop_broken: whether broken rows are left out and counted, or refused.
+        settings: the encoding, and whether broken rows are left out and counted, or refused.
         names: the columns of a file without header, which has no quotes, either.
         delimiter: what separates the fields, such as `::`; found out where it is empty.
     """
-    text = read_text(path)
+    table = _read_clean(path, wanted, settings, names, delimiter)
+    return table or _read_strictly(path, wanted, settings, names, delimiter)
+
+
+def _read_strictly(
+    path: Path,
+    wanted: Collection[str],
+    settings: TableConfig,
+    names: Sequence[str],
+    delimiter: str,
+) -> Table:
+    """As `read_csv`, row by row, with the line of what is wrong."""
+    text = read_text(path, settings.encoding)
     if delimiter == "::":  # the parser knows delimiters of one character only
         text = text.replace("::", _UNIT_SEPARATOR)
         delimiter = _UNIT_SEPARATOR
@@ -99,9 +88,9 @@ def read_csv(
     rows = _parse_rows(path, text, delimiter, quoted=not names)
     if not names:
         _, header = next(rows)
-        names = [name.strip().strip('"') for name in header]
+        names = _names(header)
     left_out = Counter[str]()
-    batches = _fitting_batches(path, rows, len(names), drop_broken, left_out)
+    batches = _fitting_batches(path, rows, len(names), settings.drop_broken, left_out)
     lines, columns = _collect(batches, names, wanted)
     return Table(
         path,
@@ -109,10 +98,62 @@ def read_csv(
         columns,
         rows=len(lines),
         locate=lambda row: f"line {lines[row]}",
-        drop_broken=drop_broken,
+        drop_broken=settings.drop_broken,
         decimal_comma=delimiter != ",",
         left_out=left_out,
     )
+
+
+def _read_clean(
+    path: Path,
+    wanted: Collection[str],
+    settings: TableConfig,
+    names: Sequence[str],
+    delimiter: str,
+) -> Table | None:
+    """As `read_csv`, by Arrow; None for a file where anything is odd."""
+    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    if not is_utf_8_name(settings.encoding) or len(delimiter) > 1:
+        return None
+    end = 0 if names else data.find(b"\n") + 1
+    head = data[:end].decode("utf-8", "replace").rstrip("\r\n")
+    delimiter = delimiter or max(DELIMITERS, key=head.count)
+    quoted = not names
+    if not names:
+        names = _clean_names(head, delimiter)
+    places = {name: place for place, name in enumerate(names) if name in wanted}
+    if not places or not is_clean(data, delimiter, quoted):
+        return None
+    rows = memoryview(data)[end:]
+    columns = read_rows(
+        rows, delimiter, quoted, len(names), places, coded_columns(settings)
+    )
+    if columns is None:
+        return None
+    release_memory()
+    first = 1 + (end > 0)
+    return Table(
+        path,
+        names,
+        columns,
+        rows=len(next(iter(columns.values()))),
+        locate=lambda row: f"line {row + first}",
+        drop_broken=settings.drop_broken,
+        decimal_comma=delimiter != ",",
+    )
+
+
+def _clean_names(head: str, delimiter: str) -> list[str]:
+    """The names of the columns; none where the header is odd."""
+    try:
+        header = next(csv.reader([head], delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return []
+    return _names(header)
+
+
+def _names(header: list[str]) -> list[str]:
+    return [name.strip().strip('"') for name in header]
 
 
 def _parse_rows(path: Path, text: str, delimiter: str, quoted: bool) -> Iterator[_Row]:
@@ -126,10 +167,10 @@ def _parse_rows(path: Path, text: str, delimiter: str, quoted: bool) -> Iterator
             if fields:
                 yield line, fields
             line = reader.line_num + 1
-    except csv.Error:
-        raise UserError(
-            f'{path}, line {line}: a quote (") that is not closed; close it or double it'
-        ) from None
+    except csv.Error as problem:
+        is_long = "field limit" in str(problem)
+        found = _LONG_FIELD if is_long else _OPEN_QUOTE
+        raise UserError(f"{path}, line {line}: {found}") from None
 
 
 def _fitting_batches(
@@ -162,7 +203,7 @@ def _refuse_width(path: Path, batch: list[_Row], width: int) -> NoReturn:
 
 def _collect(
     batches: Iterator[list[_Row]], names: Sequence[str], wanted: Collection[str]
-) -> tuple[array, dict[str, pa.Array]]:
+) -> tuple[array, dict[str, pa.ChunkedArray]]:
     """The line of every row, and the wanted columns."""
     lines = array("q")
     places = {name: place for place, name in enumerate(names) if name in wanted}
@@ -172,59 +213,5 @@ def _collect(
         for name, place in places.items():
             values = [fields[place] for _, fields in batch]
             parts[name].append(pa.array(values, pa.large_string()))
-    columns = {name: pa.concat_arrays(arrays) for name, arrays in parts.items()}
+    columns = {name: pa.chunked_array(arrays) for name, arrays in parts.items()}
     return lines, columns
-
-
-def read_parquet(path: Path, wanted: Collection[str], drop_broken: bool) -> Table:
-    """As `read_table`, for a Parquet file."""
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-        names = file.schema_arrow.names
-        data = file.read(columns=[name for name in names if name.strip() in wanted])
-    except (pa.ArrowException, OSError, ValueError) as problem:
-        raise UserError(
-            f"{path} is damaged or no Parquet file ({str(problem)[:120]!r}); "
-            "write it again"
-        ) from None
-    columns = {}
-    for name, column in zip(data.column_names, data.columns, strict=True):
-        columns[name.strip()] = _to_text(path, name, column).combine_chunks()
-    return Table(
-        path,
-        [name.strip() for name in names],
-        columns,
-        rows=len(data),
-        locate=lambda row: f"row {row + 1}",
-        drop_broken=drop_broken,
-    )
-
-
-def _to_text(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column as text, where it holds no fractions and no lists.
-
-    Whole numbers keep all digits, times are in UTC, and "" stands for nothing. Fractions stay
-    floating point, and lists become lists of text.
-    """
-    stored = column.type
-    try:
-        if pa.types.is_list(stored) or pa.types.is_large_list(stored):
-            return column.cast(pa.list_(pa.large_string()))
-        if pa.types.is_timestamp(stored):
-            column = column.cast(pa.timestamp("us"), safe=False)
-        if pa.types.is_floating(stored):
-            if not _is_whole(column):
-                return column
-            column = column.cast(pa.int64())
-        return column.cast(pa.large_string()).fill_null("")
-    except (pa.ArrowException, ValueError):
-        raise UserError(
-            f'{path}, column "{name}" holds {stored}, '
-            "expected text, numbers or times; convert it"
-        ) from None
-
-
-def _is_whole(column: pa.ChunkedArray) -> bool:
-    """Whether a column of floating point holds whole numbers only."""
-    fraction = pc.subtract(column, pc.floor(column))
-    return pc.all(pc.equal(fraction, 0)).as_py()

@@ -54,6 +54,7 @@ class Interactions:
             the split, else None.
         given_negatives: int32 [U, K] items to rank the test item against, -1 padded, or None.
         left_out: counts of rows that cleaning dropped, by reason.
+        remarks: what a person should be told of the source, such as that its times are none.
         digest: SHA-256 of the bytes of the source files, hexadecimal.
     """
 
@@ -76,4 +77,5 @@ class Interactions:
     given_part: np.ndarray | None = None
     given_negatives: np.ndarray | None = None
     left_out: dict[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
     digest: str = ""

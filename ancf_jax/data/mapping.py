@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from ancf_jax.config import TableConfig
 from ancf_jax.data.assemble import ITEM_SURPLUS, NOTHING_KNOWN, Entities
-from ancf_jax.data.columns import encode
+from ancf_jax.data.columns import encode, feature, release_memory
 from ancf_jax.data.tabular import Table
 from ancf_jax.errors import UserError
 
@@ -27,17 +27,40 @@ EVENT_COLUMNS = {
 FEATURE_OPTIONS = {"item": "features", "user": "user_features"}
 
 
+def check_columns(mapping: TableConfig) -> None:
+    """Raises UserError where the column of users, items or times is that of something else, too."""
+    for option in ("user", "item", "time"):
+        column = getattr(mapping, option)
+        others = [name for name in EVENT_COLUMNS if name != option]
+        shared = [name for name in others if getattr(mapping, name) == column]
+        if shared:
+            raise UserError(
+                f'--table.{option} and --table.{shared[0]} both name the column "{column}", '
+                "expected a column for each; name another for one of them"
+            )
+
+
 def usable_events(table: Table, mapping: TableConfig) -> pa.Table:
     """The rows of a table of events that are fit for use, as `assemble` takes them.
 
     The columns are users, items, and what else `mapping` names or the table has by default.
     """
     found = {}
-    for option, read in EVENT_COLUMNS.items():
-        for column in _columns_of(table, mapping, option):
-            found[option] = read(table, column)
+    columns = [
+        (option, column)
+        for option in EVENT_COLUMNS
+        for column in _columns_of(table, mapping, option)
+    ]
+    for number, (option, column) in enumerate(columns, start=1):
+        read = EVENT_COLUMNS[option]
+        found[option] = read(table, column)
+        if all(column != later for _, later in columns[number:]):
+            del table.columns[column]  # memory is short with many events
+        release_memory()
     # Filtered last, for every column that is read may leave out more rows.
-    events = pa.table(found).filter(pa.array(table.keep))
+    events = pa.table(found)
+    if not table.keep.all():
+        events = events.filter(pa.array(table.keep))
     return _with_gap_dwell(events, mapping) if mapping.dwell_gap_cap > 0 else events
 
 
@@ -88,11 +111,16 @@ def usable_entities(table: Table | None, mapping: TableConfig, entity: str) -> E
         return NOTHING_KNOWN
     (id_column,) = _columns_of(table, mapping, entity)
     ids = table.ids(id_column, only_once=True)
-    features = {
+    lists = {
         column: table.multi_valued(column)
         for column in _columns_of(table, mapping, FEATURE_OPTIONS[entity])
     }
-    ids = ids.filter(pa.array(table.keep))
+    # Filtered last, for every column that is read may leave out more rows.
+    keep = pa.array(table.keep)
+    ids = ids.filter(keep)
+    features = {
+        column: feature(values.filter(keep)) for column, values in lists.items()
+    }
     if entity == "user":
         return Entities(ids, features=features)
     names = _names(table, mapping)

@@ -15,21 +15,20 @@ import pyarrow.compute as pc
 
 from ancf_jax.data.columns import (
     Broken,
-    Texts,
-    feature,
+    Coded,
+    long_values,
     parse_distinct_ids,
     parse_flags,
     parse_ids,
     parse_kinds,
     parse_numbers,
 )
-from ancf_jax.data.interactions import Feature
-from ancf_jax.data.times import parse_times
+from ancf_jax.data.times import order_remark, parse_times
 from ancf_jax.errors import UserError, nearest
 
 REMEDY = "correct the row, or leave broken rows out with --table.drop-broken"
 
-Values = TypeVar("Values", Texts, np.ndarray)
+Values = TypeVar("Values", Coded, pa.ListArray, np.ndarray)
 
 
 @dataclass
@@ -42,23 +41,25 @@ class Table:
         path: the file.
         names: all columns of the file, trimmed, in order.
         columns: name -> column [rows], for the wanted ones: text, but a Parquet file's
-            fractions and lists stay what they are.
+            numbers, times, coded texts and lists stay what they are.
         rows: number of rows.
         locate: row number -> "line 7" (CSV) or "row 7" (Parquet), counted from 1.
         drop_broken: whether broken rows are left out and counted, or refused.
         decimal_comma: whether `3,5` is a number, as in files separated by `;`.
         left_out: number of broken rows, by reason.
+        remarks: what a person should be told of the columns that were read.
         keep: bool [rows], false for the broken rows that are left out.
     """
 
     path: Path
     names: Sequence[str]
-    columns: dict[str, pa.Array]
+    columns: dict[str, pa.ChunkedArray]
     rows: int
     locate: Callable[[int], str]
     drop_broken: bool
     decimal_comma: bool = False
     left_out: Counter[str] = field(default_factory=Counter)
+    remarks: list[str] = field(default_factory=list)
     keep: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -87,28 +88,30 @@ class Table:
             f"{self.path} has {problem}; it has {found}; name the right one with {flag}"
         )
 
-    def texts(self, name: str) -> Texts:
+    def texts(self, name: str) -> pa.ChunkedArray:
         """A column as text [rows], "" where it is empty; UserError where it is no text."""
         column = self.columns[name]
-        if not pa.types.is_large_string(column.type):
+        if not _is_text_like(column.type):
             raise UserError(
                 f'{self.path}, column "{name}" holds {column.type}, '
                 "expected text or whole numbers"
             )
-        return column
+        if pa.types.is_large_string(column.type):
+            return column
+        return column.cast(pa.large_string()).fill_null("")
 
-    def ids(self, name: str, only_once: bool = False) -> Texts:
-        """A column of ids as text [rows]; with `only_once` a repeated id is broken."""
+    def ids(self, name: str, only_once: bool = False) -> Coded:
+        """A column of ids as coded text [rows]; with `only_once` a repeated id is broken."""
         parse = parse_distinct_ids if only_once else parse_ids
-        return self._checked(name, parse(self.texts(name)))
+        return self._checked(name, parse(self._codable(name)))
 
-    def kinds(self, name: str) -> Texts:
-        """A column of kinds of event as text [rows]."""
-        return self._checked(name, parse_kinds(self.texts(name)))
+    def kinds(self, name: str) -> Coded:
+        """A column of kinds of event as coded text [rows]."""
+        return self._checked(name, parse_kinds(self._codable(name)))
 
     def numbers(self, name: str) -> np.ndarray:
         """A column of numbers from 0 up as float32 [rows], NaN where it is empty."""
-        column = self._texts_or_floats(name)
+        column = self._as_held(name, _is_number)
         return self._checked(name, parse_numbers(column, self.decimal_comma))
 
     def flags(self, name: str) -> np.ndarray:
@@ -117,22 +120,38 @@ class Table:
 
     def times(self, name: str) -> np.ndarray:
         """A column of times [rows]: datetime64[us] in UTC, or int64 that only orders."""
-        column = self._texts_or_floats(name)
-        return self._checked(name, parse_times(column, self.decimal_comma))
+        column = self._as_held(name, _is_number_or_time)
+        times = self._checked(name, parse_times(column, self.decimal_comma))
+        kept = times[self.keep]
+        if kept.size and kept.dtype.kind != "M":
+            self.remarks.append(order_remark(f'{self.path}, column "{name}"', kept))
+        return times
 
-    def multi_valued(self, name: str) -> Feature:
-        """A column as a feature with several values in a row, for the rows that are kept.
+    def multi_valued(self, name: str) -> pa.ListArray:
+        """A column as lists of text [rows]; a row with a very long value is broken.
 
         The values are separated by `|`, or stand in the lists of a Parquet file.
         """
         column = self.columns[name]
         if not pa.types.is_list(column.type):
             column = pc.split_pattern(self.texts(name), "|")
-        return feature(column.filter(pa.array(self.keep)))
+        column = column.combine_chunks()
+        return self._checked(name, (column, [long_values(column)]))
 
-    def _texts_or_floats(self, name: str) -> pa.Array:
+    def _codable(self, name: str) -> pa.ChunkedArray:
+        """A column without nulls whose values are soon told apart, or text."""
         column = self.columns[name]
-        return column if pa.types.is_floating(column.type) else self.texts(name)
+        is_codable = pa.types.is_integer(column.type) or pa.types.is_dictionary(
+            column.type
+        )
+        return column if is_codable and not column.null_count else self.texts(name)
+
+    def _as_held(
+        self, name: str, is_fit: Callable[[pa.DataType], bool]
+    ) -> pa.ChunkedArray:
+        """A column as the file holds it where its type fits, else as text."""
+        column = self.columns[name]
+        return column if is_fit(column.type) else self.texts(name)
 
     def _checked(self, name: str, parsed: tuple[Values, list[Broken]]) -> Values:
         """The values of a parsed column, after its broken rows are refused or left out."""
@@ -152,9 +171,31 @@ class Table:
 
     def _refuse(self, name: str, broken: Broken) -> NoReturn:
         row = int(np.argmax(broken.rows))
-        value = str(self.columns[name][row].as_py() or "")[:60]
-        found = repr(value) if value else "nothing"
+        cell = self.columns[name].slice(row, 1)
+        if _is_text_like(cell.type):  # such as times that Python has none of
+            cell = cell.cast(pa.large_string())
+        value = cell[0].as_py()
+        found = "nothing" if value in (None, "") else repr(str(value)[:60])
         raise UserError(
             f'{self.path}, {self.locate(row)}, column "{name}": found {found}, '
             f"expected {broken.expected}; {REMEDY}"
         )
+
+
+def _is_text_like(held: pa.DataType) -> bool:
+    """Whether values of a type are ids as they stand."""
+    kinds = pa.types
+    return (
+        kinds.is_large_string(held)
+        or kinds.is_dictionary(held)
+        or kinds.is_integer(held)
+        or kinds.is_timestamp(held)
+    )
+
+
+def _is_number(held: pa.DataType) -> bool:
+    return pa.types.is_floating(held) or pa.types.is_integer(held)
+
+
+def _is_number_or_time(held: pa.DataType) -> bool:
+    return _is_number(held) or pa.types.is_timestamp(held)

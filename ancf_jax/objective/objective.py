@@ -70,7 +70,7 @@ def objective_of(settings: ObjectiveConfig, items: int) -> Objective:
         items: size of the catalogue from which negatives are drawn.
 
     Raises:
-        UserError: there is no such loss.
+        UserError: there is no such loss, or it has no negatives where it needs some.
     """
     name = settings.loss
     if name not in _BUILDERS:
@@ -133,6 +133,12 @@ def _gbce(settings: ObjectiveConfig, items: int) -> Objective:
 
 def _against_negatives(settings: ObjectiveConfig, loss: Loss) -> Objective:
     """The objective of a loss of the positive against drawn negatives."""
+    if settings.negatives < 1:
+        raise UserError(
+            f"--objective.negatives is {settings.negatives}, expected 1 or more, for "
+            f"--objective.loss {settings.loss} holds the positive against negatives; "
+            "raise it, or choose the loss softmax"
+        )
     return Objective(
         name=settings.loss,
         candidates="drawn",

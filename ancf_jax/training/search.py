@@ -164,7 +164,7 @@ def _propose(study: Any, space: Space, seed: int) -> dict[str, Any]:
     """
     optuna = import_optuna()
     sampler = optuna.samplers.TPESampler(
-        seed=seed * 1009 + len(study.trials), n_startup_trials=RANDOM_TRIALS
+        seed=(seed * 1009 + len(study.trials)) % 2**32, n_startup_trials=RANDOM_TRIALS
     )
     copy = optuna.create_study(sampler=sampler)
     copy.add_trials(study.trials)

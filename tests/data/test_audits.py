@@ -49,6 +49,7 @@ def test_audit_by_hand(make_log):
         "test_pairs_in_train": 2 / 3,
         "duplicates": 1,
         "left_out": {"bad": 3},
+        "remarks": [],
         "data_sha256": "abc",
     }
 
@@ -80,6 +81,14 @@ def test_audit_and_its_lines_are_silent_on_times_without_a_clock(make_log):
     counts = "train 1, validation 1, test 1"
     assert f"{sizes}; split leave_one_out: {counts}" in text
     assert "unused" not in text
+
+
+def test_remarks_on_the_source_are_lines_of_their_own(make_log):
+    log = make_log([0, 0, 0], [0, 1, 2], remarks=("WARNING: no times", "note: more"))
+    part = parts(TRAIN, VALIDATION, TEST)
+    report = audits.audit(log, part, SplitConfig(kind="leave_one_out"))
+    assert report["remarks"] == ["WARNING: no times", "note: more"]
+    assert audits.describe(report).endswith("\nWARNING: no times\nnote: more")
 
 
 def audited(log, split: SplitConfig) -> dict[str, Any]:

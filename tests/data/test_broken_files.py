@@ -33,6 +33,7 @@ BROKEN = {
     "huge_id.csv": 'line 3, column "user_id": found \'xxx',
     "item_column_twice.csv": 'has the column "item_id" 2 times',
     "item_twice": "items.csv, line 3, column \"item_id\": found 'milk', expected every id once",
+    "latin_1_item.csv": "line 3, byte 8: found 0xe9, expected UTF-8;",
     "many_kinds.csv": "found 'e127', expected at most 127 kinds of event",
     "movielens": "u.data, line 2, column \"rating\": found 'x'",
     "movielens_csv": 'movies.csv has no column "movieId"; it has id, title',
@@ -55,10 +56,17 @@ BROKEN = {
     "no_rows.parquet": "holds no rows",
     "not_parquet.parquet": "is damaged or no Parquet file",
     "nul_byte.csv": "line 3: a NUL byte",
+    "not_utf8_id.parquet": 'row 2, column "user_id": found the byte 0xe9, which is not UTF-8',
+    "not_utf8_kind.parquet": 'row 3, column "event": found the byte 0xe9, which is not UTF-8',
+    "nul_feature": 'items.parquet, row 2, column "category": found a NUL byte',
+    "nul_id.parquet": 'row 3, column "user_id": found a NUL byte',
     "null_id.parquet": 'row 2, column "user_id": found nothing',
     "null_time.parquet": 'row 2, column "timestamp": found nothing',
     "one_column.csv": 'no column "item_id"; it has user_id;',
     "open_quote.csv": 'line 3: a quote (") that is not closed',
+    "rating_3e38.csv": (
+        "line 3, column \"rating\": found '3e38', expected a number of at most 1e+12;"
+    ),
     "rating_decimal_comma.csv": "line 3, column \"rating\": found '3,5'",
     "rating_huge.csv": "line 3, column \"rating\": found '1e300'",
     "rating_inf.csv": "line 3, column \"rating\": found '-inf'",
@@ -73,6 +81,7 @@ BROKEN = {
         "s_item2attributes.json is not a JSON object of item -> list of values "
         "(it holds"
     ),
+    "sequence_nul": "s_item2attributes.json is not a JSON object of item -> list of values (it holds a NUL",
     "sequence_unknown_user": 'user "b" has no line of items',
     "sequence_user_alone.txt": 'line 2: "bob" alone',
     "sequence_surrogate": "s_item2attributes.json is not a JSON object of item -> list of values",

@@ -62,6 +62,7 @@ def random_events(
             "age": Feature(np.array(["old"]), np.zeros((users, 1), np.int32))
         },
         left_out={"bad": 2},
+        remarks=("note: made up",),
         digest="f00",
         **traces,
     )
@@ -145,6 +146,16 @@ def test_value_is_the_rating_where_there_is_one_else_one(build):
     only_rated = build(mixed, {"objective.loss": "mse"})
     np.testing.assert_array_equal(only_rated.value, np.delete(rating, 3))
     assert only_rated.audit["left_out"] == {"bad": 2, "no_rating": 1}
+
+
+@pytest.mark.parametrize("loss", ["mse", "log_loss"])
+def test_values_are_not_learned_where_there_are_none(build, loss):
+    words = (
+        f"--objective.loss {loss} learns the values of ratings, but the data has none"
+    )
+    with pytest.raises(UserError, match=words):
+        build(random_events(), {"objective.loss": loss})
+    build(random_events(), {"objective.loss": loss, "objective.label": "engagement"})
 
 
 def simulated(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -103,15 +104,71 @@ def test_quoted_fields_may_hold_delimiters_quotes_and_line_breaks(tmp_path):
     assert log.items.tolist() == ['milk, 1 "l"', "tea"]
 
 
-def test_latin_1_is_read_where_it_is_not_utf_8(tmp_path):
-    log = _read(tmp_path, "user_id,item_id\nann,café\n".encode("latin-1"))
-    assert log.items.tolist() == ["café"]
+def test_a_byte_that_is_no_utf_8_is_refused_with_its_place(tmp_path):
+    """One bad byte does not turn the names of all others into latin-1."""
+    data = "user_id,item_id\r\nann,café\r\nbob,cr".encode() + b"\xe8me\r\n"
+    words = (
+        r"line 3, byte 7: found 0xe8, expected UTF-8; save the file as UTF-8, "
+        r"or name its encoding with --table\.encoding, such as latin-1, cp1252 or shift_jis"
+    )
+    with pytest.raises(UserError, match=words):
+        _read(tmp_path, data)
+    with pytest.raises(UserError, match=words):
+        _read(tmp_path, data, drop_broken=True)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "item"),
+    [
+        ("latin-1", "café"),
+        ("cp1252", "5 € “café”"),
+        ("shift_jis", "抹茶ラテ"),
+        ("utf-16-le", "抹茶"),
+        ("UTF8", "抹茶"),
+    ],
+)
+def test_other_encodings_are_read_where_a_flag_names_them(tmp_path, encoding, item):
+    data = f"user_id,item_id\nann,{item}\nbob,tea\n".encode(encoding)
+    log = _read(tmp_path, data, encoding=encoding)
+    assert log.items.tolist() == [item, "tea"]
+
+
+def test_a_byte_that_is_not_in_the_encoding_named_is_refused(tmp_path):
+    data = "user_id,item_id\nann,抹茶\n".encode() + b"bob,\xff\n"
+    with pytest.raises(UserError, match=r"line 3, byte 5: found 0xff, expected UTF-8"):
+        _read(tmp_path, data)
+    with pytest.raises(
+        UserError, match=r"line 2, byte \d+: found 0x.*, expected ascii"
+    ):
+        _read(tmp_path, data, encoding="ascii")
+
+
+@pytest.mark.parametrize("name", ["utf9", "base64", "", "a\x00b"])
+def test_an_encoding_that_does_not_exist_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match=r"--table\.encoding is .*such as utf-8"):
+        _read(tmp_path, PLAIN, encoding=name)
 
 
 def test_the_line_of_a_broken_value_counts_blank_lines_and_quoted_line_breaks(tmp_path):
     text = 'user_id,item_id,note,rating\n\na,x,"one\ntwo",1\n\nb,y,,bad\n'
     with pytest.raises(UserError, match=r'line 6, column "rating": found \'bad\''):
         _read(tmp_path, text)
+
+
+def test_a_field_that_is_too_long_is_not_called_an_open_quote(tmp_path):
+    head = "user_id,item_id,note\n\na,x,1\n"
+    message = r"line 4: a field of more than 131,072 characters; shorten it, or close"
+    with pytest.raises(UserError, match=message):
+        _read(tmp_path, head + "b,y," + 'a" ' * 50_000)
+    with pytest.raises(UserError, match=r"line 4: a quote \(\"\) that is not closed"):
+        _read(tmp_path, head + 'b,y,"1\n')
+
+
+def test_what_is_neither_file_nor_folder_is_called_by_its_name(tmp_path):
+    pipe = tmp_path / "events.csv"
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match=r"events.csv is a pipe, .* expected a file"):
+        read(Config(data=str(pipe)))
 
 
 def test_damaged_files_are_read_or_refused_but_never_crash(tmp_path):

@@ -60,6 +60,30 @@ def test_a_missing_column_is_named_with_the_nearest_and_the_flag(tmp_path):
         _read(tmp_path, PLAIN, items_file="shelf.csv")
 
 
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        (
+            {"user": "item_id"},
+            r"--table.user and --table.item both name the column \"item_id\"",
+        ),
+        ({"time": "user_id"}, r"--table.user and --table.time both name the column"),
+        (
+            {"rating": "timestamp"},
+            r"--table.time and --table.rating both name the column",
+        ),
+    ],
+)
+def test_a_column_has_one_role(tmp_path, columns, words):
+    with pytest.raises(UserError, match=words):
+        _read(tmp_path, PLAIN, **columns)
+
+
+def test_one_column_may_hold_two_signals(tmp_path):
+    log = _read(tmp_path, PLAIN, quantity="rating")
+    np.testing.assert_array_equal(log.quantity, log.rating)
+
+
 def test_an_item_table_gives_names_features_and_new_products(tmp_path):
     items = """\
 name,item_id,category,department
@@ -85,6 +109,18 @@ Green tea,tea,,dry
     }
     assert log.item_features["category"].ids.shape == (4, 2)
     assert log.item_features["category"].ids.dtype == np.int32
+
+
+def test_a_value_of_a_feature_has_at_most_256_characters(tmp_path):
+    items = (
+        f"item_id,department,category\ntea,dry,{'h' * 257}\nmilk,cold,a|{'b' * 256}\n"
+    )
+    message = r"items\.csv, line 2, column \"category\": found 'h+', expected values of at most 256"
+    with pytest.raises(UserError, match=message):
+        _folder(tmp_path, items)
+    log = _folder(tmp_path, items, drop_broken=True)
+    assert _values(log, "category") == {"tea": [], "milk": ["a", "b" * 256], "egg": []}
+    assert _values(log, "department") == {"tea": [], "milk": ["cold"], "egg": []}
 
 
 def test_from_a_far_larger_item_table_only_items_with_events_are_kept(tmp_path):

@@ -15,6 +15,7 @@ from ancf_jax.errors import UserError
 
 
 def _write(folder: Path, **files: str) -> Path:
+    folder.mkdir(exist_ok=True)
     for name, text in files.items():
         (folder / name.replace("__", ".")).write_text(text, encoding="latin-1")
     return folder
@@ -90,6 +91,12 @@ def test_movielens_1m(tmp_path):
     assert _feature(log, "age") == [["1"], ["56"]]
 
 
+def test_titles_of_movielens_10m_are_in_utf_8(tmp_path):
+    folder = _write(tmp_path, ratings__dat="1::20::3::978300760\n")
+    (folder / "movies.dat").write_text("20::Crème::Drama\n", encoding="utf-8")
+    assert _read(folder).names.tolist() == ["Crème"]
+
+
 def test_movielens_csv(tmp_path):
     folder = _write(
         tmp_path,
@@ -144,6 +151,49 @@ def test_sequences_with_attributes(tmp_path):
     assert not log.clock
     assert _feature(log, "attribute") == [[], ["7", "8"], ["8"], [], ["9"]]
     assert log.given_part is None
+
+
+def test_sequences_are_split_at_ascii_blanks_alone(tmp_path):
+    text = "ann té\u00a0vert\x1fx  milk egg\nbob\u2003b\t\x0begg\n"
+    (tmp_path / "shop.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "validation_users.txt").write_text("bob\u2003b ann", encoding="utf-8")
+    log = _read(tmp_path)
+    assert _items(log) == {
+        "ann": ["té\u00a0vert\x1fx", "milk", "egg"],
+        "bob\u2003b": ["egg"],
+    }
+    assert _parts(log)["ann"] == [UNUSED, VALIDATION, TEST]
+
+
+@pytest.mark.parametrize("line", ["bob milk {long} egg", "{long} milk"])
+def test_ids_of_sequences_have_at_most_256_characters(tmp_path, line):
+    path = tmp_path / "shop.txt"
+    path.write_text("ann tea\n" + line.format(long="é" * 256) + "\n", encoding="utf-8")
+    assert "é" * 256 in {*_read(path).users.tolist(), *_read(path).items.tolist()}
+    path.write_text("ann tea\n" + line.format(long="é" * 1_000_003), encoding="utf-8")
+    words = (
+        r"line 2: found 'é+'\.\.\. of 1,000,003 characters, expected ids of 1 to 256"
+    )
+    with pytest.raises(UserError, match=words):
+        _read(path)
+
+
+def test_negatives_and_attributes_have_at_most_256_characters(tmp_path):
+    folder = _write(
+        tmp_path / "ncf",
+        s__train__rating="a\tx\t1\t978300009\n",
+        s__test__rating="a\tz\t4\t978300001\n",
+        s__test__negative=f"(a,z)\tx\t{'q' * 257}\n",
+    )
+    with pytest.raises(UserError, match=r"line 1: found .*, expected .* of 1 to 256"):
+        _read(folder)
+    folder = _write(
+        tmp_path / "sequences",
+        shop__txt="ann tea milk\n",
+        shop_item2attributes__json=json.dumps({"tea": ["h" * 257]}),
+    )
+    with pytest.raises(UserError, match="holds a text of more than 256 characters"):
+        _read(folder)
 
 
 def test_validation_users_fix_the_split_of_gsasrec(tmp_path):

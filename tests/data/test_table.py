@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ancf_jax.config import Config, TableConfig
+from ancf_jax.data.columns import encode
 from ancf_jax.data.interactions import Interactions
 from ancf_jax.data.readers import read
 from ancf_jax.errors import UserError
@@ -74,6 +77,11 @@ def test_ids_come_out_as_they_went_in(tmp_path):
     assert log.items.tolist() == [f"x{value}" for value in odd]
 
 
+def test_text_that_numpy_would_cut_is_never_coded():
+    with pytest.raises(UserError, match=r"found 'a\\x00', expected text without NUL"):
+        encode(pa.array(["a", "a\x00", "b"], pa.large_string()))
+
+
 def test_without_times_the_order_of_the_file_is_the_time(tmp_path):
     log = _read(tmp_path, "user_id,item_id\na,x\nb,y\na,z\na,x\n")
     assert not log.clock
@@ -84,6 +92,42 @@ def test_small_whole_numbers_are_an_order_without_a_clock(tmp_path):
     log = _read(tmp_path, "user_id,item_id,timestamp\na,x,12\na,y,7.5\na,z,7.25\n")
     assert not log.clock
     assert _events(log) == [("a", "z", 0), ("a", "y", 1), ("a", "x", 2)]
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        (
+            ["20200131", "20191201"],
+            "WARNING: .* such as 20200131, .* look like dates such as",
+        ),
+        (
+            ["43861.25", "43500"],
+            "WARNING: .* such as 43861.25, .* as a spreadsheet counts",
+        ),
+        (
+            ["20200131", "20201301"],
+            "note: .* such as 20200131, .* no hours and no seasons$",
+        ),
+        (
+            ["3", "17"],
+            'note: .*events.csv, column "timestamp" holds numbers below 10\\^8',
+        ),
+    ],
+)
+def test_numbers_that_are_no_times_are_told(tmp_path, times, words):
+    rows = [f"a,x,{times[0]}", f"b,y,{times[1]}"]
+    log = _read(tmp_path, "\n".join(["user_id,item_id,timestamp", *rows]))
+    assert not log.clock
+    (remark,) = log.remarks
+    assert re.match(words, remark)
+    broken = "\n".join(["user_id,item_id,timestamp", *rows, "c,z,soon"])
+    assert _read(tmp_path, broken, drop_broken=True).remarks == log.remarks
+
+
+def test_of_times_nothing_is_told(tmp_path):
+    assert _read(tmp_path, PLAIN).remarks == ()
+    assert _read(tmp_path, "user_id,item_id\na,x\n").remarks == ()
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,16 @@ def with_positive(weight: np.ndarray) -> np.ndarray:
     return np.concatenate([ones, weight], -1)
 
 
+@pytest.mark.parametrize("name", DRAWN)
+def test_losses_against_negatives_need_one(name):
+    words = (
+        f"--objective.negatives is 0, expected 1 or more, for --objective.loss {name}"
+    )
+    with pytest.raises(UserError, match=words):
+        objective(name, negatives=0)
+    assert objective("softmax", negatives=0).negatives == 0
+
+
 @pytest.mark.parametrize(
     ("name", "candidates", "link", "metric"),
     [

@@ -10,6 +10,7 @@ from ancf_jax.data.readers.movielens import find_ratings, read_movielens
 from ancf_jax.data.readers.ncf import is_ncf, read_ncf
 from ancf_jax.data.readers.sequences import find_sequences, read_sequences
 from ancf_jax.data.readers.tables import find_events, read_tables
+from ancf_jax.data.text import UTF_8, check_encoding
 from ancf_jax.errors import UserError
 
 _READERS = {
@@ -26,14 +27,27 @@ def read(config: Config) -> Interactions:
     Raises:
         UserError: where the files are absent or broken.
     """
+    encoding = config.table.encoding
+    check_encoding(encoding)
+    if not config.data:
+        raise UserError(
+            "--data is empty, expected a file or folder of events, or corner-store; name one"
+        )
     path = Path(os.path.expanduser(config.data))
     if not os.path.exists(path):  # unlike Path.exists, never raises
         raise UserError(
             f"{path} does not exist; pass a file or folder of events, "
             "or corner-store, with --data"
         )
+    if not (path.is_file() or path.is_dir()):
+        raise UserError(
+            f"{path} is a pipe, a device or a socket, expected a file or a folder; "
+            "write what it gives to a file, and pass that with --data"
+        )
     try:
-        layout = detect(path) if config.format == "auto" else config.format
+        layout = config.format
+        if layout == "auto":
+            layout = detect(path, encoding)
         if config.split.fold and layout != "movielens":
             raise UserError(
                 f"--split.fold {config.split.fold} is for movielens; "
@@ -46,15 +60,15 @@ def read(config: Config) -> Interactions:
         ) from None
 
 
-def detect(path: Path) -> FormatName:
+def detect(path: Path, encoding: str = UTF_8) -> FormatName:
     """The layout of a file or folder; `table` where no other one fits.
 
     The names of files tell it, and the first line of MovieLens's ratings.csv and of a .txt.
     """
-    if find_ratings(path):
+    if find_ratings(path, encoding):
         return "movielens"
     if is_ncf(path):
         return "ncf"
     events = find_events(path)
     is_table = len(events) == 1 and events[0].suffix in SUFFIXES
-    return "sequences" if not is_table and find_sequences(path) else "table"
+    return "sequences" if not is_table and find_sequences(path, encoding) else "table"

@@ -1,5 +1,6 @@
 """MovieLens as GroupLens publishes it: ml-100k, ml-1m, ml-10m, and the CSV files since."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,11 @@ import pyarrow as pa
 
 from ancf_jax.config import Config, TableConfig
 from ancf_jax.data.assemble import assemble, join_parts
-from ancf_jax.data.files import read_csv, read_text
+from ancf_jax.data.files import read_csv
 from ancf_jax.data.interactions import Interactions
 from ancf_jax.data.mapping import EVENT_COLUMNS, usable_entities, usable_events
 from ancf_jax.data.tabular import Table
+from ancf_jax.data.text import UTF_8, head_line, is_utf_8
 from ancf_jax.errors import UserError
 
 _GENRES = (
@@ -50,6 +52,8 @@ _WANTED = (
     *_USER_FEATURES,
 )
 
+# Titles are in latin-1 in ml-100k and ml-1m, and in UTF-8 in ml-10m.
+_OFTEN_LATIN_1 = ("u.item", "movies.dat")
 _RATINGS_FILES = ("u.data", "ratings.dat", "ratings.csv")
 _ITEM_FILES = ("u.item", "movies.dat", "movies.csv")
 _USER_FILES = ("u.user", "users.dat")
@@ -65,13 +69,13 @@ _FORMATS = {
 }
 
 
-def find_ratings(path: Path) -> Path | None:
+def find_ratings(path: Path, encoding: str = UTF_8) -> Path | None:
     """The file of ratings, given by itself or by its folder; a ratings.csv has a movieId."""
     for name in _RATINGS_FILES:
         for file in (path, path / name):
             if file.name != name or not file.is_file():
                 continue
-            if file.suffix != ".csv" or "movieId" in read_text(file)[:200]:
+            if file.suffix != ".csv" or "movieId" in head_line(file, encoding)[:200]:
                 return file
     return None
 
@@ -82,7 +86,7 @@ def read_movielens(path: Path, config: Config) -> Interactions:
     Those are gender, age and occupation. With a `config.split.fold` such as u1 the events are
     those of u1.base (TRAIN) and u1.test (TEST).
     """
-    ratings = find_ratings(path)
+    ratings = find_ratings(path, config.table.encoding)
     if ratings is None:
         raise UserError(
             f"{path} holds no u.data, ratings.dat or ratings.csv (userId, movieId ...); "
@@ -90,12 +94,14 @@ def read_movielens(path: Path, config: Config) -> Interactions:
         )
     folder = ratings.parent
     fold = config.split.fold
-    drop_broken = config.table.drop_broken
+    settings = dataclasses.replace(
+        _MAPPING, encoding=config.table.encoding, drop_broken=config.table.drop_broken
+    )
     files = _fold_files(folder, fold) if fold else [ratings]
-    tables = [_read_file(file, drop_broken) for file in files]
+    tables = [_read_file(file, settings) for file in files]
     events = [usable_events(table, _MAPPING) for table in tables]
-    items = _read_entities(folder, _ITEM_FILES, drop_broken)
-    users = _read_entities(folder, _USER_FILES, drop_broken)
+    items = _read_entities(folder, _ITEM_FILES, settings)
+    users = _read_entities(folder, _USER_FILES, settings)
     return assemble(
         join_parts(*events) if fold else events[0],
         [read for read in (*tables, items, users) if read is not None],
@@ -116,22 +122,25 @@ def _fold_files(folder: Path, fold: str) -> list[Path]:
 
 
 def _read_entities(
-    folder: Path, names: tuple[str, ...], drop_broken: bool
+    folder: Path, names: tuple[str, ...], settings: TableConfig
 ) -> Table | None:
     """The table of the last of the named files that the folder holds."""
     table = None
     for name in names:
         file = folder / name
         if file.is_file():
-            table = _read_file(file, drop_broken)
+            table = _read_file(file, settings)
     return table
 
 
-def _read_file(path: Path, drop_broken: bool) -> Table:
+def _read_file(path: Path, settings: TableConfig) -> Table:
     if path.suffix == ".csv":
-        return read_csv(path, _WANTED, drop_broken)
+        return read_csv(path, _WANTED, settings)
+    if path.name in _OFTEN_LATIN_1 and settings.encoding == UTF_8:
+        encoding = UTF_8 if is_utf_8(path) else "latin-1"
+        settings = dataclasses.replace(settings, encoding=encoding)
     delimiter, names = _FORMATS.get(path.name, ("\t", _RATINGS))
-    table = read_csv(path, _WANTED, drop_broken, names, delimiter)
+    table = read_csv(path, _WANTED, settings, names, delimiter)
     return _with_genres(table) if path.name == "u.item" else table
 
 
@@ -140,6 +149,7 @@ def _with_genres(table: Table) -> Table:
     flags = [table.flags(genre) == 1 for genre in _GENRES]
     names = np.array(_GENRES)
     genres = ["|".join(names[row]) for row in np.stack(flags, axis=1)]
-    table.columns["genres"] = pa.array(genres, pa.large_string())
+    texts = pa.array(genres, pa.large_string())
+    table.columns["genres"] = pa.chunked_array([texts])
     table.names = [*table.names, "genres"]
     return table

@@ -12,9 +12,11 @@ import pyarrow as pa
 
 from ancf_jax.config import Config, TableConfig
 from ancf_jax.data.assemble import Entities, assemble, join_parts
-from ancf_jax.data.files import read_csv, read_text
+from ancf_jax.data.columns import LONGEST_ID
+from ancf_jax.data.files import read_csv
 from ancf_jax.data.interactions import Interactions
 from ancf_jax.data.mapping import usable_events
+from ancf_jax.data.text import read_text
 from ancf_jax.errors import UserError
 
 _TRAIN_END = ".train.rating"
@@ -40,15 +42,17 @@ def read_ncf(path: Path, config: Config) -> Interactions:
     """
     files = _find_files(path if path.is_dir() else path.parent)
     train_file, test_file, negatives_file = files
-    drop_broken = config.table.drop_broken
-    train = read_csv(train_file, _NAMES, drop_broken, _NAMES, "\t")
+    settings = TableConfig(
+        encoding=config.table.encoding, drop_broken=config.table.drop_broken
+    )
+    train = read_csv(train_file, _NAMES, settings, _NAMES, "\t")
     test_names = (*_NAMES[:3], "unused")  # the times of test events do not count
-    test = read_csv(test_file, _NAMES[:3], drop_broken, test_names, "\t")
+    test = read_csv(test_file, _NAMES[:3], settings, test_names, "\t")
     test.ids("user_id", only_once=True)
     train_events = usable_events(train, TableConfig())
     test_events = usable_events(test, TableConfig())
     events = _join_events(train_events, test_events)
-    negatives = _read_negatives(negatives_file, test_events)
+    negatives = _read_negatives(negatives_file, test_events, settings.encoding)
     items = Entities(_distinct_items(negatives), surplus=np.inf)
     log = assemble(events, (train, test), [negatives_file], items=items)
     given_negatives = _given_negatives(log, negatives)
@@ -76,23 +80,27 @@ def _join_events(train: pa.Table, test: pa.Table) -> pa.Table:
     return events.drop_columns(unwanted).append_column("time", order)
 
 
-def _read_negatives(path: Path, test_events: pa.Table) -> dict[str, list[str]]:
+def _read_negatives(
+    path: Path, test_events: pa.Table, encoding: str
+) -> dict[str, list[str]]:
     """User -> items of the user's line, which begins with the user and the test item."""
     users = test_events["user"].to_pylist()
     items = test_events["item"].to_pylist()
     test_item = dict(zip(users, items, strict=True))
     negatives: dict[str, list[str]] = {}
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(read_text(path, encoding).split("\n"), start=1):
         pair, *listed = line.rstrip().split("\t")
         if not pair:
             continue
         user, _, item = pair.strip("() ").partition(",")
         is_expected = test_item.get(user) == item and user not in negatives
-        if not is_expected or not listed or "" in listed:
+        is_listed = all(1 <= len(item) <= LONGEST_ID for item in listed)
+        if not is_expected or not listed or not is_listed:
             raise UserError(
                 f"{path}, line {number}: found {line[:40]!r}, "
                 f"expected (user,item) of {_TEST_END}, every user once, "
-                "and then items, all separated by tabs; correct one of the files"
+                f"and then items of 1 to {LONGEST_ID} characters, all separated by tabs; "
+                "correct one of the files"
             )
         negatives[user] = listed
     lacking = sorted(set(test_item) - set(negatives))

@@ -11,6 +11,7 @@ from ancf_jax.data.mapping import (
     DEFAULTS,
     EVENT_COLUMNS,
     FEATURE_OPTIONS,
+    check_columns,
     usable_entities,
     usable_events,
 )
@@ -24,16 +25,17 @@ def read_tables(path: Path, config: Config) -> Interactions:
     items.csv and users.csv (or .parquet) beside them tell of items and users.
     """
     mapping = config.table
+    check_columns(mapping)
     files = find_events(path)
     if len(files) != 1:
         _refuse(path, files)
     wanted = [getattr(mapping, option) for option in EVENT_COLUMNS]
-    table = read_table(files[0], wanted, mapping.drop_broken)
-    events = usable_events(table, mapping)
+    table = read_table(files[0], wanted, mapping)
+    events = [usable_events(table, mapping)]
     items = _entity_table(mapping, files[0].parent, "item")
     users = _entity_table(mapping, files[0].parent, "user")
     return assemble(
-        events,
+        events.pop(),  # so that it can be given up early
         [read for read in (table, items, users) if read is not None],
         items=usable_entities(items, mapping, "item"),
         users=usable_entities(users, mapping, "user"),
@@ -80,7 +82,7 @@ def _entity_table(mapping: TableConfig, folder: Path, entity: str) -> Table | No
     file = next((place for place in places if place.is_file()), None)
     if file:
         wanted = [getattr(mapping, entity), mapping.name, *features]
-        return read_table(file, wanted, mapping.drop_broken)
+        return read_table(file, wanted, mapping)
     if given:
         raise UserError(
             f"{flag} {given} is neither here nor in {folder}; pass a CSV or Parquet file"

@@ -1,0 +1,162 @@
+"""Parquet files as tables of text, numbers and lists."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet
+
+from ancf_jax.config import TableConfig
+from ancf_jax.data.columns import release_memory
+from ancf_jax.data.tabular import Table
+from ancf_jax.errors import UserError
+
+_BUFFER = 1 << 20  # bytes of a column that are read at a time
+_NUL = "\x00"
+
+
+def coded_columns(settings: TableConfig) -> tuple[str, ...]:
+    """The columns whose equal texts are best held once: ids and kinds."""
+    return (settings.user, settings.item, settings.event)
+
+
+def read_parquet(path: Path, wanted: Collection[str], settings: TableConfig) -> Table:
+    """As `read_table`, for a Parquet file."""
+    try:
+        schema = pyarrow.parquet.read_schema(path)
+        kept = [name for name in schema.names if name.strip() in wanted]
+        coded = coded_columns(settings)
+        texts = [name for name in kept if name in coded and _is_text(schema, name)]
+        file = pyarrow.parquet.ParquetFile(
+            path, read_dictionary=texts, buffer_size=_BUFFER
+        )
+        groups = [
+            _read_group(file, group, kept) for group in range(file.num_row_groups)
+        ]
+        data = pa.concat_tables(groups or [file.read(columns=kept)])
+    except (pa.ArrowException, OSError, ValueError) as problem:
+        raise UserError(
+            f"{path} is damaged or no Parquet file ({str(problem)[:120]!r}); "
+            "write it again"
+        ) from None
+    names = [name.strip() for name in schema.names]
+    rows = len(data)
+    columns = {}
+    for name in data.column_names:
+        column = _usable(path, name, data[name])
+        columns[name.strip()] = column
+    release_memory()
+    return Table(
+        path,
+        names,
+        columns,
+        rows=rows,
+        locate=lambda row: f"row {row + 1}",
+        drop_broken=settings.drop_broken,
+    )
+
+
+def _read_group(
+    file: pyarrow.parquet.ParquetFile, group: int, columns: list[str]
+) -> pa.Table:
+    """Some rows; read apart, for Arrow holds several times the memory of what it reads."""
+    rows = file.read_row_group(group, columns=columns, use_threads=False)
+    release_memory()
+    return rows
+
+
+def _is_text(schema: pa.Schema, name: str) -> bool:
+    """Whether a column, of a name that is there once, is held as text."""
+    if schema.names.count(name) > 1:
+        return False
+    held = schema.field(name).type
+    return pa.types.is_string(held) or pa.types.is_large_string(held)
+
+
+def _usable(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column as `Table` takes it.
+
+    Whole numbers, times (in UTC), fractions and coded texts stay what they are, lists become
+    lists of text, and all else becomes text, "" where there is nothing.
+    """
+    stored = column.type
+    try:
+        if pa.types.is_list(stored) or pa.types.is_large_list(stored):
+            column = column.cast(pa.list_(pa.large_string()))
+        elif pa.types.is_timestamp(stored):
+            zone = "UTC" if stored.tz else None
+            column = column.cast(pa.timestamp("us", zone), safe=False)
+        elif pa.types.is_floating(stored):
+            column = column.cast(pa.int64()) if _is_whole(column) else column
+        elif not (pa.types.is_integer(stored) or _is_coded(column)):
+            column = column.cast(pa.large_string()).fill_null("")
+    except (pa.ArrowException, ValueError):
+        raise UserError(
+            f'{path}, column "{name}" holds {stored}, '
+            "expected text, numbers or times; convert it"
+        ) from None
+    _check_text(path, name, column)
+    return column
+
+
+def _is_coded(column: pa.ChunkedArray) -> bool:
+    """Whether a column is text as places in its distinct texts, without nulls."""
+    held = column.type
+    if not pa.types.is_dictionary(held) or column.null_count:
+        return False
+    return pa.types.is_string(held.value_type) or pa.types.is_large_string(
+        held.value_type
+    )
+
+
+def _is_whole(column: pa.ChunkedArray) -> bool:
+    """Whether a column of floating point holds whole numbers only."""
+    fraction = pc.subtract(column, pc.floor(column))
+    return pc.all(pc.equal(fraction, 0)).as_py()
+
+
+def _check_text(path: Path, name: str, column: pa.ChunkedArray) -> None:
+    """Refuses text that is not UTF-8, and text that holds NUL, as in CSV files.
+
+    NumPy cuts text at NUL bytes that end it, so that two ids would become one.
+    """
+    held = column.type
+    if not (
+        _is_coded(column) or pa.types.is_list(held) or pa.types.is_large_string(held)
+    ):
+        return
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        _refuse_text(path, name, column)
+    for chunk in column.chunks:
+        texts = chunk
+        if pa.types.is_dictionary(held):
+            texts = chunk.dictionary
+        elif pa.types.is_list(held):
+            texts = chunk.flatten()
+        if pc.any(pc.match_substring(texts, _NUL)).as_py():
+            _refuse_text(path, name, column)
+
+
+def _refuse_text(path: Path, name: str, column: pa.ChunkedArray) -> None:
+    """Refuses the first row that holds no text; a coded text that no row holds may be odd."""
+    for row, value in enumerate(column, start=1):
+        found = _oddity(value)
+        if found:
+            raise UserError(
+                f'{path}, row {row}, column "{name}": found {found}, '
+                "expected text; write the column again as UTF-8 text"
+            )
+
+
+def _oddity(value: pa.Scalar) -> str:
+    """What makes a value, or one of a list of values, no text; "" where nothing does."""
+    try:
+        found = value.as_py()
+    except UnicodeDecodeError as problem:
+        byte = problem.object[problem.start]
+        return f"the byte {byte:#04x}, which is not UTF-8"
+    texts = found if isinstance(found, list) else [found]
+    return "a NUL byte" if any(_NUL in (text or "") for text in texts) else ""
