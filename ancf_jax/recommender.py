@@ -161,8 +161,9 @@ class Recommender:
         asked = user_ids(users)
         keep_seen = self._keeps_seen(keep_seen)
         done, end, _ = part.indices(len(asked))
-        rows = [self.row_of.get(user, -1) for user in asked[done:end]]
-        row = np.array(rows, np.int32)
+        row = np.array(
+            [self.row_of.get(user, -1) for user in asked[done:end]], np.int32
+        )
         moment = self.latest if minute is None else minute
         moments = np.full(len(row), moment, np.int32)
         places = self._explored_places(row, n, explore)
