@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +15,7 @@ from ancf_jax.checkpoint.record import JSON, Record, canonical
 from ancf_jax.checkpoint.saved import Restored, SavedRun, open_run
 from ancf_jax.checkpoint.writing import WRITE_ERRORS, write_checkpoint
 from ancf_jax.config import Config, flatten, to_json
+from ancf_jax.data.marked import delete_marked, make_marked
 from ancf_jax.data.storage import replacing
 from ancf_jax.errors import UserError
 from ancf_jax.view import SILENT, View
@@ -53,12 +53,14 @@ class RunFolder(SavedRun):
 
         Raises:
             UserError: another process trains there, a run is there without `resume`, settings
-                other than `FREE` differ from the saved ones, or the folder cannot be written.
+                other than `FREE` differ from the saved ones, a part of the run is a link, or the
+                folder cannot be written.
         """
         run = cls(Path(path).absolute(), config, view)
         with take_lock(run.path):
+            run._refuse_links()
             run._settle_config(resume)
-            run._delete([])
+            run._clear_scratch()
             yield run
 
     def restore_latest(self, template: Any, *, strict: bool = False) -> Restored | None:
@@ -73,7 +75,8 @@ class RunFolder(SavedRun):
         """
         found = self._restore(self.epochs()[::-1], template, strict)
         last = found.epoch if found else -1
-        self._delete([epoch for epoch in self.epochs() if epoch > last])
+        with _told_to_the_user(self._checkpoints):
+            self._delete([epoch for epoch in self.epochs() if epoch > last])
         rows = [row for row in self.read_metrics() if row["epoch"] <= last]
         with replacing(self._metrics) as file:
             file.writelines(canonical(row) + b"\n" for row in rows)
@@ -112,12 +115,20 @@ class RunFolder(SavedRun):
         arrays = {name: np.array(leaf) for name, leaf in named_leaves(state).items()}
         record = self._record(arrays, metrics, score, progress)
         try:
-            write_checkpoint(self._folder(epoch), arrays, record)
+            self._write(epoch, arrays, record)
             self._delete_surplus()
         except WRITE_ERRORS as error:
-            self._delete([])
             self._tell_failure(epoch, error, final)
         return epoch in self.epochs()
+
+    def _write(self, epoch: int, arrays: dict[str, np.ndarray], record: Record) -> None:
+        """Writes a checkpoint, which takes its place when it is whole."""
+        place = self._folder(epoch)
+        if place.is_symlink() or place.exists():
+            raise FileExistsError(f'"{place}" is in its place; move that away')
+        with self._scratch_folder() as scratch:
+            write_checkpoint(scratch / place.name, arrays, record)
+            (scratch / place.name).rename(place)
 
     def _record(
         self,
@@ -201,11 +212,51 @@ class RunFolder(SavedRun):
         self._delete([epoch for epoch in self.epochs() if epoch not in kept])
 
     def _delete(self, epochs: list[int]) -> None:
-        """Removes epochs, never half of one, and leftovers of killed writes and deletions."""
-        for epoch in epochs:
-            self._folder(epoch).rename(self._checkpoints / f"{epoch}.deleted")
-        for leftover in self._checkpoints.glob("*.*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        """Removes epochs, never half of one."""
+        if not epochs:
+            return
+        with self._scratch_folder() as scratch:
+            for epoch in epochs:
+                self._folder(epoch).rename(scratch / str(epoch))
+
+    @property
+    def _scratch(self) -> Path:
+        """The folder of what is not a checkpoint yet, or no longer."""
+        return self._checkpoints / "unfinished"
+
+    @contextlib.contextmanager
+    def _scratch_folder(self) -> Iterator[Path]:
+        """The folder for what is not a checkpoint yet, or no longer; it goes with all in it."""
+        make_marked(self._scratch, "move it away, or choose another --run")
+        try:
+            yield self._scratch
+        finally:
+            delete_marked(self._scratch)
+
+    def _clear_scratch(self) -> None:
+        """Removes what a killed process left; raises UserError where a folder is not ours."""
+        with _told_to_the_user(self._checkpoints), self._scratch_folder():
+            pass
+
+    def _refuse_links(self) -> None:
+        """Raises UserError where writing to this run would write elsewhere."""
+        for place in (self._checkpoints, self.path / "dataset", self._metrics):
+            if place.is_symlink():
+                raise UserError(
+                    f'"{place}" is a link, expected a part of the run itself; put what it leads '
+                    "to in its place, or choose another --run"
+                )
+
+
+@contextlib.contextmanager
+def _told_to_the_user(folder: Path) -> Iterator[None]:
+    """Turns errors of the file system into UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f'"{folder}" cannot be written ({error.strerror}); make room, or choose another --run'
+        ) from error
 
 
 def _none_unless_finite(value: Any) -> Any:

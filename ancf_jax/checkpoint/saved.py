@@ -54,8 +54,9 @@ class SavedRun:
         self._metrics = path / "metrics.jsonl"
 
     def epochs(self) -> list[int]:
-        """The epochs with a checkpoint, ascending."""
-        names = (folder.name for folder in self._checkpoints.glob("*"))
+        """The epochs with a checkpoint, ascending; folders of others do not count."""
+        folders = self._checkpoints.glob("*")
+        names = [folder.name for folder in folders if _is_checkpoint(folder)]
         return sorted(int(name) for name in names if name.isdecimal())
 
     def read_metrics(self) -> list[JSON]:
@@ -140,6 +141,13 @@ class SavedRun:
         ]
         state = jax.tree.unflatten(jax.tree.structure(template), arrays)
         return Restored(state, epoch, record.metrics, record.score, record.progress)
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    """Whether a folder holds a file that only checkpoints have; the others may be damaged."""
+    files = ("_CHECKPOINT_METADATA", "info/metadata", "state/manifest.ocdbt")
+    is_ours = any((folder / file).is_file() for file in files)
+    return is_ours and not folder.is_symlink()
 
 
 def _check_fit(epoch: int, name: str, leaf: Any, record: Record) -> None:
