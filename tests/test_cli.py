@@ -296,7 +296,10 @@ def test_killed_scoring_goes_on_to_the_same_bytes(
     assert subprocess.run([str(word) for word in words], check=False).returncode == -9
     assert path.read_text() == "what was there before"
     folder = tmp_path / f"lists.{ending}.parts"
-    assert {part.name for part in folder.glob("[0-9]*")} == {"0.parquet", "1.parquet"}
+    assert {part.name for part in folder.glob("*.parquet")} == {
+        "0.parquet",
+        "1.parquet",
+    }
     copy = shutil.copytree(folder, tmp_path / f"other.{ending}.parts")
     made = []
     write = script("recommend").write_in_parts
@@ -320,6 +323,20 @@ def test_killed_scoring_goes_on_to_the_same_bytes(
     assert not folder.exists()
     assert not copy.exists()
     assert not list(tmp_path.glob(".*"))
+
+
+def test_recommending_leaves_a_foreign_folder_of_parts_alone(run, leave, tmp_path):
+    folder = tmp_path / "u.csv.parts"
+    folder.mkdir()
+    (folder / "diary").write_text("dear diary")
+    code, _, err = leave("recommend", "--run", run, "--out", tmp_path / "u.csv")
+    assert code == 2
+    assert err.count("error:") == 1
+    assert "u.csv.parts" in err
+    assert "move it away, or choose another --out" in err
+    assert no_traceback(err)
+    assert os.listdir(tmp_path) == ["u.csv.parts"]
+    assert os.listdir(folder) == ["diary"]
 
 
 def test_a_share_without_users_is_refused(run, leave):

@@ -1,5 +1,7 @@
 """Folders of ours among a person's own: marked when they are made, deleted by their mark alone."""
 
+import contextlib
+import re
 import shutil
 from pathlib import Path
 
@@ -39,20 +41,32 @@ def is_marked(folder: Path) -> bool:
     return not folder.is_symlink() and mark.is_file() and not mark.is_symlink()
 
 
-def delete_marked(folder: Path, pattern: str = "*") -> None:
-    """Deletes what matches `pattern` in a folder with our mark, and the folder if it is empty then.
+def empty_marked(folder: Path, names: str = ".*") -> None:
+    """Deletes what is called so in a folder with our mark, but for the mark.
 
-    Links are deleted, never what they lead to. The mark goes last, so that what a kill leaves of
-    the folder is still known to be ours. A folder without our mark stays as it is.
+    Links are deleted, never what they lead to. A folder without our mark stays as it is.
+
+    Args:
+        folder: the folder.
+        names: a regular expression of whole names.
     """
     if not is_marked(folder):
         return
-    for entry in folder.glob(pattern):
-        if entry.name != MARK:
+    for entry in folder.iterdir():
+        if entry.name != MARK and re.fullmatch(names, entry.name):
             _delete(entry)
-    if [entry.name for entry in folder.iterdir()] == [MARK]:
+
+
+def delete_marked(folder: Path, names: str = ".*") -> None:
+    """Empties a folder with our mark (see `empty_marked`) and deletes it, unless more is in it.
+
+    The mark goes last, so that what a kill leaves of the folder is still known to be ours.
+    """
+    empty_marked(folder, names)
+    if is_marked(folder) and [entry.name for entry in folder.iterdir()] == [MARK]:
         (folder / MARK).unlink()
-        folder.rmdir()
+        with contextlib.suppress(OSError):  # another process marked it meanwhile
+            folder.rmdir()
 
 
 def _delete(path: Path) -> None:
