@@ -566,7 +566,11 @@ def test_other_threads_leave_signals_alone():
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ([], "error: stopped by a signal; go on with --run {run} --resume\n"),
+        (
+            [],
+            "error: stopped by a signal; "
+            "resume with the same command and --run {run} --resume\n",
+        ),
         (["--search"], "error: stopped by a signal; the same command goes on"),
     ],
 )
@@ -581,6 +585,36 @@ def test_stopped_training_says_how_to_go_on(leave, tmp_path, monkeypatch, flags,
     code, _, err = leave("train", "--run", run, *flags)
     assert code == 128 + signal.SIGTERM
     assert words.format(run=run) in err
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_signal_saves_the_state_within_the_epoch(
+    planted_shop, tmp_path, number, code
+):
+    run = tmp_path / "run"
+    words = [sys.executable, "train.py", "--data", planted_shop, "--model", "mf", *TINY]
+    flags = ["--run", run, "--epochs", "999", "--loop.checkpoint-every", "1000"]
+    command = [str(word) for word in [*words, *flags]]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+    ) as training:
+        assert training.stderr is not None
+        said = ""
+        while "epoch   3 " not in said:
+            said = training.stderr.readline()
+            assert said, "it left before the third epoch"
+        training.send_signal(number)
+        err = training.stderr.read()
+    assert training.returncode == code
+    assert "stopping after the steps at hand" in err
+    assert err.endswith(f"resume with the same command and --run {run} --resume\n")
+    (within,) = (run / "checkpoints").glob("*+*")
+    epoch, steps = within.name.split("+")
+    assert f"saved after epoch {epoch} and {steps} steps, in " in err
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == int(epoch) + 1
+    assert no_traceback(err)
 
 
 FOLDER = "jax_compilation_cache_dir"
