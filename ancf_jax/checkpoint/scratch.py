@@ -1,16 +1,20 @@
 """What is not a checkpoint yet, or no longer: kept apart, so that leftovers are known as ours."""
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ancf_jax.data.marked import delete_marked, make_marked
+from ancf_jax.data.marked import delete_marked, empty_marked, make_marked
 from ancf_jax.errors import UserError
 
 
 @contextlib.contextmanager
 def scratch_folder(checkpoints: Path) -> Iterator[Path]:
-    """The folder for what is being written or deleted; it goes with all in it.
+    """The folder for what is being written or deleted, made anew within a marked one.
+
+    The marked one goes with all in it. After an error it stays, empty: what writes late, when
+    nobody waits for it any more, would make it once more, without the mark.
 
     Raises:
         UserError: something that is not ours is in its place.
@@ -19,9 +23,11 @@ def scratch_folder(checkpoints: Path) -> Iterator[Path]:
     folder = checkpoints / "unfinished"
     make_marked(folder, "move it away, or choose another --run")
     try:
-        yield folder
-    finally:
-        delete_marked(folder)
+        yield Path(tempfile.mkdtemp(dir=folder))
+    except BaseException:
+        empty_marked(folder)
+        raise
+    delete_marked(folder)
 
 
 def clear_scratch(checkpoints: Path) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -29,15 +29,11 @@ from ancf_jax.training.loop import Trainer, trainer
 from ancf_jax.training.probabilities import calibrate_best, calibrate_fitted
 from ancf_jax.training.standing import Standing, standing_of_first
 from ancf_jax.training.validation import Validator, validator_of
+from ancf_jax.training.watched import Check, Watched, never
 from ancf_jax.types import TrainState
 from ancf_jax.view import SILENT, View
 
-Check = Callable[[], None]
 Row = dict[str, float | None]
-
-
-def never() -> None:
-    """The check of work that nobody stops."""
 
 
 class Fitted(NamedTuple):
@@ -75,7 +71,7 @@ def fit(
     validate(config)
     if config.loop.distributed:
         join()
-    watch = _Watched(view if is_first() else SILENT, check)
+    watch = Watched(view if is_first() else SILENT, check)
     config = data.resolve(config)
     dataset = data.build(config)
     check()
@@ -96,21 +92,6 @@ def fit(
             run.save(0, variables, {}, 0.0, {}, final=True)
             calibrate_fitted(run, prepared, variables, watch)
         return Fitted(config, dataset, math.nan, 0)
-
-
-@dataclass(frozen=True)
-class _Watched:
-    """A view that asks `check` whether to go on, whenever progress is shown."""
-
-    view: View
-    check: Check
-
-    def say(self, message: str) -> None:
-        self.view.say(message)
-
-    def progress(self, title: str, done: int, total: int, note: str = "") -> None:
-        self.view.progress(title, done, total, note)
-        self.check()
 
 
 @contextmanager
@@ -142,7 +123,7 @@ class _Training:
     run: RunFolder | None
     trainer: Trainer
     validator: Validator
-    view: _Watched
+    view: Watched
 
     @property
     def config(self) -> Config:
@@ -190,7 +171,7 @@ class _Training:
         """Shows nothing, and asks whether to go on where that stops no process but this one."""
         if several_processes():
             return SILENT
-        return _Watched(SILENT, self.view.check)
+        return Watched(SILENT, self.view.check)
 
     def _gives_up(self, standing: Standing) -> bool:
         """Whether no epoch was better for as long as patience lasts."""
@@ -262,8 +243,15 @@ class _Training:
             is_last = epoch == self.config.epochs
             progress = standing._asdict()
             self.run.save(epoch, portable, figures, score, progress, final=is_last)
-            draw_curves(self.run.read_metrics(), self.run.path / "curves.png")
+            self._draw(self.run)
         return standing
+
+    def _draw(self, run: RunFolder) -> None:
+        """Draws the curves; training goes on without them, too."""
+        try:
+            draw_curves(run.read_metrics(), run.path / "curves.png")
+        except OSError as error:
+            self.view.say(f"WARNING: curves.png was not written: {error.strerror}")
 
     def _is_due(self, standing: Standing, is_best: bool) -> bool:
         """Whether an epoch gets a checkpoint."""
