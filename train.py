@@ -58,7 +58,7 @@ def train(
 ) -> None:
     """Trains, then shows the figures on the test events."""
     config = resolve(command.config)
-    stopped = f"stopped by a signal; go on with --run {config.run} --resume"
+    stopped = f"stopped by a signal; resume with the same command and --run {config.run} --resume"
     with cli.stopped_by_signals(stopped) as check:
         fitted = fit(config, command.resume, screen, check, undecided)
     if not is_first():

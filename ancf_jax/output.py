@@ -1,15 +1,18 @@
 """Tables written whole or not at all: CSV, JSON lines or Parquet by the file's ending."""
 
-import shutil
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ancf_jax.data.locking import Held, lock_file
+from ancf_jax.data.marked import MARK, delete_marked, empty_marked, make_marked
 from ancf_jax.data.storage import replacing
 from ancf_jax.errors import UserError
 
@@ -85,7 +88,7 @@ def write_in_parts(
     """Writes the blocks of make(0), make(1) ... make(parts - 1) to `path`.
 
     Finished parts wait in a folder beside `path`, so after an interruption the same call makes
-    only the parts that are missing.
+    only the parts that are missing or damaged. Nothing in it but parts is deleted.
 
     Args:
         path: the file to write.
@@ -96,27 +99,119 @@ def write_in_parts(
 
     Returns:
         The number of rows.
+
+    Raises:
+        UserError: another process writes `path`, the folder for parts is not ours, or something
+            cannot be written.
     """
     folder = path.with_name(f"{path.name}.parts")
-    _prepare(folder, digest, say)
-    files = [folder / f"{number}.parquet" for number in range(parts)]
-    done = sum(file.exists() for file in files)
-    if done:
-        say(f"{done} of {parts} parts are there already")
-    for number, file in enumerate(files):
-        if not file.exists():
-            write_table(file, make(number))
-    rows = write_table(path, (pd.read_parquet(file) for file in files))
-    shutil.rmtree(folder)
+    with _locked(folder, path):
+        _prepare(folder, digest, say)
+        waiting = [_Part(folder / f"{number}.parquet") for number in range(parts)]
+        is_sound = [part.is_sound(say) for part in waiting]
+        if any(is_sound):
+            say(f"{sum(is_sound)} of {parts} parts are there already")
+        for number, part in enumerate(waiting):
+            if not is_sound[number]:
+                part.write(make(number))
+        rows = write_table(path, (part.read() for part in waiting))
+        delete_marked(folder, _NAMES)
     return rows
 
 
+_NAMES = (
+    r"\.?(digest|\d+\.(parquet|digest))(\.part)?"  # of what we put in a folder of parts
+)
+
+
+class _Part(NamedTuple):
+    """A part that waits in a file, with the digest of the file's bytes in another."""
+
+    file: Path
+
+    @property
+    def _seal(self) -> Path:
+        return self.file.with_suffix(".digest")
+
+    def write(self, blocks: Iterable[pd.DataFrame]) -> None:
+        """Writes the part; without a digest it would count as missing."""
+        write_table(self.file, blocks)
+        with replacing(self._seal) as seal:
+            seal.write(_digest(self.file.read_bytes()).encode())
+
+    def is_sound(self, say: Callable[[str], None]) -> bool:
+        """Whether the part is there, as it was written; damage is told."""
+        if not (self.file.is_file() and self._seal.is_file()):
+            return False
+        is_sound = self._content() is not None
+        if not is_sound:
+            say(f'"{self.file}" is damaged; its users are scored anew')
+        return is_sound
+
+    def read(self) -> pd.DataFrame:
+        """The rows of the part.
+
+        Raises:
+            UserError: the file is not what was written.
+        """
+        content = self._content()
+        if content is None:
+            raise UserError(
+                f'"{self.file}" was damaged after it was written; '
+                "run the same command again, which makes it anew"
+            )
+        return pd.read_parquet(io.BytesIO(content))
+
+    def _content(self) -> bytes | None:
+        """The bytes of the file; None where they are not those that were written."""
+        try:
+            content = self.file.read_bytes()
+            seal = self._seal.read_bytes()
+        except OSError:
+            return None
+        return content if seal == _digest(content).encode() else None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+@contextmanager
+def _locked(folder: Path, path: Path) -> Iterator[None]:
+    """Makes the folder of parts of `path` ours, and keeps other processes out of it.
+
+    Raises:
+        UserError: something else is there, or another process is at work there.
+    """
+    try:
+        lock = _take_lock(folder)
+    except Held as held:
+        raise UserError(
+            f'process {held.holder} is writing "{path}"; wait for it, or choose another --out'
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f'"{folder}" cannot be written ({error.strerror}); make room, or choose another --out'
+        ) from error
+    with lock:
+        yield
+
+
+def _take_lock(folder: Path) -> IO[str]:
+    while True:
+        make_marked(folder, "move it away, or choose another --out")
+        # The process that had the lock may delete the folder at this very moment.
+        with suppress(FileNotFoundError):
+            return lock_file(folder / MARK)
+
+
 def _prepare(folder: Path, digest: str, say: Callable[[str], None]) -> None:
-    """Marks the folder of parts with the digest, emptied where it was made for another one."""
-    mark = folder / "digest"
-    fits = mark.exists() and mark.read_text() == digest
-    if folder.exists() and not fits:
+    """Notes the digest in the folder of parts, emptied where it was made for another one."""
+    note = folder / "digest"
+    fits = note.exists() and note.read_bytes() == digest.encode()
+    if note.exists() and not fits:
         say(f'"{folder}" holds parts of another call; starting anew')
-        shutil.rmtree(folder)
-    with replacing(mark) as file:
-        file.write(digest.encode())
+    if not fits:
+        empty_marked(folder, _NAMES)
+        with replacing(note) as file:
+            file.write(digest.encode())

@@ -317,7 +317,10 @@ def test_killed_scoring_goes_on_to_the_same_bytes(
     assert subprocess.run([str(word) for word in words], check=False).returncode == -9
     assert path.read_text() == "what was there before"
     folder = tmp_path / f"lists.{ending}.parts"
-    assert {part.name for part in folder.glob("[0-9]*")} == {"0.parquet", "1.parquet"}
+    assert {part.name for part in folder.glob("*.parquet")} == {
+        "0.parquet",
+        "1.parquet",
+    }
     copy = shutil.copytree(folder, tmp_path / f"other.{ending}.parts")
     made = []
     write = script("recommend").write_in_parts
@@ -341,6 +344,20 @@ def test_killed_scoring_goes_on_to_the_same_bytes(
     assert not folder.exists()
     assert not copy.exists()
     assert not list(tmp_path.glob(".*"))
+
+
+def test_recommending_leaves_a_foreign_folder_of_parts_alone(run, leave, tmp_path):
+    folder = tmp_path / "u.csv.parts"
+    folder.mkdir()
+    (folder / "diary").write_text("dear diary")
+    code, _, err = leave("recommend", "--run", run, "--out", tmp_path / "u.csv")
+    assert code == 2
+    assert err.count("error:") == 1
+    assert "u.csv.parts" in err
+    assert "move it away, or choose another --out" in err
+    assert no_traceback(err)
+    assert os.listdir(tmp_path) == ["u.csv.parts"]
+    assert os.listdir(folder) == ["diary"]
 
 
 def test_a_share_without_users_is_refused(run, leave):
@@ -600,7 +617,11 @@ def test_other_threads_leave_signals_alone():
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ([], "error: stopped by a signal; go on with --run {run} --resume\n"),
+        (
+            [],
+            "error: stopped by a signal; "
+            "resume with the same command and --run {run} --resume\n",
+        ),
         (["--search"], "error: stopped by a signal; the same command goes on"),
     ],
 )
@@ -615,6 +636,36 @@ def test_stopped_training_says_how_to_go_on(leave, tmp_path, monkeypatch, flags,
     code, _, err = leave("train", "--run", run, *flags)
     assert code == 128 + signal.SIGTERM
     assert words.format(run=run) in err
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_signal_saves_the_state_within_the_epoch(
+    planted_shop, tmp_path, number, code
+):
+    run = tmp_path / "run"
+    words = [sys.executable, "train.py", "--data", planted_shop, "--model", "mf", *TINY]
+    flags = ["--run", run, "--epochs", "999", "--loop.checkpoint-every", "1000"]
+    command = [str(word) for word in [*words, *flags]]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+    ) as training:
+        assert training.stderr is not None
+        said = ""
+        while "epoch   3 " not in said:
+            said = training.stderr.readline()
+            assert said, "it left before the third epoch"
+        training.send_signal(number)
+        err = training.stderr.read()
+    assert training.returncode == code
+    assert "stopping after the steps at hand" in err
+    assert err.endswith(f"resume with the same command and --run {run} --resume\n")
+    (within,) = (run / "checkpoints").glob("*+*")
+    epoch, steps = within.name.split("+")
+    assert f"saved after epoch {epoch} and {steps} steps, in " in err
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == int(epoch) + 1
+    assert no_traceback(err)
 
 
 FOLDER = "jax_compilation_cache_dir"

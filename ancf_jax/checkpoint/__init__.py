@@ -5,6 +5,7 @@ The folder of a run holds
     config.json        its settings
     dataset/           its events, with all that was decided about them
     checkpoints/N/     the state after epoch N: arrays (`state`) and a record (`info`)
+    checkpoints/N+S/   the state S steps later, where the run was stopped within an epoch
     metrics.jsonl      the figures of every epoch
     run.lock           the number of the process that trains there
 

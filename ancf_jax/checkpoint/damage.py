@@ -23,11 +23,19 @@ def damage_of(what: str) -> Iterator[None]:
         raise Damaged(f"{what}: {reason(error)}") from None
 
 
+LONGEST_REASON = 160
+
+
 def reason(error: Exception) -> str:
     """The gist of an error in one line.
 
-    TensorStore's messages are long: what matters stands last, before details in brackets.
+    TensorStore's messages are long: what matters stands last, before details in brackets. Of a long
+    one the last clauses are kept, whole.
     """
     text = str(error) or type(error).__name__
     first_line = text.splitlines()[0]
-    return first_line.split(" [")[0][-160:]
+    clauses = first_line.split(" [")[0].split(": ")
+    gist = clauses.pop()[:LONGEST_REASON]
+    while clauses and len(clauses[-1]) + len(gist) < LONGEST_REASON:
+        gist = f"{clauses.pop()}: {gist}"
+    return gist

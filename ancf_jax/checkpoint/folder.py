@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +13,12 @@ from ancf_jax.checkpoint.leaves import describe, named_leaves
 from ancf_jax.checkpoint.lock import take_lock
 from ancf_jax.checkpoint.record import JSON, Record, canonical
 from ancf_jax.checkpoint.saved import Restored, SavedRun, open_run
+from ancf_jax.checkpoint.scratch import (
+    clear_scratch,
+    refuse_link,
+    scratch_folder,
+    told_to_the_user,
+)
 from ancf_jax.checkpoint.writing import WRITE_ERRORS, write_checkpoint
 from ancf_jax.config import Config, flatten, to_json
 from ancf_jax.data.storage import replacing
@@ -53,12 +58,15 @@ class RunFolder(SavedRun):
 
         Raises:
             UserError: another process trains there, a run is there without `resume`, settings
-                other than `FREE` differ from the saved ones, or the folder cannot be written.
+                other than `FREE` differ from the saved ones, a part of the run is a link, or the
+                folder cannot be written.
         """
         run = cls(Path(path).absolute(), config, view)
         with take_lock(run.path):
+            for place in (run._checkpoints, run.path / "dataset", run._metrics):
+                refuse_link(place)
             run._settle_config(resume)
-            run._delete([])
+            clear_scratch(run._checkpoints)
             yield run
 
     def restore_latest(self, template: Any, *, strict: bool = False) -> Restored | None:
@@ -71,9 +79,12 @@ class RunFolder(SavedRun):
         Raises:
             UserError: none is sound, or it does not fit the template.
         """
-        found = self._restore(self.epochs()[::-1], template, strict)
+        newest_first = self._names()[::-1]
+        name, found = self._restore(newest_first, template, strict)
+        later = newest_first[: newest_first.index(name)] if found else []
+        with told_to_the_user(self._checkpoints):
+            self._delete(later)
         last = found.epoch if found else -1
-        self._delete([epoch for epoch in self.epochs() if epoch > last])
         rows = [row for row in self.read_metrics() if row["epoch"] <= last]
         with replacing(self._metrics) as file:
             file.writelines(canonical(row) + b"\n" for row in rows)
@@ -109,15 +120,44 @@ class RunFolder(SavedRun):
         """
         if epoch in self.epochs():
             return True
-        arrays = {name: np.array(leaf) for name, leaf in named_leaves(state).items()}
+        arrays = _arrays_of(state)
         record = self._record(arrays, metrics, score, progress)
+        return self._save(str(epoch), arrays, record, final)
+
+    def save_within(self, epoch: int, steps: int, state: Any, progress: JSON) -> bool:
+        """Writes the state after an epoch and `steps` steps of the next one.
+
+        It stands until an epoch is saved, or another such state. Where writing fails, the older
+        checkpoints stay, with a warning.
+
+        Returns:
+            Whether it was written.
+        """
+        arrays = _arrays_of(state)
+        record = self._record(arrays, {}, -math.inf, progress)
+        return self._save(f"{epoch}+{steps}", arrays, record, final=False)
+
+    def _save(
+        self, name: str, arrays: dict[str, np.ndarray], record: Record, final: bool
+    ) -> bool:
+        """Writes a checkpoint; whether it is there now."""
         try:
-            write_checkpoint(self._folder(epoch), arrays, record)
-            self._delete_surplus()
+            if name not in self._names():
+                self._write(self._folder(name), arrays, record)
+            self._delete_surplus(name)
         except WRITE_ERRORS as error:
-            self._delete([])
-            self._tell_failure(epoch, error, final)
-        return epoch in self.epochs()
+            self._tell_failure(name, error, final)
+        return name in self._names()
+
+    def _write(
+        self, place: Path, arrays: dict[str, np.ndarray], record: Record
+    ) -> None:
+        """Writes a checkpoint, which takes its place when it is whole."""
+        if place.is_symlink() or place.exists():
+            raise FileExistsError(f'"{place}" is in its place; move that away')
+        with scratch_folder(self._checkpoints) as scratch:
+            write_checkpoint(scratch / place.name, arrays, record)
+            (scratch / place.name).rename(place)
 
     def _record(
         self,
@@ -178,10 +218,10 @@ class RunFolder(SavedRun):
                 f"{', '.join(changes)}; keep them"
             )
 
-    def _tell_failure(self, epoch: int, error: Exception, final: bool) -> None:
+    def _tell_failure(self, name: str, error: Exception, final: bool) -> None:
         """Raises UserError for a `final` checkpoint that could not be written, else warns."""
         message = (
-            f'checkpoint {epoch} could not be written to "{self.path}": {reason(error)}'
+            f'checkpoint {name} could not be written to "{self.path}": {reason(error)}'
         )
         left = self.epochs()
         if final:
@@ -192,20 +232,29 @@ class RunFolder(SavedRun):
             f"WARNING: {message}; training goes on, kept are {left or 'none'}"
         )
 
-    def _delete_surplus(self) -> None:
-        """Removes all but the latest and the best checkpoints; damaged ones count for neither."""
+    def _delete_surplus(self, newest: str) -> None:
+        """Removes all but the latest and the best epochs; damaged ones count for neither.
+
+        Of states within epochs none stays but the newest checkpoint, if it is one.
+        """
         sound = [epoch for epoch in self.epochs() if self._rank(epoch)[0] < math.inf]
         latest = sound[-KEPT:]
         best = sorted(sound, key=self._rank)[-KEPT:]
-        kept = {*latest, *best}
-        self._delete([epoch for epoch in self.epochs() if epoch not in kept])
+        kept = {newest, *map(str, latest), *map(str, best)}
+        self._delete([name for name in self._names() if name not in kept])
 
-    def _delete(self, epochs: list[int]) -> None:
-        """Removes epochs, never half of one, and leftovers of killed writes and deletions."""
-        for epoch in epochs:
-            self._folder(epoch).rename(self._checkpoints / f"{epoch}.deleted")
-        for leftover in self._checkpoints.glob("*.*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+    def _delete(self, names: list[str]) -> None:
+        """Removes checkpoints, never half of one."""
+        if not names:
+            return
+        with scratch_folder(self._checkpoints) as scratch:
+            for name in names:
+                self._folder(name).rename(scratch / name)
+
+
+def _arrays_of(state: Any) -> dict[str, np.ndarray]:
+    """The arrays of a state by name, as they are now."""
+    return {name: np.array(leaf) for name, leaf in named_leaves(state).items()}
 
 
 def _none_unless_finite(value: Any) -> Any:

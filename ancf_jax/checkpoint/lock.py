@@ -1,10 +1,9 @@
 """One process trains in a run folder at a time."""
 
-import fcntl
-import os
 from pathlib import Path
 from typing import IO
 
+from ancf_jax.data.locking import Held, lock_file
 from ancf_jax.errors import UserError
 
 
@@ -16,25 +15,13 @@ def take_lock(folder: Path) -> IO[str]:
     Raises:
         UserError: another process trains there, or the folder cannot be written.
     """
-    lock = _open_lock(folder)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        with lock:
-            lock.seek(0)
-            holder = lock.read()
-        raise UserError(
-            f'process {holder} trains in "{folder}"; wait, or choose another --run'
-        ) from None
-    lock.truncate(0)
-    print(os.getpid(), end="", file=lock, flush=True)
-    return lock
-
-
-def _open_lock(folder: Path) -> IO[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return open(folder / "run.lock", "a+", encoding="utf-8")
+        return lock_file(folder / "run.lock")
+    except Held as held:
+        raise UserError(
+            f'process {held.holder} trains in "{folder}"; wait, or choose another --run'
+        ) from None
     except OSError as error:
         raise UserError(
             f'run folder "{folder}" cannot be written ({error.strerror}); '

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +17,16 @@ from ancf_jax.errors import UserError
 from ancf_jax.models.registry import from_json, registered
 from ancf_jax.view import SILENT, View
 
+# The name of a checkpoint: an epoch, and how many steps later where it is within the next one.
+_NAME = re.compile(r"(0|[1-9][0-9]*)(\+[1-9][0-9]*)?")
+
 
 class Restored(NamedTuple):
     """A checkpoint that was read.
 
     Attributes:
-        state: the state after `epoch`, in the structure that was asked for.
-        epoch: the number of the checkpoint.
+        state: the state after `epoch`, or within the next one, in the structure that was asked for.
+        epoch: the last whole epoch.
         metrics: the validation figures.
         score: what the best checkpoint is chosen by; -inf where it was NaN.
         progress: what training needs besides the state to go on.
@@ -54,9 +58,17 @@ class SavedRun:
         self._metrics = path / "metrics.jsonl"
 
     def epochs(self) -> list[int]:
-        """The epochs with a checkpoint, ascending."""
-        names = (folder.name for folder in self._checkpoints.glob("*"))
-        return sorted(int(name) for name in names if name.isdecimal())
+        """The epochs with a checkpoint, ascending; folders of others do not count."""
+        return [int(name) for name in self._names() if name.isdecimal()]
+
+    def _names(self) -> list[str]:
+        """The checkpoints by time: "3" is after epoch 3, "3+40" is 40 steps later."""
+        names = [
+            folder.name
+            for folder in self._checkpoints.glob("*")
+            if _NAME.fullmatch(folder.name) and _is_checkpoint(folder)
+        ]
+        return sorted(names, key=_time_of)
 
     def read_metrics(self) -> list[JSON]:
         """The rows of metrics.jsonl; a line torn by a kill or a full disk is left out."""
@@ -83,7 +95,8 @@ class SavedRun:
             UserError: there is no checkpoint, none is sound, or it does not fit the template.
         """
         best_first = sorted(self.epochs(), key=self._rank, reverse=True)
-        found = self._restore(best_first, template, strict)
+        names = [str(epoch) for epoch in best_first]
+        _, found = self._restore(names, template, strict)
         if found is None:
             raise UserError(
                 f'run "{self.path}" has no checkpoint yet; '
@@ -94,37 +107,37 @@ class SavedRun:
     def _rank(self, epoch: int) -> tuple[float, int]:
         """Orders epochs by score; a damaged one is the highest, so that its damage is told."""
         try:
-            return read_record(self._folder(epoch)).score, epoch
+            return read_record(self._folder(str(epoch))).score, epoch
         except Damaged:
             return np.inf, epoch
 
-    def _folder(self, epoch: int) -> Path:
-        return self._checkpoints / str(epoch)
+    def _folder(self, name: str) -> Path:
+        return self._checkpoints / name
 
     def _restore(
-        self, epochs: list[int], template: Any, strict: bool
-    ) -> Restored | None:
-        """The first of `epochs` that is sound; the damaged ones before it are told."""
+        self, names: list[str], template: Any, strict: bool
+    ) -> tuple[str, Restored | None]:
+        """The first of some checkpoints that is sound, with its name; damaged ones are told."""
         damages = []
-        for epoch in epochs[:1] if strict else epochs:
+        for name in names[:1] if strict else names:
             try:
-                found = self._read(epoch, template)
+                found = self._read(name, template)
             except Damaged as error:
-                damages.append(f"checkpoint {epoch} is damaged ({error})")
+                damages.append(f"checkpoint {name} is damaged ({error})")
                 continue
             for damage in damages:
-                self.view.say(f"{damage}; using {epoch}")
-            return found
+                self.view.say(f"{damage}; using {name}")
+            return name, found
         if damages:
             raise UserError(
                 f'"{self.path}" cannot be restored: {"; ".join(damages)}; '
                 "train in another --run"
             )
-        return None
+        return "", None
 
-    def _read(self, epoch: int, template: Any) -> Restored:
-        """The checkpoint of `epoch`, in the structure of `template`."""
-        folder = self._folder(epoch)
+    def _read(self, checkpoint: str, template: Any) -> Restored:
+        """The checkpoint of that name, in the structure of `template`."""
+        folder = self._folder(checkpoint)
         record = read_record(folder)
         if self.data_digest and record.data not in ("", self.data_digest):
             raise UserError(
@@ -132,17 +145,31 @@ class SavedRun:
             )
         leaves = named_leaves(template)
         for name, leaf in leaves.items():
-            _check_fit(epoch, name, leaf, record)
+            _check_fit(checkpoint, name, leaf, record)
         # Copies on the default device, free to move: as from `init`, on however many devices.
         arrays = [
             jax.numpy.array(read_leaf(folder / "state", name, record.leaves[name]))
             for name in leaves
         ]
         state = jax.tree.unflatten(jax.tree.structure(template), arrays)
+        epoch, _ = _time_of(checkpoint)
         return Restored(state, epoch, record.metrics, record.score, record.progress)
 
 
-def _check_fit(epoch: int, name: str, leaf: Any, record: Record) -> None:
+def _is_checkpoint(folder: Path) -> bool:
+    """Whether a folder holds a file that only checkpoints have; the others may be damaged."""
+    files = ("_CHECKPOINT_METADATA", "info/metadata", "state/manifest.ocdbt")
+    is_ours = any((folder / file).is_file() for file in files)
+    return is_ours and not folder.is_symlink()
+
+
+def _time_of(checkpoint: str) -> tuple[int, int]:
+    """The epoch of a checkpoint, and how many steps later it was saved."""
+    epoch, _, steps = checkpoint.partition("+")
+    return int(epoch), int(steps or 0)
+
+
+def _check_fit(checkpoint: str, name: str, leaf: Any, record: Record) -> None:
     """Raises UserError where the saved array is not of the shape and type of `leaf`."""
     expected = f"{np.dtype(leaf.dtype).name}{list(leaf.shape)}"
     saved = "missing"
@@ -150,7 +177,7 @@ def _check_fit(epoch: int, name: str, leaf: Any, record: Record) -> None:
         saved = "{dtype}{shape}".format(**record.leaves[name])
     if saved != expected:
         raise UserError(
-            f"leaf {name} of checkpoint {epoch} is {saved}, the model expects {expected}"
+            f"leaf {name} of checkpoint {checkpoint} is {saved}, the model expects {expected}"
         )
 
 

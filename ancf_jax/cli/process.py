@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ancf_jax.cli.flags import expand
@@ -14,6 +14,7 @@ from ancf_jax.errors import Stopped, UserError
 from ancf_jax.machine.compile import cached_programs
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
+_STOPPING = b"stopping after the steps at hand; a second signal leaves at once\n"
 
 
 def run(main: Callable[[list[str], Screen], None]) -> None:
@@ -67,6 +68,10 @@ def stopped_by_signals(message: str) -> Iterator[Callable[[], None]]:
         received.append(number)
         for each in STOPPING:
             signal.signal(each, signal.SIG_DFL)
+        with suppress(OSError):
+            os.write(
+                2, _STOPPING
+            )  # print is not safe where it may have been interrupted
 
     def check() -> None:
         if received:

@@ -86,16 +86,19 @@ class Feed:
             count = len(self.examples)
         return math.ceil(count / self.batch_size)
 
-    def calls(self, epoch: int, drawn_per_step: int) -> Iterator[Call]:
+    def calls(self, epoch: int, drawn_per_step: int, done: int = 0) -> Iterator[Call]:
         """What each call of the program gets in an epoch.
 
         Args:
             epoch: counted from 0.
             drawn_per_step: candidates that are drawn for a step, which limit the steps of a call.
+            done: steps of the epoch that are left out, as they are done.
         """
         size = steps_per_call(self.steps_per_epoch, drawn_per_step)
         for log, order in self._chunks(epoch):
-            for begin in range(0, order.shape[1], size):
+            left_out = min(done, order.shape[1])
+            done -= left_out
+            for begin in range(left_out, order.shape[1], size):
                 part = order[:, begin : begin + size]
                 examples = padded(part, size, -1, axis=1)
                 if self.streamed:

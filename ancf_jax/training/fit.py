@@ -1,7 +1,8 @@
 """A whole run: data in, checkpoints and curves out."""
 
 import math
-from collections.abc import Callable, Collection, Iterator
+import time
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,23 +14,27 @@ from ancf_jax import data
 from ancf_jax.checkpoint import RunFolder
 from ancf_jax.config import Config, validate
 from ancf_jax.data import VALIDATION, audits
-from ancf_jax.machine.parallel import from_first, is_first, join
+from ancf_jax.errors import Stopped
+from ancf_jax.machine.parallel import (
+    from_first,
+    is_first,
+    join,
+    largest,
+    several_processes,
+)
 from ancf_jax.models.protocol import FittedModel, NeuralModel
 from ancf_jax.prepared import Prepared, prepare
 from ancf_jax.training.adapt import adapt
 from ancf_jax.training.curves import draw_curves
 from ancf_jax.training.loop import Trainer, trainer
 from ancf_jax.training.probabilities import calibrate_best, calibrate_fitted
+from ancf_jax.training.standing import Standing, standing_of_first
 from ancf_jax.training.validation import Validator, validator_of
+from ancf_jax.training.watched import Check, Watched, never
 from ancf_jax.types import TrainState
 from ancf_jax.view import SILENT, View
 
-Check = Callable[[], None]
 Row = dict[str, float | None]
-
-
-def never() -> None:
-    """The check of work that nobody stops."""
 
 
 class Fitted(NamedTuple):
@@ -61,8 +66,8 @@ def fit(
         config: the settings.
         resume: go on after the run's latest checkpoint, bit for bit as if it had never stopped.
         view: where the run shows how it goes; that of the first process where there are several.
-        check: called between calls of the devices; it may raise, such as `errors.Stopped`, to end
-            the run. What was saved stands.
+        check: called between calls of the devices, some steps each; it may raise `errors.Stopped`
+            to end the run, whose state is saved then, also within an epoch.
         undecided: settings, by dotted name, that the data may choose; see `adapt`.
 
     Raises:
@@ -72,9 +77,10 @@ def fit(
     validate(config)
     if config.loop.distributed:
         join()
-    watch = _Watched(view if is_first() else SILENT, check)
+    watch = Watched(view if is_first() else SILENT, check)
     config = data.resolve(config)
     dataset = data.build(config)
+    check()
     watch.say(audits.describe(dataset.audit))
     config = adapt(config, dataset, undecided, watch)
     prepared = prepare(config, dataset, data.known_parts(VALIDATION))
@@ -98,21 +104,6 @@ def _fit_as_a_whole(
     calibrate_fitted(run, prepared, variables, view)
 
 
-@dataclass(frozen=True)
-class _Watched:
-    """A view that asks `check` whether to go on, whenever progress is shown."""
-
-    view: View
-    check: Check
-
-    def say(self, message: str) -> None:
-        self.view.say(message)
-
-    def progress(self, title: str, done: int, total: int, note: str = "") -> None:
-        self.view.progress(title, done, total, note)
-        self.check()
-
-
 @contextmanager
 def _run_folder(
     prepared: Prepared, resume: bool, view: View
@@ -126,26 +117,6 @@ def _run_folder(
         run.data_digest = prepared.dataset.interactions.digest
         data.save(prepared.dataset, run.path / "dataset")
         yield run
-
-
-class Standing(NamedTuple):
-    """How far a run is.
-
-    Attributes:
-        epoch: epochs done; -1 before the untrained model is judged, which is epoch 0.
-        best_score: the best validation score.
-        epochs_since_best: epochs since it.
-    """
-
-    epoch: int = -1
-    best_score: float = -math.inf
-    epochs_since_best: int = -1
-
-    def after(self, score: float) -> "Standing":
-        """The standing after one more epoch with this score."""
-        if score > self.best_score:
-            return Standing(self.epoch + 1, score, 0)
-        return Standing(self.epoch + 1, self.best_score, self.epochs_since_best + 1)
 
 
 @dataclass(frozen=True)
@@ -162,7 +133,7 @@ class _Training:
     run: RunFolder | None
     trainer: Trainer
     validator: Validator
-    view: View
+    view: Watched
 
     @property
     def config(self) -> Config:
@@ -175,8 +146,9 @@ class _Training:
         """
         state, standing = self._begin()
         while standing.epoch < self.config.epochs and not self._gives_up(standing):
-            state, train_loss = self._train_epoch(state, standing.epoch + 1)
-            standing = self._record(state, train_loss, standing)
+            state, standing = self._train_epoch(state, standing)
+            with self._kept_when_stopped(state, standing):
+                standing = self._record(state, standing)
         if self._gives_up(standing):
             self.view.say(
                 f"stopped after epoch {standing.epoch}: "
@@ -196,45 +168,78 @@ class _Training:
     def _begin(self) -> tuple[TrainState, Standing]:
         """The first process's latest checkpoint, on the devices of all; else the very start."""
         restored = self.run.restore_latest(self.trainer.shapes) if self.run else None
-        standing = Standing()
-        if restored:
-            standing = Standing(**restored.progress)
-        # From another process they come as arrays.
-        numbers = [np.asarray(number).item() for number in from_first(standing)]
-        standing = Standing(*numbers)
+        standing = standing_of_first(restored.progress if restored else {})
         if standing.epoch < 0:
             return self.trainer.initial_state(), standing
-        self.view.say(f"resuming after epoch {standing.epoch}")
+        within = f" and {standing.steps:,} steps" if standing.steps else ""
+        self.view.say(f"resuming after epoch {standing.epoch}{within}")
         state = restored.state if restored else _zeros(self.trainer.shapes)
         return self.trainer.states.place(from_first(state)), standing
+
+    @property
+    def _asking_view(self) -> View:
+        """Shows nothing, and asks whether to go on where that stops no process but this one."""
+        if several_processes():
+            return SILENT
+        return Watched(SILENT, self.view.check)
 
     def _gives_up(self, standing: Standing) -> bool:
         """Whether no epoch was better for as long as patience lasts."""
         return 0 < self.config.loop.patience <= standing.epochs_since_best
 
     def _train_epoch(
-        self, state: TrainState, epoch: int
-    ) -> tuple[TrainState, float | None]:
-        """The state after an epoch and its training loss; epoch 0 trains nothing."""
-        train_loss = None
-        if epoch == 0:
-            return state, train_loss
-        title = f"epoch {epoch}/{self.config.epochs}"
-        for reached, report in self.trainer.epoch(state, epoch - 1):
+        self, state: TrainState, standing: Standing
+    ) -> tuple[TrainState, Standing]:
+        """Trains to the end of the epoch at hand; epoch 0 trains nothing."""
+        if standing.epoch < 0:
+            return state, standing
+        title = f"epoch {standing.epoch + 1}/{self.config.epochs}"
+        epoch = self.trainer.epoch(state, standing.epoch, standing.report)
+        for reached, report in epoch:
             state = reached
-            train_loss = report.loss
-            note = f"loss {train_loss:.4f}"
-            self.view.progress(title, report.done, report.total, note)
-        return state, train_loss
+            standing = standing.within(report)
+            with self._kept_when_stopped(state, standing):
+                note = f"loss {report.loss:.4f}"
+                self.view.progress(title, report.done, report.total, note)
+        return state, standing
 
-    def _record(
-        self, state: TrainState, train_loss: float | None, standing: Standing
-    ) -> Standing:
+    @contextmanager
+    def _kept_when_stopped(
+        self, state: TrainState, standing: Standing
+    ) -> Iterator[None]:
+        """Saves a state within an epoch where the block is stopped, in one process or another."""
+        stopped = None
+        try:
+            yield
+        except Stopped as error:
+            stopped = error
+        if not largest(int(stopped is not None)):
+            return
+        if standing.steps:
+            self._save_within(state, standing)
+        elsewhere = "another process of this run was stopped; resume all with --resume"
+        raise stopped or Stopped(elsewhere, 143)
+
+    def _save_within(self, state: TrainState, standing: Standing) -> None:
+        begin = time.monotonic()
+        portable = self.trainer.states.portable(state)
+        epoch = standing.epoch
+        steps = standing.steps
+        if self.run and self.run.save_within(
+            epoch, steps, portable, standing._asdict()
+        ):
+            seconds = time.monotonic() - begin
+            self.view.say(
+                f"saved after epoch {epoch} and {steps:,} steps, in {seconds:.1f} s"
+            )
+
+    def _record(self, state: TrainState, standing: Standing) -> Standing:
         """Validates an epoch and writes its row, checkpoint and curves; the new standing."""
+        train_loss = standing.report.loss if standing.steps else None
         epoch = standing.epoch + 1
         portable = self.trainer.states.portable(state)
         variables = {"params": portable.params, "batch_stats": portable.batch_stats}
-        figures = self.validator.judge(variables)
+        figures = self.validator.judge(variables, self._asking_view)
         by_metric = bool(figures) and self.config.loop.metric != "last"
         # Without a metric the later epoch is the better one.
         score = self.validator.score(figures) if by_metric else float(epoch)
@@ -248,8 +253,15 @@ class _Training:
             is_last = epoch == self.config.epochs
             progress = standing._asdict()
             self.run.save(epoch, portable, figures, score, progress, final=is_last)
-            draw_curves(self.run.read_metrics(), self.run.path / "curves.png")
+            self._draw(self.run)
         return standing
+
+    def _draw(self, run: RunFolder) -> None:
+        """Draws the curves; training goes on without them, too."""
+        try:
+            draw_curves(run.read_metrics(), run.path / "curves.png")
+        except OSError as error:
+            self.view.say(f"WARNING: curves.png was not written: {error.strerror}")
 
     def _is_due(self, standing: Standing, is_best: bool) -> bool:
         """Whether an epoch gets a checkpoint."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,22 +20,9 @@ from ancf_jax.training.optim import optimizer
 from ancf_jax.training.packing import RowUpdates
 from ancf_jax.training.program import Stepped, StepProgram
 from ancf_jax.training.rows import row_updates
+from ancf_jax.training.standing import NOT_BEGUN, EpochReport
 from ancf_jax.training.states import StateForms
 from ancf_jax.types import Catalogue, TrainState
-
-
-class EpochReport(NamedTuple):
-    """How far an epoch is.
-
-    Attributes:
-        done: steps done.
-        total: steps of the epoch; about so many where the data is streamed.
-        loss: the mean loss so far.
-    """
-
-    done: int
-    total: int
-    loss: float
 
 
 @dataclass(frozen=True)
@@ -137,23 +124,22 @@ class Trainer:
         )
 
     def epoch(
-        self, state: TrainState, epoch: int
+        self, state: TrainState, epoch: int, begin: EpochReport = NOT_BEGUN
     ) -> Iterator[tuple[TrainState, EpochReport]]:
         """Runs one epoch some steps at a time, and yields the state and a report after each.
 
         Args:
-            state: before the epoch; its buffers are given up.
+            state: before the epoch, or at `begin`; its buffers are given up.
             epoch: counted from 0.
+            begin: how far the epoch is already.
 
         Raises:
             NumericalError: the loss is not a number.
         """
         seed = self.prepared.config.seed
         key = lay(jax.random.PRNGKey(seed + 1), devices=self.devices)
-        done = 0
-        loss = 0.0
-        weight = 0.0
-        calls = self.feed.calls(epoch, self._drawn_per_step)
+        done, _, loss_sum, weight = begin
+        calls = self.feed.calls(epoch, self._drawn_per_step, done)
         call = next(calls, None)
         while call is not None:
             steps = np.int32(call.steps)
@@ -162,12 +148,12 @@ class Trainer:
             )
             done += call.steps
             call = next(calls, None)  # made ready while the devices work
-            loss += float(reported.loss)
+            loss_sum += float(reported.loss)
             weight += float(reported.weight)
-            if not math.isfinite(loss):
+            if not math.isfinite(loss_sum):
                 raise self._not_a_number(epoch, done)
             total = max(done, self.steps_per_epoch)
-            yield state, EpochReport(done, total, loss / max(weight, 1.0))
+            yield state, EpochReport(done, total, loss_sum, weight)
 
     @property
     def _drawn_per_step(self) -> int:

@@ -106,13 +106,21 @@ def optimizer(
     if optim.clip:
         parts.insert(0, optax.clip_by_global_norm(optim.clip))
     moving = with_step_scales(optax.chain(*parts), scales or {})
-    if members == 1:
-        return moving
-    # Optax's own signature has further arguments, which vmap would map, too.
-    return optax.GradientTransformation(
-        jax.vmap(lambda params: moving.init(params)),
-        jax.vmap(lambda updates, state, params: moving.update(updates, state, params)),
-    )
+    return moving if members == 1 else _for_each_member(moving)
+
+
+def _for_each_member(
+    moving: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+    """`moving` for leaves whose first axis is that of the members, each of which moves alone."""
+
+    def init(params: Any) -> Any:
+        return jax.vmap(moving.init)(params)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        return jax.vmap(moving.update)(updates, state, params)
+
+    return optax.GradientTransformation(init, update)
 
 
 def _moving(optim: OptimConfig) -> list[optax.GradientTransformation]:

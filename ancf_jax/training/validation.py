@@ -23,6 +23,7 @@ from ancf_jax.ranking import Ranker, ranker_of
 from ancf_jax.training.loop import Trainer
 from ancf_jax.training.program import sampling_of
 from ancf_jax.types import Array, Batch, Catalogue, EventLog, Variables
+from ancf_jax.view import SILENT, View
 
 LOWER_IS_BETTER = ("loss", "rmse", "mae", "log_loss")
 EVENTS_PER_BLOCK = 256  # of which the loss is computed at a time
@@ -44,8 +45,12 @@ class Validator:
     objective: Objective
     ranker: Ranker
 
-    def judge(self, variables: Variables) -> Figures:
+    def judge(self, variables: Variables, view: View = SILENT) -> Figures:
         """Validation loss and metrics by name; none without validation events.
+
+        Args:
+            variables: parameters and batch statistics.
+            view: where progress is shown.
 
         Raises:
             NumericalError: the loss is not a number.
@@ -66,10 +71,10 @@ class Validator:
             events = judged(ranker, dataset, VALIDATION, self.objective.name)
             figures.update(value_figures(*events))
         else:
-            figures.update(self._ranking_metrics(ranker))
+            figures.update(self._ranking_metrics(ranker, view))
         return figures
 
-    def _ranking_metrics(self, ranker: Ranker) -> dict[str, float]:
+    def _ranking_metrics(self, ranker: Ranker, view: View) -> dict[str, float]:
         """Metrics against the whole catalogue.
 
         Data that is tested against given negatives is validated against as many random ones.
@@ -77,7 +82,7 @@ class Validator:
         config = self.prepared.config
         dataset = self.prepared.dataset
         held = heldout(dataset, VALIDATION, config.loop.validation_users, config.seed)
-        ranks, _ = ranker.ranks(held, bool(config.keep_seen))
+        ranks, _ = ranker.ranks(held, bool(config.keep_seen), view)
         negatives = dataset.interactions.given_negatives
         if negatives is None:
             return intervals.mean(metrics.ranking_metrics(ranks, ks=(10,)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 from pathlib import Path
@@ -240,3 +241,16 @@ def test_resuming_a_finished_run_writes_the_scale_anew(tiny, tmp_path):
     file.unlink()
     fit(config, resume=True)
     assert file.read_text() == before
+
+
+def test_curves_that_cannot_be_written_do_not_end_the_run(
+    tiny, tmp_path, monkeypatch, new_screen
+):
+    def full_disk(rows, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ancf_jax.training.fit.draw_curves", full_disk)
+    screen = new_screen()
+    config = tiny("mf", epochs=1, run=str(tmp_path / "run"))
+    assert fit(config, view=screen).epochs == 1
+    assert "WARNING: curves.png was not written: No space left on device" in screen.said

@@ -18,10 +18,18 @@ import pytest
 from ancf_jax import data
 from ancf_jax.config import Config, to_json
 from ancf_jax.errors import Stopped, UserError
+from ancf_jax.machine import sizes
 from ancf_jax.training.fit import fit
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
+SMALL_ANCF = {
+    "network__history": "none",
+    "network__temporal": (),
+    "network__hierarchy": False,
+}
 
 
 class Killed(Exception):
@@ -87,12 +95,7 @@ fit(from_json(Path(sys.argv[1]).read_text()), view=Screen())
 
 def test_a_killed_process_is_resumed_bit_for_bit(tiny, tmp_path, latest):
     """`ancf` with dropout, batch statistics and a schedule; kill -9 in the third of four epochs."""
-    parts = {
-        "network__history": "none",
-        "network__temporal": (),
-        "network__hierarchy": False,
-    }
-    expected = tiny("ancf", epochs=4, run=str(tmp_path / "straight"), **parts)
+    expected = tiny("ancf", epochs=4, run=str(tmp_path / "straight"), **SMALL_ANCF)
     fit(expected)
     config = dataclasses.replace(expected, run=str(tmp_path / "killed"))
     (tmp_path / "config.json").write_text(to_json(config))
@@ -133,6 +136,112 @@ def test_a_check_stops_the_run_and_it_goes_on_bit_for_bit(
     assert latest(config)[0] == 1
     fit(config, resume=True)
     assert latest(config) == latest(straight[0])
+
+
+def stop_after(calls: int) -> Callable[[], None]:
+    """A check that stops when it is asked for so many times."""
+    asked = []
+
+    def check() -> None:
+        asked.append(1)
+        if len(asked) == calls:
+            raise Stopped("stopped by a test", 143)
+
+    return check
+
+
+PLAIN = {"model": "mf", "epochs": 3}
+RARELY = {"loop__checkpoint_every": 1000, "split__validation": 0}
+WITHIN = {
+    "dense": PLAIN | {"loop__spread": "shard_map"},
+    "by row": PLAIN | {"loop__tables": "sparse"},
+    "divided": PLAIN | {"loop__tables": "divided"},
+    "streamed": PLAIN | {"loop__stream": 9},
+    "rare checkpoints": PLAIN | RARELY,
+    "batch statistics": {"model": "neumf", "epochs": 3},
+    "dropout": {"model": "ancf", "epochs": 3} | SMALL_ANCF,
+}
+
+
+@pytest.mark.parametrize("kind", WITHIN)
+def test_a_run_stopped_within_epochs_goes_on_bit_for_bit(
+    tiny, tmp_path, kind, latest, new_screen, monkeypatch
+):
+    """Stopped twice in the same epoch."""
+    monkeypatch.setattr(sizes, "MIN_STEPS_PER_CALL", 1)  # so that a call is a step
+    expected = tiny(**WITHIN[kind], run=str(tmp_path / "straight"))
+    whole = new_screen()
+    fit(expected, view=whole)
+    assert len(whole.titles) > 3 * expected.epochs
+    config = dataclasses.replace(expected, run=str(tmp_path / "stopped"))
+    screen = new_screen()
+    for calls in (4, 3):
+        with pytest.raises(Stopped):
+            fit(config, resume=calls == 3, view=screen, check=stop_after(calls))
+        (within,) = (tmp_path / "stopped" / "checkpoints").glob("*+*")
+        assert (
+            f"saved after epoch {within.name.replace('+', ' and ')}" in screen.said[-1]
+        )
+    fit(config, resume=True, view=screen)
+    assert screen.titles == whole.titles, "steps are done twice or left out"
+    assert latest(config) == latest(expected)
+    assert metrics_of(config) == metrics_of(expected)
+    assert not list((tmp_path / "stopped" / "checkpoints").glob("*+*"))
+
+
+def test_a_run_stopped_while_it_is_judged_does_not_train_that_epoch_again(
+    straight, tmp_path, latest, new_screen
+):
+    """Asked after the data, and then in the ranking and after the one call of each epoch."""
+    config = dataclasses.replace(straight[0], run=str(tmp_path / "run"))
+    with pytest.raises(Stopped):
+        fit(config, check=stop_after(4))
+    assert metrics_of(config).count(b"\n") == 1
+    screen = new_screen()
+    fit(config, resume=True, view=screen)
+    assert f"resuming after epoch 0 and {steps_per_epoch(config)} steps" in screen.said
+    assert screen.titles[0] == "epoch 2/5"
+    assert latest(config) == latest(straight[0])
+    assert metrics_of(config) == metrics_of(straight[0])
+
+
+def test_a_run_killed_after_it_was_stopped_goes_on_from_the_stop(
+    tiny, tmp_path, latest, new_screen, monkeypatch
+):
+    """Epochs before the best would be lost, as checkpoints are rare."""
+    monkeypatch.setattr(sizes, "MIN_STEPS_PER_CALL", 1)
+    expected = tiny(**PLAIN | RARELY, run=str(tmp_path / "straight"))
+    fit(expected)
+    config = dataclasses.replace(expected, run=str(tmp_path / "run"))
+    screen = new_screen()
+    with pytest.raises(Stopped):
+        fit(config, view=screen, check=stop_in("epoch 2/3", screen))
+    with pytest.raises(Killed):
+        fit(config, resume=True, view=new_screen(die_at("epoch 3/3", 1)))
+    screen = new_screen()
+    fit(config, resume=True, view=screen)
+    assert "resuming after epoch 1 and 1 steps" in screen.said
+    assert latest(config) == latest(expected)
+    assert metrics_of(config) == metrics_of(expected)
+
+
+def test_a_damaged_state_within_an_epoch_is_told_and_passed_over(
+    tiny, tmp_path, latest, new_screen, monkeypatch
+):
+    monkeypatch.setattr(sizes, "MIN_STEPS_PER_CALL", 1)
+    expected = tiny(**PLAIN, run=str(tmp_path / "straight"))
+    fit(expected)
+    config = dataclasses.replace(expected, run=str(tmp_path / "run"))
+    screen = new_screen()
+    with pytest.raises(Stopped):
+        fit(config, view=screen, check=stop_in("epoch 2/3", screen))
+    os.truncate(tmp_path / "run/checkpoints/1+1/info/metadata", 10)
+    screen = new_screen()
+    fit(config, resume=True, view=screen)
+    assert any(line.startswith("checkpoint 1+1 is damaged") for line in screen.said)
+    assert "resuming after epoch 1" in screen.said
+    assert latest(config) == latest(expected)
+    assert metrics_of(config) == metrics_of(expected)
 
 
 def test_a_check_is_asked_between_the_calls_of_the_devices(tiny, tmp_path, new_screen):
