@@ -33,3 +33,11 @@ class Printed(Silent):
 
 SILENT = Silent()
 PRINTED = Printed()
+
+
+def in_time(seconds: float) -> str:
+    """A time in the unit that people would take: 45 s, 12 min, 3.5 h."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"

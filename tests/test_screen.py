@@ -7,7 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from ancf_jax.cli.screen import Screen, in_time
+from ancf_jax.cli.screen import Screen
+from ancf_jax.view import in_time
 
 
 class Clock:

@@ -15,6 +15,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from ancf_jax.view import in_time
+
 WIDTH = 200  # of tables in a file or a pipe
 SECONDS_BETWEEN_LINES = 30
 
@@ -95,14 +97,6 @@ class _ProgressLines:
             f"{in_time(seconds_left)} left",
         ]
         return ", ".join(word for word in words if word)
-
-
-def in_time(seconds: float) -> str:
-    """A time in the unit that people would take: 45 s, 12 min, 3.5 h."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
 def show(rows: Sequence[dict[Any, Any]], title: str = "") -> None:

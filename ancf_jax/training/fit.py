@@ -4,11 +4,8 @@ import math
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-import jax
-import numpy as np
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ancf_jax import data
 from ancf_jax.checkpoint import RunFolder
@@ -27,8 +24,10 @@ from ancf_jax.prepared import Prepared, prepare
 from ancf_jax.training.adapt import adapt
 from ancf_jax.training.curves import draw_curves
 from ancf_jax.training.loop import Trainer, trainer
+from ancf_jax.training.pace import Pace
 from ancf_jax.training.probabilities import calibrate_best, calibrate_fitted
-from ancf_jax.training.standing import Standing, standing_of_first
+from ancf_jax.training.standing import EpochReport, Standing, standing_of_first
+from ancf_jax.training.states import zeros
 from ancf_jax.training.validation import Validator, validator_of
 from ancf_jax.training.watched import Check, Watched, never
 from ancf_jax.types import TrainState
@@ -128,12 +127,14 @@ class _Training:
         trainer: trains an epoch.
         validator: judges it.
         view: where the run shows how it goes.
+        pace: tells how long it will take.
     """
 
     run: RunFolder | None
     trainer: Trainer
     validator: Validator
     view: Watched
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def config(self) -> Config:
@@ -173,7 +174,7 @@ class _Training:
             return self.trainer.initial_state(), standing
         within = f" and {standing.steps:,} steps" if standing.steps else ""
         self.view.say(f"resuming after epoch {standing.epoch}{within}")
-        state = restored.state if restored else _zeros(self.trainer.shapes)
+        state = restored.state if restored else zeros(self.trainer.shapes)
         return self.trainer.states.place(from_first(state)), standing
 
     @property
@@ -201,7 +202,14 @@ class _Training:
             with self._kept_when_stopped(state, standing):
                 note = f"loss {report.loss:.4f}"
                 self.view.progress(title, report.done, report.total, note)
+                self._say_pace(report, standing)
         return state, standing
+
+    def _say_pace(self, report: EpochReport, standing: Standing) -> None:
+        epochs_after = self.config.epochs - standing.epoch - 1
+        words = self.pace.told(report, epochs_after)
+        if words:
+            self.view.say(words)
 
     @contextmanager
     def _kept_when_stopped(
@@ -286,8 +294,3 @@ def _row(train_loss: float | None, figures: dict[str, float | None]) -> Row:
     for name, value in figures.items():
         row[f"validation_{name}"] = value
     return row
-
-
-def _zeros(shapes: Any) -> Any:
-    """NumPy arrays of these shapes."""
-    return jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), shapes)

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ancf_jax.machine.parallel import fetch, lay, sharding
 from ancf_jax.training.packing import RowUpdates
@@ -74,3 +75,8 @@ class StateForms:
             for kind, table in state.rows.items()
         }
         return self.updates.unpack(state, rows)
+
+
+def zeros(shapes: Any) -> Any:
+    """NumPy arrays of these shapes."""
+    return jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), shapes)
