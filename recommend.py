@@ -11,9 +11,9 @@ from ancf_jax import cli
 from ancf_jax.data.times import minute_of
 from ancf_jax.errors import UserError
 from ancf_jax.machine.parallel import ranking_devices
-from ancf_jax.output import check_ending, write_in_parts
+from ancf_jax.output import check_ending, lists_of, write_in_parts
 from ancf_jax.ranking.explore import Explore, share_in_words
-from ancf_jax.recommender import Recommender, lists_of, load_recommender
+from ancf_jax.recommender import Recommender, load_recommender
 
 USERS_PER_PART = 1 << 13
 EXPLORE = "0"
@@ -148,8 +148,10 @@ def users_asked(
     """The ids asked for; how many of them are unknown is said.
 
     Raises:
-        UserError: `all` stands among other ids and is none.
+        UserError: nobody is asked for, or `all` stands among other ids and is none.
     """
+    if not asked:
+        raise UserError("--users names nobody; give ids, or leave it out for all users")
     known = recommender.row_of
     if "all" in asked and len(asked) > 1 and "all" not in known:
         raise UserError(

@@ -215,3 +215,13 @@ def _prepare(folder: Path, digest: str, say: Callable[[str], None]) -> None:
         empty_marked(folder, _NAMES)
         with replacing(note) as file:
             file.write(digest.encode())
+
+
+def lists_of(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each user and list of a table of recommendations, in the order asked.
+
+    Who was asked for twice has two lists; who has no eligible item has none.
+    """
+    number = (table["rank"] == 1).cumsum()
+    for _, rows in table.groupby(number, sort=False):
+        yield rows["user_id"].iloc[0], rows.drop(columns="user_id")

@@ -66,6 +66,11 @@ class Recommender:
         return np.argsort(-popularity, kind="stable")
 
     @cached_property
+    def _has_names(self) -> bool:
+        source = self.dataset.interactions
+        return bool((source.names != source.items).any())
+
+    @cached_property
     def _is_unsold(self) -> np.ndarray:
         """Which items have no event: bool [I]."""
         return unsold_items(self.ranker)
@@ -122,10 +127,10 @@ class Recommender:
         See `recommend_blocks` for the arguments.
 
         Returns:
-            Rows of user_id, rank, item_id, name, score, probability and source. The score is what
-            the model orders by, or the value that it learned. The probability, for what it means
-            see `objective.calibration`, is absent where `no_probability` says why. Who is asked
-            for twice has two lists; `lists_of` tells them apart.
+            Rows of user_id, rank, item_id, name (where items have one), score, probability and
+            source. The score is what the model orders by, or the value that it learned. The
+            probability, see `objective.calibration`, is absent where `no_probability` says why.
+            Who is asked for twice has two lists; `lists_of` tells them apart.
         """
         blocks = self.recommend_blocks(users, n, minute, keep_seen, explore=explore)
         nothing = np.zeros((0, n))
@@ -161,19 +166,21 @@ class Recommender:
         asked = user_ids(users)
         keep_seen = self._keeps_seen(keep_seen)
         done, end, _ = part.indices(len(asked))
-        row = np.array(
-            [self.row_of.get(user, -1) for user in asked[done:end]], np.int32
-        )
+        row = self._rows(asked[done:end])
         moment = self.latest if minute is None else minute
         moments = np.full(len(row), moment, np.int32)
         places = self._explored_places(row, n, explore)
         found = self._found(row, moments, n, keep_seen, places)
+        is_explored = places is not None
         for items, scores, *log_total in found:
             block = slice(done, done + len(items))
             done = block.stop
-            is_explored = places is not None
             yield self._table(asked[block], items, scores, is_explored, *log_total)
             view.progress("recommending", done, len(asked))
+
+    def _rows(self, users: Sequence[str]) -> np.ndarray:
+        """The row numbers of users, -1 for unknown ones: int32 [B]."""
+        return np.array([self.row_of.get(user, -1) for user in users], np.int32)
 
     def _found(
         self,
@@ -248,9 +255,7 @@ class Recommender:
         Where lists were `explored`, products without events are marked. With `log_total` [B], see
         `Ranker.top_n_with_totals`, they have probabilities.
         """
-        is_unknown = np.array([user not in self.row_of for user in users], bool)[
-            :, None
-        ]
+        is_unknown = self._rows(users)[:, None] < 0
         popular = self._popular[: items.shape[1]]
         items = np.where(is_unknown, popular, items)
         predicted = predictions(self.ranker.model, scores)
@@ -264,24 +269,15 @@ class Recommender:
             "user_id": np.asarray(users, object)[row],
             "rank": np.int32(column + 1),
             "item_id": source.items[item],
-            "name": source.names[item],
-            "score": predicted[row, column],
         }
+        if self._has_names:
+            table["name"] = source.names[item]
+        table["score"] = predicted[row, column]
         if self.calibration is not None and log_total is not None:
             log_odds = softmax_log_odds(predicted[row, column], log_total[row])
             table["probability"] = self.calibration.probability(log_odds)
         table["source"] = np.where(is_unknown[row, 0], "popular", by_model)
         return pd.DataFrame(table)
-
-
-def lists_of(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Each user and list of a table of recommendations, in the order asked.
-
-    Who was asked for twice has two lists; who has no eligible item has none.
-    """
-    number = (table["rank"] == 1).cumsum()
-    for _, rows in table.groupby(number, sort=False):
-        yield rows["user_id"].iloc[0], rows.drop(columns="user_id")
 
 
 def load_recommender(

@@ -214,6 +214,9 @@ def test_unknown_users_are_counted_and_all_stands_alone(run, leave):
     code, out, err = leave(*asked, "all", "u03")
     assert (code, out) == (2, "")
     assert "--users is all u03, expected ids, or all; leave out all" in err
+    code, out, err = leave(*asked)
+    assert (code, out) == (2, "")
+    assert "--users names nobody; give ids, or leave it out for all users" in err
 
 
 def test_lists_for_people_have_names(run, leave):

@@ -22,11 +22,8 @@ from ancf_jax.data.times import minute_of
 from ancf_jax.errors import UserError
 from ancf_jax.machine.sizes import USERS_PER_BLOCK
 from ancf_jax.objective.calibration import Calibration
-from ancf_jax.recommender import (
-    Recommender,
-    lists_of,
-    load_recommender,
-)
+from ancf_jax.output import lists_of
+from ancf_jax.recommender import Recommender, load_recommender
 from ancf_jax.training.fit import fit
 from ancf_jax.view import Silent
 
@@ -360,3 +357,14 @@ def test_nobody_has_no_rows_but_all_columns(recommender, lists):
 def test_one_text_is_no_list_of_users(recommender):
     with pytest.raises(UserError, match=r'expected a list such as \["u03"\]'):
         recommender.recommend("u03")
+
+
+def test_without_names_there_is_no_column_of_them(recommender):
+    source = recommender.dataset.interactions
+    bare = dataclasses.replace(source, names=source.items)
+    dataset = dataclasses.replace(recommender.dataset, interactions=bare)
+    nameless = dataclasses.replace(recommender, dataset=dataset)
+    named = recommender.recommend(["u03"], n=3)
+    found = nameless.recommend(["u03"], n=3)
+    assert "name" in named.columns
+    assert_frame_equal(found, named.drop(columns="name"))

@@ -23,7 +23,16 @@ def resolve(config: Config) -> Config:
 
     That is the run folder, and in the corner store, unless flags say otherwise, that only
     purchases are learned from (unless engagement is).
+
+    Raises:
+        UserError: the data is not named by a text.
     """
+    if not isinstance(config.data, str):
+        kind = type(config.data).__name__
+        raise UserError(
+            f"data is a {kind}, expected the path of a file or folder as text; write a table "
+            'by frame.to_parquet("events.parquet"), and pass that path'
+        )
     in_store = config.data == CORNER_STORE
     events = config.split.events
     if in_store and not events and config.objective.label != "engagement":

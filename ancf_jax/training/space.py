@@ -24,7 +24,7 @@ def import_optuna() -> Any:
         import optuna
     except ImportError:
         raise UserError(
-            '--search needs Optuna, which is not installed: pip install "ancf_jax[search]"'
+            "--search needs Optuna, which is not installed: pip install optuna"
         ) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

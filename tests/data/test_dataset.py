@@ -4,6 +4,7 @@ import dataclasses
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ancf_jax import data
@@ -498,3 +499,11 @@ def test_scales_default_where_only_clicks_are_known(build):
     made = build(source, {"objective.label": "engagement"})
     assert made.scales == Scales()
     np.testing.assert_array_equal(made.value, source.clicked)
+
+
+def test_data_that_is_no_path_is_told_how_to_be_passed():
+    frame = pd.DataFrame({"user_id": ["a"], "item_id": ["b"]})
+    with pytest.raises(
+        UserError, match=r"data is a DataFrame, expected the path .*to_parquet"
+    ):
+        data.build(dataclasses.replace(default_config("mf"), data=frame))
