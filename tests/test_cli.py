@@ -631,7 +631,7 @@ def test_other_threads_leave_signals_alone():
 def test_stopped_training_says_how_to_go_on(leave, tmp_path, monkeypatch, flags, words):
     def stopped(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
-        arguments[-1]()
+        arguments[3]()
 
     monkeypatch.setattr(script("train"), "fit", stopped)
     monkeypatch.setattr(script("train"), "search", stopped)

@@ -4,7 +4,8 @@ With several processes (see `join`) the devices of all of them share a step.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import jax
@@ -33,13 +34,29 @@ def join() -> None:
     try:
         count = _whole_number("JAX_NUM_PROCESSES")
         number = _whole_number("JAX_PROCESS_ID")
-        jax.distributed.initialize(num_processes=count, process_id=number)
+        with _signals_left_alone():
+            jax.distributed.initialize(num_processes=count, process_id=number)
     except (RuntimeError, ValueError) as error:
         problem = str(error).splitlines()[0]
         needed = "JAX_COORDINATOR_ADDRESS=host:port, JAX_NUM_PROCESSES and JAX_PROCESS_ID for each"
         raise UserError(
             f"processes did not find each other ({problem}); set {needed}"
         ) from error
+
+
+@contextmanager
+def _signals_left_alone() -> Iterator[None]:
+    """Keeps JAX from handling SIGTERM, which would no longer reach whoever stops the run."""
+    name = "jax_enable_preemption_service"
+    before = jax.config.values.get(name)
+    if before is None:  # a version without the service
+        yield
+        return
+    jax.config.update(name, False)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
 
 
 def _whole_number(variable: str) -> int | None:

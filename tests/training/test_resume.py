@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import math
@@ -285,6 +286,17 @@ def test_a_run_off_the_main_thread_is_the_same(straight, tmp_path, latest):
     thread.start()
     thread.join()
     assert scores == [straight[2]]
+    assert latest(config) == latest(straight[0])
+
+
+def test_a_run_within_an_event_loop_is_the_same(straight, tmp_path, latest):
+    """As in the cell of a notebook."""
+    config = dataclasses.replace(straight[0], run=str(tmp_path / "run"))
+
+    async def cell() -> float:
+        return fit(config).score
+
+    assert asyncio.run(cell()) == straight[2]
     assert latest(config) == latest(straight[0])
 
 

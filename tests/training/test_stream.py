@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -237,10 +238,10 @@ def start(flags: list[str], devices: int, **environment: str) -> subprocess.Pope
     )
 
 
-def together(flags: list[str]) -> list[str]:
-    """What two processes with two devices each say, which train together."""
+def start_two(flags: list[str]) -> list[subprocess.Popen]:
+    """Two processes with two devices each, which train together."""
     address = f"127.0.0.1:{free_port()}"
-    both = [
+    return [
         start(
             [*flags, "--loop.distributed"],
             devices=2,
@@ -250,9 +251,40 @@ def together(flags: list[str]) -> list[str]:
         )
         for number in range(2)
     ]
+
+
+def together(flags: list[str]) -> list[str]:
+    """What two processes say, which train together."""
+    both = start_two(flags)
     found = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], "\n".join(found)
     return found
+
+
+def test_a_signal_to_one_of_two_processes_saves_and_ends_both(planted_shop, tmp_path):
+    run = tmp_path / "run"
+    flags = shlex.split("--model mf --loop.batch-size 16 --loop.tables divided")
+    flags += ["--data", str(planted_shop), "--run", str(run)]
+    first, second = start_two(
+        [*flags, "--epochs", "999", "--loop.checkpoint-every", "1000"]
+    )
+    assert first.stdout is not None
+    said = ""
+    while "epoch   3 " not in said:
+        said = first.stdout.readline()
+        assert said, "it left before the third epoch"
+    second.send_signal(signal.SIGTERM)
+    found = [process.communicate(timeout=120)[0] for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [143, 143], found
+    assert "another process of this run was stopped" in found[0]
+    assert "resume with the same command" in found[1]
+    (within,) = (run / "checkpoints").glob("*+*")
+    epoch, steps = within.name.split("+")
+    assert f"saved after epoch {epoch} and {steps} steps" in found[0]
+    said = together([*flags, "--epochs", str(int(epoch) + 2), "--resume"])[0]
+    assert f"resuming after epoch {epoch} and {steps} steps" in said
+    rows = [row["epoch"] for row in losses(run)]
+    assert rows == list(range(int(epoch) + 3))
 
 
 def losses(run: Path) -> list[dict[str, float]]:
