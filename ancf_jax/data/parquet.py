@@ -128,8 +128,11 @@ def _check_text(path: Path, name: str, column: pa.ChunkedArray) -> None:
         return
     try:
         column.validate(full=True)
-    except pa.ArrowInvalid:
+    except pa.ArrowException as problem:
         _refuse_text(path, name, column)
+        raise UserError(
+            f'{path}, column "{name}" is damaged ({problem}); write the file again'
+        ) from None
     for chunk in column.chunks:
         texts = chunk
         if pa.types.is_dictionary(held):
@@ -158,5 +161,7 @@ def _oddity(value: pa.Scalar) -> str:
     except UnicodeDecodeError as problem:
         byte = problem.object[problem.start]
         return f"the byte {byte:#04x}, which is not UTF-8"
+    except pa.ArrowException:
+        return "a code that stands for no text"
     texts = found if isinstance(found, list) else [found]
     return "a NUL byte" if any(_NUL in (text or "") for text in texts) else ""

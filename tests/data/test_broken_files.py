@@ -18,6 +18,7 @@ BROKEN = {
     "blank_item.csv": "line 3, column \"item_id\": found '  '",
     "bom_only.csv": "is empty",
     "clicked_maybe.csv": "line 3, column \"clicked\": found 'maybe', expected 1, 0, true or false",
+    "code_of_no_text.parquet": 'row 1, column "user_id": found a code that stands for no text',
     "compressed.csv": "a NUL byte, expected text; unpack the file",
     "date_rating.parquet": "row 1, column \"rating\": found '2017-01-01', expected a number",
     "dwell_negative.csv": (
