@@ -7,7 +7,7 @@ Limits stand on the fields, as `annotated_types` say them.
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import (
     Annotated,
@@ -273,7 +273,7 @@ def to_json(config: Config) -> str:
     return json.dumps(flatten(config), indent=2)
 
 
-def from_text(flat: dict[str, Any]) -> dict[str, Any]:
+def from_text(flat: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as JSON gives them, whose lists are our tuples."""
     return {
         name: tuple(value) if isinstance(value, list) else value
@@ -282,10 +282,10 @@ def from_text(flat: dict[str, Any]) -> dict[str, Any]:
 
 
 def validate(config: Config) -> None:
-    """Checks the limits of every field, then what the model's settings demand together.
+    """Checks type and limits of every field, then what the model's settings demand together.
 
     Raises:
-        UserError: a setting is out of range, or settings contradict each other.
+        UserError: a setting is of another type or out of range, or settings contradict each other.
     """
     for name, value, hint in _fields_of(config):
         check_value(f"--{name.replace('_', '-')}", value, hint)

@@ -1,6 +1,8 @@
 """Limits that stand on the fields of settings, as `annotated_types` say them."""
 
-from typing import Annotated, Any, Literal, get_args, get_origin
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import BaseMetadata, Ge, Gt, Interval, Le, Lt
 
@@ -35,17 +37,72 @@ MetricName = Literal[
 
 
 def check_value(flag: str, value: Any, hint: Any) -> None:
-    """Raises UserError where a value is none of a setting's choices, or beyond its limits."""
-    choices = get_args(hint) if get_origin(hint) is Literal else (value,)
-    if value not in choices:
-        known = ", ".join(map(str, choices))
-        raise UserError(
-            f'{flag} is "{value}"{nearest(str(value), choices)}, expected one of {known}'
-        )
+    """Raises UserError where a value has not a setting's type, or is beyond its limits.
+
+    Args:
+        flag: the setting, as messages name it.
+        value: what it is.
+        hint: the type of the field, with its limits and choices.
+    """
+    if not fits(value, hint):
+        close = ""
+        if get_origin(hint) is Literal:
+            close = nearest(str(value), get_args(hint))
+        raise UserError(f'{flag} is "{value}"{close}, expected {type_in_words(hint)}')
     values = value if isinstance(value, tuple) else (value,)
     for limit in limits_of(hint):
         if not all(holds(limit, one) for one in values):
             raise UserError(f"{flag} is {value}, expected {in_words(limit)}")
+
+
+# What a value of a plain type is an instance of; a bool is no number, though Python says so.
+_PLAIN = {bool: bool, int: Integral, float: Real, str: str, NoneType: NoneType}
+_PLAIN_IN_WORDS = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    NoneType: "None",
+}
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value has the type of a field; a type that settings do not have fits all."""
+    kind = get_origin(hint)
+    parts = get_args(hint)
+    if kind is Annotated:
+        return fits(value, parts[0])
+    if kind is Literal:
+        return value in parts
+    if kind in (Union, UnionType):
+        return any(fits(value, part) for part in parts)
+    if kind is tuple:
+        return isinstance(value, tuple) and _all_fit(value, parts)
+    if hint in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, _PLAIN.get(hint, object))
+
+
+def _all_fit(values: tuple[Any, ...], hints: tuple[Any, ...]) -> bool:
+    """Whether the elements of a tuple have their types; `...` repeats the one before it."""
+    if hints[-1] is Ellipsis:
+        hints = hints[:1] * len(values)
+    return len(values) == len(hints) and all(map(fits, values, hints))
+
+
+def type_in_words(hint: Any) -> str:
+    """Such as "a whole number", "one of mse, bpr", "a list, each text", "a number or None"."""
+    kind = get_origin(hint)
+    parts = get_args(hint)
+    if kind is Annotated:
+        return type_in_words(parts[0])
+    if kind is Literal:
+        return f"one of {', '.join(map(str, parts))}"
+    if kind in (Union, UnionType):
+        return " or ".join(map(type_in_words, parts))
+    if kind is tuple:
+        return f"a list, each {type_in_words(parts[0])}"
+    return _PLAIN_IN_WORDS.get(hint, str(hint))
 
 
 def require_layers(hidden: tuple[int, ...]) -> None:

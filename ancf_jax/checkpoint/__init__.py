@@ -9,7 +9,7 @@ The folder of a run holds
     metrics.jsonl      the figures of every epoch
     run.lock           the number of the process that trains there
 
-A checkpoint is written whole or not at all, and every array and record carries its digest: what
+A checkpoint is written whole or not at all; settings, arrays and records carry their digest: what
 is damaged is found and told, and an older checkpoint is taken instead.
 """
 

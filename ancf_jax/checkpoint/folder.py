@@ -19,8 +19,9 @@ from ancf_jax.checkpoint.scratch import (
     scratch_folder,
     told_to_the_user,
 )
+from ancf_jax.checkpoint.settings import FILE, write_settings
 from ancf_jax.checkpoint.writing import WRITE_ERRORS, write_checkpoint
-from ancf_jax.config import Config, flatten, to_json
+from ancf_jax.config import Config, flatten
 from ancf_jax.data.storage import replacing
 from ancf_jax.errors import UserError
 from ancf_jax.view import SILENT, View
@@ -188,8 +189,7 @@ class RunFolder(SavedRun):
 
     def _settle_config(self, resume: bool) -> None:
         """Writes config.json, after checking that it may take the place of the one there."""
-        file = self.path / "config.json"
-        if file.exists() or self._checkpoints.exists():
+        if (self.path / FILE).exists() or self._checkpoints.exists():
             if not resume:
                 raise UserError(
                     f'"{self.path}" already holds a run; '
@@ -200,8 +200,7 @@ class RunFolder(SavedRun):
             self.view.say(
                 f'nothing to resume in "{self.path}": starting from the beginning'
             )
-        with replacing(file) as stream:
-            stream.write(to_json(self.config).encode())
+        write_settings(self.path, self.config)
 
     def _check_unchanged(self, saved: Config) -> None:
         """Raises UserError where settings that are not free differ from the saved ones."""

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ancf_jax.checkpoint.damage import Damaged, reason
+from ancf_jax.checkpoint.damage import Damaged
 from ancf_jax.checkpoint.leaves import named_leaves, read_leaf
 from ancf_jax.checkpoint.record import JSON, Record, read_record
+from ancf_jax.checkpoint.settings import FILE, read_settings
 from ancf_jax.config import Config
 from ancf_jax.errors import UserError
-from ancf_jax.models.registry import from_json, registered
 from ancf_jax.view import SILENT, View
 
 # The name of a checkpoint: an epoch, and how many steps later where it is within the next one.
@@ -187,32 +187,12 @@ def open_run(path: str | Path, view: View = SILENT) -> SavedRun:
     Settings that the version which wrote it did not have are at their defaults.
 
     Raises:
-        UserError: there is no run, or its settings cannot be read.
+        UserError: there is no run, or its settings are not what was written, or cannot be.
     """
     folder = Path(path).absolute()
-    file = folder / "config.json"
-    if not file.is_file():
+    if not (folder / FILE).is_file():
         raise UserError(
-            f'there is no run in "{path}" (no config.json); '
+            f'there is no run in "{path}" (no {FILE}); '
             f'train one with train.py --run "{path}"'
         )
-    return SavedRun(folder, _read_config(file), view)
-
-
-def _read_config(file: Path) -> Config:
-    try:
-        text = file.read_text(encoding="utf-8")
-        model = json.loads(text)["model"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f'"{file}" cannot be read ({reason(error)}); restore it'
-        ) from None
-    registered(model)
-    try:
-        return from_json(text)
-    except (ValueError, TypeError, UserError) as error:
-        problem = str(error).split(";")[0]
-        raise UserError(
-            f'"{file}" was written by another version ({problem}); '
-            "use that version, or train again into another --run"
-        ) from None
+    return SavedRun(folder, read_settings(folder), view)

@@ -1,5 +1,6 @@
 """The events of a run with all that was decided about them, in memory and on disk."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,14 @@ import numpy as np
 from ancf_jax.data.corner_store import Truth
 from ancf_jax.data.engagement import Scales
 from ancf_jax.data.interactions import Feature, Interactions
-from ancf_jax.data.storage import read_tree, write_tree
+from ancf_jax.data.soundness import (
+    require_column,
+    require_fields,
+    require_finite,
+    require_interactions,
+    require_part,
+)
+from ancf_jax.data.storage import damaged, read_tree, write_tree
 
 FILE = "dataset.npz"
 
@@ -52,24 +60,69 @@ def load(folder: Path) -> Dataset:
     """The dataset that `save` wrote to `folder`.
 
     Raises:
-        UserError: it is missing or damaged.
+        UserError: it is missing or damaged, or a number in it is none that can be.
     """
-    tree = read_tree(folder / FILE)
+    path = folder / FILE
+    tree = read_tree(path)
+    try:
+        return _sound(_dataset(tree))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise damaged(path, error) from error
+
+
+def _dataset(tree: dict[str, Any]) -> Dataset:
+    require_fields(tree, Dataset, "the data")
     return Dataset(
         interactions=_interactions(tree["interactions"]),
         part=tree["part"],
         audit=tree["audit"],
-        scales=Scales(**tree["scales"]) if tree["scales"] else None,
+        scales=_scales(tree["scales"]) if tree["scales"] else None,
         value=tree["value"],
-        truth=Truth(*tree["truth"]) if tree["truth"] else None,
+        truth=Truth(*tree["truth"]) if tree.get("truth") else None,
         basket_place=tree.get("basket_place"),
     )
 
 
 def _interactions(columns: dict[str, Any]) -> Interactions:
+    require_fields(columns, Interactions, "the events")
     for name in ("item_features", "user_features"):
-        features = columns[name].items()
-        columns[name] = {feature: Feature(**value) for feature, value in features}
+        columns[name] = _features(columns[name], name)
     columns["kinds"] = tuple(columns["kinds"])
     columns["remarks"] = tuple(columns.get("remarks", ()))
     return Interactions(**columns)
+
+
+def _features(values: Any, what: str) -> dict[str, Feature]:
+    if not isinstance(values, dict):
+        raise ValueError(f"{what} is no set of columns")
+    for name, columns in values.items():
+        require_fields(columns, Feature, f"{what} {name}")
+    return {name: Feature(**columns) for name, columns in values.items()}
+
+
+def _scales(seconds: dict[str, float]) -> Scales:
+    require_fields(seconds, Scales, "the scales")
+    for name, value in seconds.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"the scale of {name} is {value}, expected one above 0")
+    return Scales(**seconds)
+
+
+def _sound(dataset: Dataset) -> Dataset:
+    """The dataset, if it can be one; else ValueError."""
+    log = dataset.interactions
+    require_interactions(log)
+    events = len(log.user)
+    require_part("part", dataset.part, events)
+    require_finite("value", dataset.value, events)
+    if np.isnan(dataset.value).any():
+        raise ValueError("value holds nan, expected numbers")
+    if not isinstance(dataset.audit, dict):
+        raise ValueError("audit is no set of figures")
+    if dataset.basket_place is not None:
+        place = dataset.basket_place
+        require_column("basket_place", place, "whole numbers", (events,), 0, events)
+    for probability in dataset.truth or ():
+        shape = (len(log.users), len(log.items))
+        require_column("truth", probability, "numbers", shape, 0, 1)
+    return dataset

@@ -4,13 +4,16 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from ancf_jax.data.archives import read_columns, write_columns
 from ancf_jax.errors import UserError
+
+TREE = "tree"  # the column that says where the others belong
 
 
 @contextlib.contextmanager
@@ -42,8 +45,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 def write_tree(path: Path, tree: dict[str, Any]) -> None:
     """Writes nested dicts and dataclasses of arrays and JSON values to one file.
 
-    Arrays hold numbers or text and may have any shape. They become columns of the NPZ archive.
-    The column `tree` holds the rest as JSON, where {"column": name} stands for an array.
+    Arrays hold numbers or text and may have any shape. They become columns of the NPZ archive,
+    and one more holds their digest. The column `tree` holds the rest as JSON, where
+    {"column": name} stands for an array.
     """
     columns: dict[str, np.ndarray] = {}
 
@@ -57,33 +61,46 @@ def write_tree(path: Path, tree: dict[str, Any]) -> None:
     text = json.dumps(tree, default=to_json)
     encoded = np.frombuffer(text.encode(), np.uint8)
     with replacing(path) as file:
-        np.savez(file, allow_pickle=False, tree=encoded, **columns)
+        write_columns(file, columns | {TREE: encoded})
 
 
 def read_tree(path: Path) -> dict[str, Any]:
     """Reads what `write_tree` wrote, dataclasses as dicts and tuples as lists.
 
     Raises:
-        UserError: where the file is missing or damaged; a checksum guards every column.
+        UserError: the file is missing or damaged: a digest guards it, and in older files a
+            checksum of every column.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as columns:
-            return _tree_of(columns)
+        with path.open("rb") as file:
+            return _tree_of(read_columns(file))
     except FileNotFoundError as error:
         raise UserError(
             f"there is no file {path}; give the folder of a run that train.py made"
         ) from error
     except Exception as error:  # its type depends on which byte is damaged
-        raise UserError(
-            f"{path} is damaged ({error}); train again into a new --run"
-        ) from error
+        raise damaged(path, error) from error
 
 
-def _tree_of(columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The tree that the columns of an archive hold."""
+def damaged(path: Path, problem: object) -> UserError:
+    """The error for a file that is not what was written."""
+    return UserError(f"{path} is damaged ({problem}); train again into a new --run")
+
+
+def _tree_of(columns: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The tree that the columns of an archive hold; every column has a place in it."""
+    text = columns.pop(TREE).tobytes()
+    placed = set()
 
     def from_json(value: dict[str, Any]) -> Any:
-        is_column = value.keys() == {"column"}
-        return columns[value["column"]] if is_column else value
+        name = value.get("column")
+        if value.keys() != {"column"} or not isinstance(name, str):
+            return value
+        placed.add(name)
+        return columns[name]
 
-    return json.loads(columns["tree"].tobytes(), object_hook=from_json)
+    tree = json.loads(text, object_hook=from_json)
+    surplus = columns.keys() - placed
+    if surplus:
+        raise ValueError(f"{min(surplus)[:60]} is a column that is none")
+    return tree

@@ -91,9 +91,24 @@ def from_json(text: str) -> Config:
     Raises:
         UserError: a setting or the model is unknown.
     """
-    saved = json.loads(text)
+    return from_settings(json.loads(text))
+
+
+def from_settings(saved: Mapping[str, Any]) -> Config:
+    """The settings of a run, by dotted name; what they do not name is at its default.
+
+    Raises:
+        UserError: a setting or the model is unknown.
+    """
     config = default_config(saved["model"])
-    return override(config, flatten(config) | from_text(saved))
+    defaults = flatten(config)
+    for name in saved:
+        if name not in defaults:
+            raise UserError(
+                f'there is no setting "{name}"{nearest(name, defaults)}; '
+                "leave it out, or use the version that has it"
+            )
+    return override(config, defaults | from_text(saved))
 
 
 def build(config: Config, sizes: Sizes, clock: bool) -> NeuralModel | FittedModel:
