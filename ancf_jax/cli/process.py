@@ -42,8 +42,9 @@ def _out_of_memory(error: Exception) -> str:
     lines = str(error).removeprefix("RESOURCE_EXHAUSTED: ").splitlines()
     asked = f" ({lines[0][:160]})" if lines else ""
     return (
-        f"out of memory{asked}; lower --loop.batch-size, --network.history-length or "
-        "--network.embedding-size and train into another --run, or use a larger machine"
+        f"out of memory{asked}; lower --loop.batch-size, --objective.negatives, "
+        "--network.history-length or --network.embedding-size and train into another --run, "
+        "or use a larger machine"
     )
 
 
