@@ -127,7 +127,7 @@ class ObjectiveConfig:
     label: Literal["rating", "engagement"] = "rating"
     """What an event says of how much the item was liked: its rating (1 where there is none), or
     the engagement score of its hover time, dwell time and click."""
-    negatives: Count = 256
+    negatives: Annotated[int, Interval(ge=0, le=2**31 - 1)] = 256
     """Negatives drawn per step (shared by a window batch) or per example (models without
     windows)."""
     gbce_calibration: Annotated[float, Interval(ge=0, le=1)] = 0.75

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -731,3 +732,40 @@ def test_what_a_flag_gives_is_not_left_to_the_data(argv, given):
     model = "mf" if "mf" in argv else "ancf"
     every = set(flatten(default_config(model)))
     assert set(cli.not_given(argv)) == every - given
+
+
+def test_a_model_that_cannot_fit_in_memory_is_refused(planted_shop, leave, tmp_path):
+    run = tmp_path / "run"
+    size = ["--network.embedding-size", "100000000"]
+    code, out, err = leave("train", "--data", planted_shop, "--run", run, *SPLIT, *size)
+    assert code == 2
+    assert "GB that a device can hold; lower --network.embedding-size" in err
+    assert no_traceback(err)
+    assert out == ""
+    assert not run.exists()
+
+
+@pytest.mark.parametrize("place", ["device", "host"])
+def test_running_out_of_memory_is_one_sentence(place, monkeypatch, capsys):
+    def main(_argv: list[str], _screen: cli.Screen) -> None:
+        shape = (2**30, 2**30)
+        if place == "host":
+            np.zeros(shape, np.uint8)
+        jax.numpy.zeros(shape, np.uint8).block_until_ready()
+
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    with pytest.raises(SystemExit) as left:
+        cli.run(main)
+    err = capsys.readouterr().err
+    assert left.value.code == 2
+    assert no_traceback(err)
+    assert re.search(r"^error: out of memory \(.*allocat.*\); lower --loop.batch-", err)
+
+
+def test_other_errors_of_the_device_are_not_taken_for_it(monkeypatch):
+    def main(_argv: list[str], _screen: cli.Screen) -> None:
+        raise jax.errors.JaxRuntimeError("INTERNAL: a fault of ours")
+
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    with pytest.raises(jax.errors.JaxRuntimeError, match="a fault of ours"):
+        cli.run(main)

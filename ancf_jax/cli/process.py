@@ -12,6 +12,7 @@ from ancf_jax.cli.flags import expand
 from ancf_jax.cli.screen import Screen
 from ancf_jax.errors import Stopped, UserError
 from ancf_jax.machine.compile import cached_programs
+from ancf_jax.machine.memory import is_out_of_memory
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 _STOPPING = b"stopping after the steps at hand; a second signal leaves at once\n"
@@ -30,9 +31,21 @@ def run(main: Callable[[list[str], Screen], None]) -> None:
         _leave(f"error: {error}", error.exit_code)
     except KeyboardInterrupt:
         _leave("stopped", 130)
-    except MemoryError:
-        remedy = "lower --loop.batch-size or --network.history-length"
-        _leave(f"error: out of memory; {remedy}", 2)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        _leave(f"error: {_out_of_memory(error)}", 2)
+
+
+def _out_of_memory(error: Exception) -> str:
+    """What was asked for in vain, and what to do."""
+    lines = str(error).removeprefix("RESOURCE_EXHAUSTED: ").splitlines()
+    asked = f" ({lines[0][:160]})" if lines else ""
+    return (
+        f"out of memory{asked}; lower --loop.batch-size, --objective.negatives, "
+        "--network.history-length or --network.embedding-size and train into another --run, "
+        "or use a larger machine"
+    )
 
 
 def _leave(message: str, code: int) -> None:

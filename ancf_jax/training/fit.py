@@ -23,6 +23,7 @@ from ancf_jax.models.protocol import FittedModel, NeuralModel
 from ancf_jax.prepared import Prepared, prepare
 from ancf_jax.training.adapt import adapt
 from ancf_jax.training.curves import draw_curves
+from ancf_jax.training.footprint import require_memory
 from ancf_jax.training.loop import Trainer, trainer
 from ancf_jax.training.pace import Pace
 from ancf_jax.training.probabilities import calibrate_best, calibrate_fitted
@@ -83,6 +84,7 @@ def fit(
     watch.say(audits.describe(dataset.audit))
     config = adapt(config, dataset, undecided, watch)
     prepared = prepare(config, dataset, data.known_parts(VALIDATION))
+    require_memory(prepared)
     with _run_folder(prepared, resume, watch) as run:
         if isinstance(prepared.model, NeuralModel):
             made = trainer(prepared)
