@@ -13,6 +13,8 @@ Size = Annotated[int, Ge(1)]  # 1 or more
 Seed = Annotated[
     int, Interval(ge=0, le=2**32 - 1)
 ]  # what JAX and NumPy both tell apart
+# Each is traced by itself, so that the compiler would never end with millions of them.
+Layers = Annotated[int, Interval(ge=1, le=256)]
 NotNegative = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Interval(ge=0, lt=1)]  # of something of which a part is left

@@ -5,7 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ancf_jax.checkpoint.damage import reason
+from ancf_jax.checkpoint.damage import digest, reason
+from ancf_jax.checkpoint.record import canonical
+from ancf_jax.checkpoint.settings import DIGEST
 from ancf_jax.data.storage import replacing
 from ancf_jax.errors import UserError
 from ancf_jax.objective.calibration import Calibration
@@ -20,6 +22,7 @@ def save_calibration(folder: Path, epoch: int, calibration: Calibration) -> None
         UserError: the file cannot be written.
     """
     content = {"epoch": epoch, **calibration._asdict()}
+    content[DIGEST] = digest(canonical(content))
     with replacing(folder / FILE) as file:
         file.write(json.dumps(content, indent=2).encode())
 
@@ -35,11 +38,14 @@ def read_calibration(folder: Path, epoch: int) -> Calibration | None:
         return None
     try:
         content = json.loads(file.read_bytes())
+        expected = content.pop(DIGEST, None)
+        if expected not in (None, digest(canonical(content))):
+            raise ValueError("not what its digest says")
         calibration = Calibration(_number(content["slope"]), _number(content["offset"]))
         if calibration.slope < 0:
             raise ValueError(f"slope is {calibration.slope}")
         fitted_epoch = content["epoch"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f'"{file}" is damaged ({reason(error)}); delete it, '
             "and train.py --resume writes it anew"

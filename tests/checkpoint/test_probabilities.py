@@ -46,3 +46,16 @@ def test_a_damaged_file_is_refused_with_its_name(tmp_path, text):
     (tmp_path / FILE).write_text(text)
     with pytest.raises(UserError, match=r"calibration\.json.* is damaged.*--resume"):
         read_calibration(tmp_path, 7)
+
+
+def test_a_changed_digit_is_told(tmp_path):
+    save_calibration(tmp_path, 7, SCALE)
+    file = tmp_path / FILE
+    file.write_text(file.read_text().replace("0.98414", "0.98415"))
+    with pytest.raises(UserError, match="not what its digest says"):
+        read_calibration(tmp_path, 7)
+
+
+def test_a_file_of_an_older_version_has_no_digest(tmp_path):
+    (tmp_path / FILE).write_text('{"epoch": 7, "slope": 1.5, "offset": 0.25}')
+    assert read_calibration(tmp_path, 7) == Calibration(1.5, 0.25)

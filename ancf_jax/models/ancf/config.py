@@ -5,7 +5,7 @@ from typing import Literal
 
 from ancf_jax.config import ObjectiveConfig
 from ancf_jax.errors import UserError
-from ancf_jax.limits import Count, Share, Size, Widths, require_layers
+from ancf_jax.limits import Count, Layers, Share, Size, Widths, require_layers
 from ancf_jax.objective.objective import objective_of
 
 Granularity = Literal["hour", "weekday", "day", "month"]
@@ -40,7 +40,7 @@ class AncfSettings:
     """Number of latest events that attention, or the bag, sees."""
     heads: Size = 4
     """Attention heads."""
-    layers: Size = 2
+    layers: Layers = 2
     """Blocks of causal self-attention."""
     repeats: bool = True
     """Whether earlier events with an item weigh by themselves: by how many they are and how long
