@@ -72,7 +72,8 @@ def test_a_value_of_the_type_passes(value: Any, hint: Any):
     [
         ("keep_seen", "no", '--keep-seen is "no", expected True or False or None'),
         ("network.layers", True, '--network.layers is "True", expected a whole number'),
-        ("network.layers", 0, "--network.layers is 0, expected 1 or more"),
+        ("network.layers", 0, "--network.layers is 0, expected from 1 to 256"),
+        ("network.heads", 0, "--network.heads is 0, expected 1 or more"),
         ("objective.negatives", 2**31, "expected from 0 to 2147483647"),
         ("network.temporal", ("moon",), "expected a list, each one of hour, weekday"),
         ("optim.clip", None, '--optim.clip is "None", expected a number'),

@@ -83,7 +83,7 @@ def test_training_that_goes_on_adds_the_digest(file):
     ("changes", "message"),
     [
         ({"keep_seen": "no"}, '--keep-seen is "no", expected True or False or None'),
-        ({"network__layers": 0}, "--network.layers is 0, expected 1 or more"),
+        ({"network__layers": 0}, "--network.layers is 0, expected from 1 to 256"),
         (
             {"network__layers": 2.0},
             '--network.layers is "2.0", expected a whole number',

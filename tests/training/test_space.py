@@ -115,7 +115,7 @@ def test_what_cannot_be_searched_is_one_sentence(over, message):
 
 def test_a_missing_optuna_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(UserError, match="not installed: pip install optuna$"):
+    with pytest.raises(UserError, match=r"not installed: pip install optuna$"):
         parse_space(CONFIG)
 
 
