@@ -61,6 +61,7 @@ def _of_repeats(known: Facts) -> dict[str, Any]:
         "network.layers": 1,
         "network.embedding_size": 16,
         "network.mlp_size": 16,
+        "network.mlp_path": False,
         "network.dropout": 0.5,
         "network.user_dropout": 0.5,
         "network.dual_positions": 1,

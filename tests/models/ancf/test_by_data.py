@@ -64,6 +64,7 @@ def test_a_shop_of_few_sales_a_product_is_restrained():
     of_shop = chosen(SHOP)
     assert of_shop["optim.weight_decay"] == 20
     assert of_shop["network.embedding_size"] == 16
+    assert of_shop["network.mlp_path"] is False
     assert "network.followers" not in of_shop
 
 
