@@ -21,6 +21,7 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from ancf_jax.cli import Screen
 from ancf_jax.errors import UserError
 from ancf_jax.recommender import load_recommender
 from ancf_jax.training.fit import fit
@@ -83,7 +84,7 @@ def main() -> None:
     command = tyro.cli(Command, description=__doc__)
     rng = np.random.default_rng(command.seed)
     outcomes: Counter[tuple[str, str]] = Counter()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, Screen() as screen:
         shop = Path(folder) / "shop"
         write_shop(shop)
         runs = {}
@@ -108,6 +109,7 @@ def main() -> None:
                     f"flip {number}: {found}, {file.relative_to(folder)}, byte {place}"
                 )
             outcomes[kind_of(file, run), found] += 1
+            screen.progress("flips", number + 1, command.flips)
     title = f"{command.flips} flips, seed {command.seed}"
     leave(show_outcomes(title, outcomes, ("silent", "traceback")))
 

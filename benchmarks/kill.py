@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ancf_jax.checkpoint import open_run
 from ancf_jax.checkpoint.record import read_record
+from ancf_jax.cli import Screen
 from benchmarks.harm import leave, show_outcomes, write_shop
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -129,7 +130,7 @@ def main() -> None:
     command = tyro.cli(Command, description=__doc__)
     rng = np.random.default_rng(command.seed)
     outcomes: Counter[tuple[str, str]] = Counter()
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, Screen() as screen:
         folder = Path(place)
         shop = folder / "shop"
         write_shop(shop)
@@ -139,6 +140,7 @@ def main() -> None:
             work = works[number % len(works)]
             found = killed(work, folder / f"killed {number}", rng)
             outcomes[work.kind, found] += 1
+            screen.progress("kills", number + 1, command.kills)
             if found != "equal":
                 print(f"kill {number}: {work.kind}, {found}")
     bad = sorted({found for _, found in outcomes if found != "equal"}) or ["differs"]
