@@ -1,6 +1,5 @@
 """Tables written whole or not at all: CSV, JSON lines or Parquet by the file's ending."""
 
-import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 
 from ancf_jax.data.locking import Held, lock_file
 from ancf_jax.data.marked import MARK, delete_marked, empty_marked, make_marked
+from ancf_jax.data.storage import digest as digest_of
 from ancf_jax.data.storage import replacing
 from ancf_jax.errors import UserError
 
@@ -137,7 +137,7 @@ class _Part(NamedTuple):
         """Writes the part; without a digest it would count as missing."""
         write_table(self.file, blocks)
         with replacing(self._seal) as seal:
-            seal.write(_digest(self.file.read_bytes()).encode())
+            seal.write(digest_of(self.file.read_bytes()).encode())
 
     def is_sound(self, say: Callable[[str], None]) -> bool:
         """Whether the part is there, as it was written; damage is told."""
@@ -169,11 +169,7 @@ class _Part(NamedTuple):
             seal = self._seal.read_bytes()
         except OSError:
             return None
-        return content if seal == _digest(content).encode() else None
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+        return content if seal == digest_of(content).encode() else None
 
 
 @contextmanager

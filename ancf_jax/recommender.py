@@ -133,8 +133,9 @@ class Recommender:
             Who is asked for twice has two lists; `lists_of` tells them apart.
         """
         blocks = self.recommend_blocks(users, n, minute, keep_seen, explore=explore)
-        nothing = np.zeros((0, n))
-        tables = [*blocks] or [self._table([], nothing.astype(int), nothing, False)]
+        tables = [*blocks]
+        if not tables:
+            tables = [self._table([], np.zeros((0, 1), int), np.zeros((0, 1)), False)]
         return pd.concat(tables, ignore_index=True)
 
     def recommend_blocks(
@@ -163,20 +164,20 @@ class Recommender:
             UserError: n is below 1, a moment is given without a clock, or users are no ids.
         """
         self._check(n, minute)
-        asked = user_ids(users)
+        asked = user_ids(users[part])
         keep_seen = self._keeps_seen(keep_seen)
-        done, end, _ = part.indices(len(asked))
-        row = self._rows(asked[done:end])
-        moment = self.latest if minute is None else minute
-        moments = np.full(len(row), moment, np.int32)
+        begin = part.indices(len(users))[0]
+        row = self._rows(asked)
+        moments = np.full_like(row, self.latest if minute is None else minute)
         places = self._explored_places(row, n, explore)
         found = self._found(row, moments, n, keep_seen, places)
         is_explored = places is not None
+        done = 0
         for items, scores, *log_total in found:
             block = slice(done, done + len(items))
             done = block.stop
             yield self._table(asked[block], items, scores, is_explored, *log_total)
-            view.progress("recommending", done, len(asked))
+            view.progress("recommending", begin + done, len(users))
 
     def _rows(self, users: Sequence[str]) -> np.ndarray:
         """The row numbers of users, -1 for unknown ones: int32 [B]."""

@@ -16,6 +16,7 @@ import numpy as np
 
 Array = jax.Array | np.ndarray
 Variables = dict[str, Any]
+BUY_AGAIN = 0.05  # share of repeats from which on people are said to buy again
 AXIS = "data"  # the name of the axis along which the examples of a step are spread
 
 NO_BITS = np.zeros((0, 0), np.uint8)
@@ -84,6 +85,11 @@ class Facts(NamedTuple):
     events: int
     history: int
     repeats: float
+
+    @property
+    def people_buy_again(self) -> bool:
+        """Whether at least `BUY_AGAIN` of the events are repeats."""
+        return self.repeats >= BUY_AGAIN
 
 
 class Heldout(NamedTuple):

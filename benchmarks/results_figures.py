@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 import pandas as pd
 
 from ancf_jax.objective.intervals import bootstrap, mean
+from ancf_jax.view import in_time
 from benchmarks.accuracy_presets import Place, Trial
 from benchmarks.accuracy_runs import Result, finished
 
@@ -70,17 +71,10 @@ def cost(results: Sequence[Result]) -> list[str]:
     """Time and peak memory."""
     seconds = statistics.mean(result.seconds for result in results)
     gibibytes = max(result.mebibytes for result in results) / 1024
-    time = duration(seconds)
+    time = in_time(seconds)
     if any(result.resumed for result in results):
         time = f"more than {time}"
     return [time, f"{gibibytes:.1f} GiB"]
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def gap_shares(runs: Sequence[Run], floor: Sequence[Run]) -> list[float]:

@@ -1,17 +1,11 @@
-"""Damage: how bytes are fingerprinted, and how what does not fit is told."""
+"""Damage: how what is not as it was written is told."""
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 
 
 class Damaged(Exception):
     """A checkpoint that cannot be trusted; says which leaf or file."""
-
-
-def digest(data: bytes) -> str:
-    """A fingerprint of bytes."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 @contextlib.contextmanager

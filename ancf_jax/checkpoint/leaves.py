@@ -11,7 +11,8 @@ import jax
 import numpy as np
 import tensorstore
 
-from ancf_jax.checkpoint.damage import damage_of, digest
+from ancf_jax.checkpoint.damage import damage_of
+from ancf_jax.data.storage import digest
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:

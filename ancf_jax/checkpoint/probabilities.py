@@ -5,9 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ancf_jax.checkpoint.damage import digest, reason
-from ancf_jax.checkpoint.record import canonical
-from ancf_jax.checkpoint.settings import DIGEST
+from ancf_jax.checkpoint.damage import reason
+from ancf_jax.checkpoint.record import with_digest, without_digest
 from ancf_jax.data.storage import replacing
 from ancf_jax.errors import UserError
 from ancf_jax.objective.calibration import Calibration
@@ -21,8 +20,7 @@ def save_calibration(folder: Path, epoch: int, calibration: Calibration) -> None
     Raises:
         UserError: the file cannot be written.
     """
-    content = {"epoch": epoch, **calibration._asdict()}
-    content[DIGEST] = digest(canonical(content))
+    content = with_digest({"epoch": epoch, **calibration._asdict()})
     with replacing(folder / FILE) as file:
         file.write(json.dumps(content, indent=2).encode())
 
@@ -37,9 +35,8 @@ def read_calibration(folder: Path, epoch: int) -> Calibration | None:
     if not file.exists():
         return None
     try:
-        content = json.loads(file.read_bytes())
-        expected = content.pop(DIGEST, None)
-        if expected not in (None, digest(canonical(content))):
+        content, is_whole = without_digest(json.loads(file.read_bytes()))
+        if not is_whole:
             raise ValueError("not what its digest says")
         calibration = Calibration(_number(content["slope"]), _number(content["offset"]))
         if calibration.slope < 0:

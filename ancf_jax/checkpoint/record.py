@@ -5,10 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ancf_jax.checkpoint.damage import damage_of, digest
+from ancf_jax.checkpoint.damage import damage_of
+from ancf_jax.data.storage import digest
 from ancf_jax.errors import UserError
 
 FORMAT = 2
+DIGEST = "digest"
 JSON = dict[str, Any]
 
 
@@ -58,6 +60,18 @@ def read_record(folder: Path) -> Record:
             "use the version that wrote it"
         )
     return Record(**saved)
+
+
+def with_digest(content: JSON) -> JSON:
+    """JSON values by name, and their digest beside them."""
+    return content | {DIGEST: digest(canonical(content))}
+
+
+def without_digest(content: JSON) -> tuple[JSON, bool]:
+    """What `with_digest` was given, and whether it is; true where there is no digest."""
+    values = {name: value for name, value in content.items() if name != DIGEST}
+    expected = content.get(DIGEST)
+    return values, expected is None or expected == digest(canonical(values))
 
 
 def canonical(value: JSON) -> bytes:

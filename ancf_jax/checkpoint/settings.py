@@ -8,15 +8,14 @@ them, and later versions add settings.
 import json
 from pathlib import Path
 
-from ancf_jax.checkpoint.damage import digest, reason
-from ancf_jax.checkpoint.record import JSON, canonical
+from ancf_jax.checkpoint.damage import reason
+from ancf_jax.checkpoint.record import DIGEST, JSON, with_digest, without_digest
 from ancf_jax.config import Config, to_json, validate
 from ancf_jax.data.storage import replacing
 from ancf_jax.errors import UserError
 from ancf_jax.models.registry import from_settings, registered
 
 FILE = "config.json"
-DIGEST = "digest"
 
 
 def write_settings(folder: Path, config: Config) -> None:
@@ -25,8 +24,7 @@ def write_settings(folder: Path, config: Config) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    settings = json.loads(to_json(config))
-    settings[DIGEST] = digest(canonical(settings))
+    settings = with_digest(json.loads(to_json(config)))
     with replacing(folder / FILE) as stream:
         stream.write(json.dumps(settings, indent=2).encode())
 
@@ -64,8 +62,8 @@ def read_settings(folder: Path) -> Config:
 def _contents(file: Path) -> JSON:
     """The settings by dotted name, as they were written."""
     try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-        expected = settings.pop(DIGEST, None)
+        contents = json.loads(file.read_text(encoding="utf-8"))
+        settings, is_whole = without_digest(contents)
         if not isinstance(settings["model"], str):
             raise TypeError(f"the model is {settings['model']}, expected a name")
     except (
@@ -79,7 +77,7 @@ def _contents(file: Path) -> JSON:
         raise UserError(
             f'"{file}" cannot be read ({reason(error)}); restore it'
         ) from None
-    if expected is not None and expected != digest(canonical(settings)):
+    if not is_whole:
         raise UserError(
             f'"{file}" is not what was written (its digest says so); restore it, or delete its '
             f'line "{DIGEST}" where it was changed on purpose'

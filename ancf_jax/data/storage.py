@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -14,6 +15,11 @@ from ancf_jax.data.archives import read_columns, write_columns
 from ancf_jax.errors import UserError
 
 TREE = "tree"  # the column that says where the others belong
+
+
+def digest(content: bytes) -> str:
+    """A fingerprint of bytes."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 @contextlib.contextmanager

@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 
 from ancf_jax.checkpoint import open_run
 from ancf_jax.config import Config, override, to_json
-from ancf_jax.data import build, resolve
+from ancf_jax.data import build, facts, resolve
 from ancf_jax.errors import NumericalError, UserError
 from ancf_jax.models.registry import registered
 from ancf_jax.output import write_table
-from ancf_jax.training.adapt import adapt
+from ancf_jax.training.adapt import adapt, suiting
 from ancf_jax.training.fit import Check, fit, never
 from ancf_jax.training.space import (
     Space,
@@ -86,8 +86,7 @@ def search(
         UserError: there is nothing to search, or the journal is of another search.
     """
     config = override(config, {"run": resolve(config).run})
-    if undecided:
-        config = adapt(config, build(config), undecided, view)
+    config, said = _adapted(config, undecided, view)
     base = override(config, {"epochs": settings.epochs or config.epochs})
     _require_losses(base, settings)
     space, start = parse_space(config, settings.over)
@@ -101,7 +100,18 @@ def search(
         _add_trial(study, space, params, loss)
         for part in ("checkpoints", "dataset"):
             shutil.rmtree(folder / part, ignore_errors=True)
-    return _conclude(config, study.trials, space)
+    return _conclude(config, study.trials, space, said)
+
+
+def _adapted(
+    config: Config, undecided: Collection[str], view: View
+) -> tuple[Config, Collection[str]]:
+    """`config` as the data chooses, and the names of all settings that it might choose."""
+    if not undecided:
+        return config, ()
+    dataset = build(config)
+    names = suiting(config, facts(dataset))
+    return adapt(config, dataset, undecided, view), names
 
 
 def _require_losses(config: Config, settings: SearchConfig) -> None:
@@ -194,7 +204,9 @@ def _add_trial(study: Any, space: Space, params: dict[str, Any], loss: float) ->
     study.add_trial(trial)
 
 
-def _conclude(config: Config, trials: list[Any], space: Space) -> Found:
+def _conclude(
+    config: Config, trials: list[Any], space: Space, said: Collection[str]
+) -> Found:
     """Writes the table and the picture of a search, and says which trial is the best."""
     run = Path(config.run)
     ranked = sorted(trials, key=lambda trial: trial.value)
@@ -209,7 +221,7 @@ def _conclude(config: Config, trials: list[Any], space: Space) -> Found:
     return Found(
         rows=[_rounded(row, space) for row in rows],
         verdict=_verdict(ranked[0], trials[0].value),
-        command=command_of(winner),
+        command=command_of(winner, said),
     )
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Collection
 from operator import attrgetter
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -141,12 +142,18 @@ def with_params(config: Config, params: dict[str, Any]) -> Config:
     return override(config, changes)
 
 
-def command_of(config: Config) -> str:
-    """The command line that trains `config`."""
+def command_of(config: Config, said: Collection[str] = ()) -> str:
+    """The command line that trains `config`.
+
+    Args:
+        config: what is trained.
+        said: settings that are given also where they are at their defaults, for what no flag gives
+            the data may choose otherwise.
+    """
     default = flatten(default_config(config.model))
     words = ["python", "train.py", "--model", config.model]
     for name, value in flatten(config).items():
-        if value != default[name]:
+        if value != default[name] or name in said:
             words += as_flag(name, value)
     return shlex.join(words)
 

@@ -119,6 +119,13 @@ def test_a_missing_optuna_says_how_to_get_it(monkeypatch):
         parse_space(CONFIG)
 
 
+def test_the_command_line_says_what_the_data_might_choose_otherwise():
+    config = default_config("ancf")
+    rate = ["--optim.learning-rate", str(config.optim.learning_rate)]
+    assert rate[0] not in command_of(config)
+    assert command_of(config, ["optim.learning_rate"]).split()[-2:] == rate
+
+
 @pytest.mark.parametrize("model", ["ancf", "linear"])
 def test_the_command_line_says_the_whole_config(model):
     changes = {

@@ -1,4 +1,7 @@
-"""The settings of `ancf` that suit what is known of the data: rules found on validation.
+"""The settings of `ancf` that suit what is known of the data.
+
+They are those of the presets, which were chosen on validation. The bounds below lie between the
+data sets of the presets; where exactly, nothing was measured.
 
 Three questions decide. Do people take the same again? Then what they had is a strong guess, and
 training must not unlearn it. How many events has an item? Few events bear few parameters. How many
@@ -11,9 +14,6 @@ from ancf_jax.config import Config
 from ancf_jax.objective.objective import objective_of
 from ancf_jax.types import Facts
 
-REPEATING = (
-    0.05  # share of repeats from which on people are said to take the same again
-)
 WELL_KNOWN = (
     200  # events an item from which on its row is learned without much restraint
 )
@@ -28,7 +28,7 @@ def by_data(config: Config, known: Facts) -> dict[str, Any]:
     """Settings by dotted name, for data of which `known` is known; others stand as they are."""
     if objective_of(config.objective, items=1).predicts_values:
         return dict(_RATINGS)
-    rules = _of_repeats if known.repeats >= REPEATING else _of_sequences
+    rules = _of_repeats if known.people_buy_again else _of_sequences
     settings = rules(known)
     if known.items > FULL_SOFTMAX:
         settings["objective.loss"] = "sampled_softmax"

@@ -57,7 +57,10 @@ def test_a_preset_leaves_nothing_to_the_data(preset):
 @pytest.mark.parametrize("loss", ["softmax", "mse"])
 def test_what_is_chosen_are_settings_within_their_limits(known, loss):
     config = override(default_config("ancf"), {"objective.loss": loss})
-    validate(override(config, by_data(config, known)))
+    suiting = by_data(config, known)
+    found = override(config, suiting)
+    validate(found)
+    assert suiting.items() <= flatten(found).items()
 
 
 def test_a_shop_of_few_sales_a_product_is_restrained():
