@@ -70,3 +70,9 @@ def test_the_end_of_long_work_is_told_by_what_follows(clock):
 )
 def test_times_are_in_the_unit_that_people_take(seconds, words):
     assert in_time(seconds) == words
+
+
+def test_what_is_left_is_reckoned_from_the_beginning_of_this_work(clock):
+    """Work that began 500 s after the screen: 20 parts in 40 s, so 80 take 160."""
+    calls = [(500, "testing", 1, ""), (540, "testing", 20, "")]
+    assert lines_of(clock, calls) == ["testing: 20 of 100, 3 min left"]
