@@ -31,6 +31,7 @@ from ancf_jax.limits import (
     Size,
     check_value,
 )
+from ancf_jax.types import Precision
 
 FormatName = Literal["auto", "table", "movielens", "ncf", "sequences"]
 LossName = Literal[
@@ -169,6 +170,10 @@ class LoopConfig:
     auc for log_loss and loss for mse; last keeps the last epoch."""
     validation_users: Size = 10_000
     """At most this many users, drawn once by seed, are ranked for the validation metric."""
+    precision: Precision = "tf32"
+    """How training multiplies: float32; tf32, the fast form of it that GPUs and TPUs have; or
+    bfloat16 in encoder, tower and softmax, for large models on such devices. CPUs know float32
+    alone and make bfloat16 slowly."""
     spread: Literal["pmap", "shard_map"] = "pmap"
     """How a step is spread over the local devices."""
     tables: Literal["auto", "dense", "sparse", "divided"] = "auto"

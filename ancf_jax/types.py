@@ -9,13 +9,14 @@ Time on the device is `minute`: int32 minutes since 1970-01-01 00:00 of the shop
 the position in the user's history where the source has only an order).
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
 
 Array = jax.Array | np.ndarray
 Variables = dict[str, Any]
+Precision = Literal["float32", "tf32", "bfloat16"]  # see `machine.precision`
 BUY_AGAIN = 0.05  # share of repeats from which on people are said to buy again
 AXIS = "data"  # the name of the axis along which the examples of a step are spread
 

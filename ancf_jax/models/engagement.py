@@ -71,11 +71,12 @@ class Engagement(PairModule):
         user = lookup(self.user_table, request.user)
         interaction = lookup(self.interaction_table, request.kind)
         known = jnp.concatenate([user, interaction, request.dwell[..., None]], -1)
-        return self.first_user(known)
+        return self.first_user(known.astype(self.dtype))
 
     def encode_items(self, catalogue: Catalogue, items: Array) -> Array:
         """The first layer's sum over the product: [..., C, hidden[0]]."""
-        return self.first_product(lookup(self.product_table, items))
+        product = lookup(self.product_table, items)
+        return self.first_product(product.astype(self.dtype))
 
     def couple(self, users: Array, items: Array) -> Array:
         """The first layer, as the sum of both: [..., C, hidden[0]]."""
@@ -85,7 +86,8 @@ class Engagement(PairModule):
         self, pairs: Array, weight: Array | None = None, train: bool = False
     ) -> Array:
         """The hidden layers over the first one: [..., C]."""
-        return self.output(self.tower(pairs, weight, train))[..., 0]
+        found = self.output(self.tower(pairs, weight, train))
+        return found[..., 0].astype(jnp.float32)
 
 
 def build(config: Config, sizes: Sizes, clock: bool) -> NeuralModel:

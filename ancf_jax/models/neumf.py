@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from ancf_jax.config import Config
 from ancf_jax.limits import Share, Size, Widths, require_layers
@@ -143,13 +144,17 @@ class NeuMF(PairModule):
         """GMF factors weighed by the output layer, and the first layer over the user."""
         factors, embedding = self._parts(self.user_table, request.user)
         gmf = forms.scale_columns(factors, self.gmf_output[:, 0]) if self.gmf else None
-        return NeuMFSide(gmf, self.first_user(embedding) if self.mlp else None)
+        if not self.mlp:
+            return NeuMFSide(gmf, None)
+        return NeuMFSide(gmf, self.first_user(embedding.astype(self.dtype)))
 
     def encode_items(self, catalogue: Catalogue, items: Array) -> NeuMFSide:
         """GMF factors, and the first layer over the item."""
         factors, embedding = self._parts(self.item_table, items)
         gmf = factors if self.gmf else None
-        return NeuMFSide(gmf, self.first_item(embedding) if self.mlp else None)
+        if not self.mlp:
+            return NeuMFSide(gmf, None)
+        return NeuMFSide(gmf, self.first_item(embedding.astype(self.dtype)))
 
     def _parts(self, table: Array, ids: Array) -> list[Array]:
         """Rows of a table, cut into GMF's and the MLP's columns."""
@@ -174,7 +179,7 @@ class NeuMF(PairModule):
             score += pairs.gmf[..., 0]
         if pairs.first_layer is not None:
             hidden = self.tower(pairs.first_layer, weight, train)
-            score += self.mlp_output(hidden)[..., 0]
+            score += self.mlp_output(hidden)[..., 0].astype(jnp.float32)
         return score
 
 

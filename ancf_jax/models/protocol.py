@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from scipy.special import expit
 
 from ancf_jax.objective.objective import Link
@@ -70,11 +71,14 @@ class PairModule(nn.Module):
         TABLES: the parameters with a row per "user" or per "item", by name.
         STEP_SCALES: parameters, by name, that the optimiser moves by steps so many times longer
             than the others; see `training.optim.with_step_scales`.
+        sizes: numbers of users, items and feature values.
+        dtype: in which towers and encoders compute; parameters and scores are float32.
     """
 
     TABLES: ClassVar[Mapping[str, str]] = {}
     STEP_SCALES: ClassVar[Mapping[str, float]] = {}
     sizes: Sizes
+    dtype: DTypeLike = dataclasses.field(default=jnp.float32, kw_only=True)
 
     def forward(
         self,
@@ -183,6 +187,10 @@ class NeuralModel:
     def resized(self, sizes: Sizes) -> NeuralModel:
         """The same model for tables of other lengths."""
         return dataclasses.replace(self, module=self.module.clone(sizes=sizes))
+
+    def computing_in(self, dtype: DTypeLike) -> NeuralModel:
+        """The same model with towers and encoders that compute in another type."""
+        return dataclasses.replace(self, module=self.module.clone(dtype=dtype))
 
     def init(self, key: Array, catalogue: Catalogue) -> Variables:
         """Parameters and batch statistics drawn from `key`."""

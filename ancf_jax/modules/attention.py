@@ -6,6 +6,7 @@ Axis suffixes: B batch (any number of leading axes), Q queries, L keys, H heads,
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ancf_jax.machine import forms
 from ancf_jax.modules.heads import Dense
@@ -19,7 +20,7 @@ TIME_BUCKETS = 20  # of the time between two events; the last begins at a year
 def attend(
     q_BxQxHxD: Array, k_BxLxHxD: Array, v_BxLxHxD: Array, bias: Array, mask: Array
 ) -> tuple[Array, Array]:
-    """softmax(q k^T / sqrt(D) + bias + mask) v.
+    """softmax(q k^T / sqrt(D) + bias + mask) v, with logits and weights in float32.
 
     Source: Vaswani et al. 2017.
 
@@ -38,11 +39,17 @@ def attend(
     scale = q_BxQxHxD.shape[-1] ** -0.5
     if jnp.ndim(bias) == 4 and bias.shape[0] == 1 < batch:
         bias = forms.repeat(bias[0], batch)
-    products = jnp.einsum("...qhd,...lhd->...hql", q_BxQxHxD * scale, k_BxLxHxD)
+    products = jnp.einsum(
+        "...qhd,...lhd->...hql",
+        q_BxQxHxD * scale,
+        k_BxLxHxD,
+        preferred_element_type=jnp.float32,
+    )
     weights_BxHxQxL = jax.nn.softmax(products + bias + mask, axis=-1)
     has_keys = mask.max(-1, keepdims=True) > HIDDEN
     weights_BxHxQxL = jnp.where(has_keys, weights_BxHxQxL, 0.0)
-    mixed_BxQxHxD = jnp.einsum("...hql,...lhd->...qhd", weights_BxHxQxL, v_BxLxHxD)
+    weights_to_mix = weights_BxHxQxL.astype(v_BxLxHxD.dtype)
+    mixed_BxQxHxD = jnp.einsum("...hql,...lhd->...qhd", weights_to_mix, v_BxLxHxD)
     return mixed_BxQxHxD, weights_BxHxQxL
 
 
@@ -172,14 +179,18 @@ class CausalBlock(nn.Module):
         """
         queries = slice(-1 if self.last else 0, None)
         bias = self._bias(x.shape[-2], bucket)
-        normal = nn.LayerNorm()(x)
+        normal = self._normal(x)
         mixed = self._attention(
             normal, queries, bias[..., queries, :], mask[..., queries, :]
         )
         x = x[..., queries, :] + self._drop(mixed, train)
-        wide = nn.gelu(Dense(2 * x.shape[-1], name="widen")(nn.LayerNorm()(x)))
+        wide = nn.gelu(Dense(2 * x.shape[-1], name="widen")(self._normal(x)))
         narrow = Dense(x.shape[-1], name="narrow")(self._drop(wide, train))
         return x + self._drop(narrow, train)
+
+    def _normal(self, x: Array) -> Array:
+        """Rows of mean 0 and variance 1, then scaled; moments are float32."""
+        return nn.LayerNorm(dtype=x.dtype)(x)
 
     def _bias(self, length: int, bucket: Array | None) -> Array:
         """The learned bias of the logits: [B or 1, H, L, L]."""
@@ -213,11 +224,13 @@ class CausalEncoder(nn.Module):
         layers: number of blocks.
         heads: of each block.
         dropout: share of units dropped in training.
+        dtype: of the tokens on their way through the blocks.
     """
 
     layers: int
     heads: int
     dropout: float
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -231,17 +244,17 @@ class CausalEncoder(nn.Module):
         """Tokens [B, L, D] to states [B, L, D], or to that of the last token, [B, 1, D].
 
         Args:
-            x: [B, L, D].
+            x: float32 [B, L, D].
             mask: [B, 1, L, L], see `causal_mask`.
             bucket: int32 [B, L, L] below TIME_BUCKETS, such as `time_bucket`; None for none.
             train: whether dropout is on.
             last: whether only the state of the last token is wanted.
         """
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x.astype(self.dtype))
         for layer in range(self.layers):
             only_last = last and layer == self.layers - 1
             block = CausalBlock(
                 self.heads, self.dropout, only_last, name=f"block_{layer}"
             )
             x = block(x, mask, bucket, train)
-        return nn.LayerNorm()(x)
+        return nn.LayerNorm(dtype=jnp.float32)(x)

@@ -13,7 +13,7 @@ MOMENTUM = 0.98  # of the running moments of batch normalisation
 
 
 class Dense(nn.Module):
-    """x @ kernel + bias over the last axis.
+    """x @ kernel + bias over the last axis, in the type of x; parameters are float32.
 
     Attributes:
         features: K, the width of the result.
@@ -29,11 +29,12 @@ class Dense(nn.Module):
     def __call__(self, x: Array) -> Array:
         """[..., D] to [..., K]."""
         shape = (x.shape[-1], self.features)
-        y = forms.matmul(x, self.param("kernel", self.kernel_init, shape))
+        kernel = self.param("kernel", self.kernel_init, shape)
+        y = forms.matmul(x, kernel.astype(x.dtype))
         if not self.use_bias:
             return y
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return y + along_last(bias, y.ndim)
+        return y + along_last(bias.astype(x.dtype), y.ndim)
 
 
 def along_last(vector: Array, ndim: int) -> Array:
@@ -49,7 +50,7 @@ def weighted_moments(
     mean = sum_n w_n x_n / sum_n w_n, variance = sum_n w_n x_n^2 / sum_n w_n - mean^2
 
     Rows of weight 0 count for nothing, so padded and unequal shares of a batch give the moments of
-    the whole batch.
+    the whole batch. Sums are float32.
 
     Args:
         x: [..., D].
@@ -61,6 +62,7 @@ def weighted_moments(
     """
     rows = tuple(range(x.ndim - 1))
     weights = weight[..., None]
+    x = x.astype(jnp.float32)
     sums = weight.sum(), (x * weights).sum(rows), (x**2 * weights).sum(rows)
     if axis_name is not None:
         sums = jax.lax.psum(sums, axis_name)
@@ -76,7 +78,8 @@ def standardise(
     """scale (x - mean) / sqrt(variance + 1e-5) + bias as one affine map of x [..., D]."""
     gain = scale * jax.lax.rsqrt(variance + 1e-5)
     shift = bias - mean * gain
-    return x * along_last(gain, x.ndim) + along_last(shift, x.ndim)
+    moved = x * along_last(gain, x.ndim) + along_last(shift, x.ndim)
+    return moved.astype(x.dtype)
 
 
 class BatchNorm(nn.Module):

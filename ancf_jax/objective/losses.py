@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.nn import log_sigmoid, logsumexp
+from jax.typing import DTypeLike
 
 from ancf_jax.types import Array, SparsePrior
 
@@ -111,19 +112,21 @@ def product_softmax(
 
     Scores are made for some rows at a time, with the gradient in the same pass, and are never held
     for all rows. Can be differentiated, forward and in reverse, by all that are not integers.
+    Rows and items may be bfloat16: products are then summed in float32, and all else is float32.
 
     Args:
         rows: [..., D].
-        items: [I, D] embeddings of the whole catalogue.
+        items: [I, D] embeddings of the whole catalogue, of the type of the rows.
         prior: what is added to the products; its `item` and `boost` are [..., K].
         positive: int32 [...].
         weight: [...].
         chunk_rows: rows that are scored at a time.
     """
     chunk = min(positive.size, chunk_rows)
-    ones = jnp.ones((*positive.shape, 1))
-    # With a one behind every row, `prior.base` is one more column of the items.
-    extended_items = jnp.concatenate([items, prior.base[:, None]], -1)
+    # With ones behind every row, `prior.base` is further columns of the items.
+    base = _as_columns(prior.base, items.dtype)
+    ones = jnp.ones((*positive.shape, base.shape[1]), rows.dtype)
+    extended_items = jnp.concatenate([items, base], -1)
     columns = _Examples(
         rows=jnp.concatenate([rows, ones], -1),
         boost=prior.boost,
@@ -133,6 +136,17 @@ def product_softmax(
     )
     chunks = [_in_chunks(column, positive.ndim, chunk) for column in columns]
     return _chunked_softmax(extended_items, _Examples(*chunks))
+
+
+def _as_columns(x: Array, dtype: DTypeLike) -> Array:
+    """Columns [I, K] of a type whose sum over K is x [I]: as many as its precision needs."""
+    rounded = x.astype(dtype)
+    columns = [rounded]
+    if dtype != x.dtype:
+        rest = jax.lax.stop_gradient(x - rounded.astype(x.dtype))
+        columns.append(rest.astype(dtype))
+        columns.append((rest - columns[-1].astype(x.dtype)).astype(dtype))
+    return jnp.stack(columns, -1)
 
 
 class _Examples(NamedTuple):
@@ -203,18 +217,24 @@ def _sum_and_gradient(items: Array, chunks: _Examples) -> tuple[Array, _Gradient
         total, by_items = sums
         loss, by_score = _loss_and_slope(items, chunk)
         number = jnp.arange(len(chunk.rows))[:, None]
-        by_rows = by_score @ items
+        by_rows = _products("ni,id->nd", by_score, items)
         by_boost = by_score.at[number, chunk.boosted].get(mode="fill", fill_value=0)
         total += loss @ chunk.weight
-        by_items += by_score.T @ chunk.rows
+        by_items += _products("ni,nd->id", by_score, chunk.rows)
         return (total, by_items), (by_rows, by_boost, loss)
 
-    zero = jnp.zeros((), items.dtype)
-    start = zero, jnp.zeros_like(items)
+    start = jnp.zeros(()), jnp.zeros(items.shape)
     (total, by_items), by_chunk = jax.lax.scan(add_chunk, start, chunks)
     by_rows, by_boost, by_weight = by_chunk
     gradient = _Gradient(by_items, by_rows, by_boost, by_weight)
     return total, gradient
+
+
+def _products(subscripts: str, x: Array, y: Array) -> jax.Array:
+    """Sums of products in float32, of factors in the type of y."""
+    return jnp.einsum(
+        subscripts, x.astype(y.dtype), y, preferred_element_type=jnp.float32
+    )
 
 
 def _loss_and_slope(items: Array, chunk: _Examples) -> tuple[jax.Array, jax.Array]:
@@ -222,7 +242,7 @@ def _loss_and_slope(items: Array, chunk: _Examples) -> tuple[jax.Array, jax.Arra
     number = jnp.arange(len(chunk.rows))[:, None]
     positive = chunk.positive[:, None]
     # Not `rows @ items.T`: the scan would be given a transposed copy of the items.
-    scores = jnp.einsum("nd,id->ni", chunk.rows, items)
+    scores = _products("nd,id->ni", chunk.rows, items)
     scores = scores.at[number, chunk.boosted].add(chunk.boost, mode="drop")
     top = scores.max(-1, keepdims=True)
     exps = jnp.exp(scores - top)

@@ -13,6 +13,7 @@ from jax.nn import logsumexp
 
 from ancf_jax.machine import forms, parallel
 from ancf_jax.machine.compile import compiled
+from ancf_jax.machine.precision import products_in
 from ancf_jax.models.protocol import Model
 from ancf_jax.ranking.scan import Tables, encode_users, scan_catalogue
 from ancf_jax.ranking.top_k import best_of
@@ -28,7 +29,7 @@ def compile_program(
 
     With several devices the users are split over them; each holds the tables already.
     """
-    program = partial(function, model, *fixed)
+    program = products_in("float32", partial(function, model, *fixed))
     return compiled(program) if devices == 1 else _over_devices(program, devices)
 
 

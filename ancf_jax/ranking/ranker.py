@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.machine import parallel, sizes
+from ancf_jax.machine.precision import products_in
 from ancf_jax.models.protocol import Model
 from ancf_jax.objective.metrics import Ranks
 from ancf_jax.prepared import Prepared
@@ -225,7 +226,7 @@ class Ranker:
 
     @cached_property
     def _encode(self) -> Callable[..., Any]:
-        return jax.jit(self.model.encode_items)
+        return jax.jit(products_in("float32", self.model.encode_items))
 
     @cached_property
     def _tables(self) -> Tables:

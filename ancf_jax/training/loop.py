@@ -12,6 +12,7 @@ import numpy as np
 
 from ancf_jax.errors import NumericalError, UserError
 from ancf_jax.machine.parallel import device_count, lay, spread
+from ancf_jax.machine.precision import compute_dtype, products_in
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.objective.objective import Objective, objective_of
 from ancf_jax.prepared import Prepared
@@ -59,7 +60,7 @@ class Trainer:
         config = self.prepared.config
         steps = config.epochs * self.steps_per_epoch
         return StepProgram(
-            model=self.model,
+            model=self.model.computing_in(compute_dtype(config.loop.precision)),
             objective=self.objective,
             optimizer=optimizer(
                 config.optim, steps, self.model.step_scales, self.model.members
@@ -95,8 +96,9 @@ class Trainer:
         state_split = self.states.split
         split = (state_split, True, False, self.feed.streamed, False, False)
         split_out = Stepped(state_split, False)  # pyrefly: ignore (a prefix tree)
-        kind = self.prepared.config.loop.spread
-        return spread(self.program.run, kind, split, split_out, self.devices)
+        loop = self.prepared.config.loop
+        steps = products_in(loop.precision, self.program.run)
+        return spread(steps, loop.spread, split, split_out, self.devices)
 
     def initial_state(self) -> TrainState:
         """Parameters drawn from the seed and a fresh optimiser, made where they will live."""

@@ -15,6 +15,7 @@ from ancf_jax.data import VALIDATION, heldout, heldout_events
 from ancf_jax.errors import NumericalError, UserError, nearest
 from ancf_jax.evaluation import Figures, judged, value_figures
 from ancf_jax.machine.parallel import ranking_devices
+from ancf_jax.machine.precision import products_in
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.objective import intervals, metrics
 from ancf_jax.objective.objective import Objective
@@ -159,7 +160,7 @@ class Validator:
             per_example = self.objective.per_example(batch, beside, counts)
             return (per_example * weight).sum()
 
-        return jax.jit(block_loss)
+        return jax.jit(products_in("float32", block_loss))
 
 
 def validator_of(trainer: Trainer) -> Validator:

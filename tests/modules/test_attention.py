@@ -145,3 +145,18 @@ def test_distance_bias_depends_on_how_far_back_a_key_lies():
             np.testing.assert_array_equal(
                 found[0, :, query, key], table[:, query - key]
             )
+
+
+def test_an_encoder_in_bfloat16_says_nearly_the_same_in_float32():
+    tokens = RNG.normal(size=(3, 7, 8)).astype(np.float32)
+    segment = np.zeros((3, 7), np.int32)
+    mask = causal_mask(segment)
+    exact = CausalEncoder(2, 2, 0.0)
+    variables = exact.init(jax.random.PRNGKey(0), tokens, mask, None, False)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {np.dtype("float32")}
+    short = CausalEncoder(2, 2, 0.0, jnp.bfloat16)
+    found = short.apply(variables, tokens, mask, None, False)
+    expected = exact.apply(variables, tokens, mask, None, False)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, expected, atol=0.05)
+    assert (found != expected).any()

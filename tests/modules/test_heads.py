@@ -172,3 +172,23 @@ def test_the_tower_can_be_transformed(assert_transforms, normalise, train):
         return each(params, x[None])[0]
 
     assert_transforms(output, variables["params"], ROWS)
+
+
+def test_a_tower_computes_in_the_type_of_its_input_and_keeps_float32_moments():
+    tower = Tower((3, 7), normalise=True)
+    variables = tower.init(jax.random.PRNGKey(0), ROWS, None, False)
+
+    def run(x):
+        apply = functools.partial(tower.apply, train=True, mutable=["batch_stats"])
+        on_one = jax.vmap(lambda x: apply(variables, x, WEIGHT), axis_name=AXIS)
+        return on_one(x[None])
+
+    found, changed = run(jnp.asarray(ROWS, jnp.bfloat16))
+    expected, moments = run(ROWS)
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.float32(found), expected, atol=0.06)
+    for leaf, of_float32 in zip(
+        jax.tree.leaves(changed), jax.tree.leaves(moments), strict=True
+    ):
+        assert leaf.dtype == jnp.float32
+        np.testing.assert_allclose(leaf, of_float32, rtol=0.01)

@@ -183,3 +183,24 @@ def test_the_gradient_changes_along_a_direction_as_that_of_the_plain_softmax():
         return jax.jvp(gradient, (inputs,), (direction,))[1]
 
     all_close(change(chunked), change(plain))
+
+
+def test_bfloat16_rows_and_items_lose_nothing_but_their_own_rounding():
+    """Products of bfloat16 numbers are exact in float32, and so is a base of many digits."""
+    inputs = random_inputs(4)
+    choices = random_choices(5)
+    short = inputs._replace(
+        rows=inputs.rows.astype(jnp.bfloat16),
+        items=inputs.items.astype(jnp.bfloat16),
+        base=inputs.base * 17 - 13.7654321,
+    )
+    rounded = short._replace(
+        rows=short.rows.astype(jnp.float32), items=short.items.astype(jnp.float32)
+    )
+    found, by_short = jax.value_and_grad(chunked)(short, choices)
+    expected, by_rounded = jax.value_and_grad(plain)(rounded, choices)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert by_short.items.dtype == jnp.bfloat16
+    assert by_short.base.dtype == jnp.float32
+    in_bfloat16 = partial(np.testing.assert_allclose, rtol=0.02, atol=0.02)
+    jax.tree.map(lambda x, y: in_bfloat16(np.float32(x), y), by_short, by_rounded)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ancf_jax.models.ancf.config import AncfSettings
 from ancf_jax.modules import attention
@@ -86,9 +87,11 @@ class Context(nn.Module):
 
     Attributes:
         settings: those of the whole model.
+        dtype: in which a context may hold what it computes; its results are float32.
     """
 
     settings: AncfSettings
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -118,7 +121,7 @@ class CausalContext(Context):
 
     def setup(self) -> None:
         n = self.settings
-        self.encoder = attention.CausalEncoder(n.layers, n.heads, n.dropout)
+        self.encoder = attention.CausalEncoder(n.layers, n.heads, n.dropout, self.dtype)
         nn.share_scope(self, self.encoder)
 
     def __call__(

@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ancf_jax.machine import forms
 from ancf_jax.models.ancf.config import AncfSettings
@@ -23,9 +24,14 @@ class DualHead(nn.Module):
     A Dense over a concatenation is the sum of a Dense over each part: so what belongs to the
     item is computed once per catalogue, what belongs to the user once per request, and only
     their sum per pair. At first the MF path alone speaks: `mlp_output` begins at zero.
+
+    Attributes:
+        settings: those of the whole model.
+        dtype: of the first layer and the tower.
     """
 
     settings: AncfSettings
+    dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
         n = self.settings
@@ -53,16 +59,17 @@ class DualHead(nn.Module):
         """The user's part of the first layer: [..., hidden[0]]."""
         mlp = self.mlp_user(user) + self.mlp_context(context)
         temporal = self.first_temporal(moment)
-        return self.first_mlp(mlp) + temporal
+        return (self.first_mlp(mlp) + temporal).astype(self.dtype)
 
     def of_item(self, item: Array, hierarchy: Array) -> Array:
         """The item's part of the first layer: [..., C, hidden[0]]."""
         mlp = self.mlp_item(item)
-        return self.first_mlp(mlp) + self.first_hierarchy(hierarchy)
+        first_layer = self.first_mlp(mlp) + self.first_hierarchy(hierarchy)
+        return first_layer.astype(self.dtype)
 
     def of_candidate_context(self, context: Array) -> Array:
         """The part of what a candidate found in the history: [..., C, hidden[0]]."""
-        return self.first_mlp(self.mlp_context(context))
+        return self.first_mlp(self.mlp_context(context.astype(self.dtype)))
 
     def mf_only(self, user_mf: Array) -> Array:
         """Rows [..., D_mf] whose dot products with items are final_0 mf_output."""
@@ -75,7 +82,8 @@ class DualHead(nn.Module):
 
     def mf_in_first_layer(self, user_mf: Array, item_mf: Array) -> Array:
         """The part of the MF path in the first layer of every pair: [..., C, hidden[0]]."""
-        return weighted_products(user_mf, item_mf, self.first_mf)
+        parts = (user_mf, item_mf, self.first_mf)
+        return weighted_products(*(jnp.asarray(x, self.dtype) for x in parts))
 
     def mf_part(self, mf_output: Array) -> Array:
         """final_0 mf_output, the MF path's part in the score."""
@@ -83,7 +91,7 @@ class DualHead(nn.Module):
 
     def of_pair_features(self, features: Array) -> Array:
         """The pair features' part of the first layer: [..., C, hidden[0]]."""
-        return self.first_pair(features)
+        return self.first_pair(features.astype(self.dtype))
 
     def __call__(
         self, pair: Pair, weight: Array | None = None, train: bool = False
@@ -94,7 +102,7 @@ class DualHead(nn.Module):
             score += self.mf_part(pair.mf_output)[..., 0]
         if pair.first_layer is not None:
             hidden = self.tower(pair.first_layer, weight, train)
-            mlp_output = self.mlp_output(hidden)
+            mlp_output = self.mlp_output(hidden).astype(jnp.float32)
             if pair.counted is not None:
                 mlp_output += pair.counted
             score += self.final[1] * mlp_output[..., 0]

@@ -78,12 +78,12 @@ class Ancf(PairModule):
         self.temporal = Dense(n.mlp_size)
         self.now_to_token = Dense(n.mlp_size, use_bias=False)
         self.mf_to_token = Dense(n.mlp_size, use_bias=False)
-        self.encoder = (self.context or CONTEXTS[n.history])(n)
+        self.encoder = (self.context or CONTEXTS[n.history])(n, self.dtype)
         if n.history == "bag":
             self.bag = Bag(self.sizes.items, n.mlp_size)
         self.context_to_mf = Dense(n.embedding_size, use_bias=False)
         self.prior = LogPrior(n, self.sizes)
-        self.head = DualHead(n)
+        self.head = DualHead(n, self.dtype)
         nn.share_scope(self, self.head)
         self.pair_features = pair_features(n, self.sizes)
 

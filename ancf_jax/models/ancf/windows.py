@@ -34,10 +34,11 @@ def score_window(
     if items.mf is None:
         pairs = module.couple(module.user_side(catalogue, few), items)
         return None, module.finish(pairs, pair_weight, train)
-    rows = module.head.mf_only(module.user_factors(state))
+    rows = module.head.mf_only(module.user_factors(state)).astype(module.dtype)
     prior = SparsePrior(items.prior, state.boost.item, state.boost.amount)
     pairs = _pairs_apart(module, catalogue, few, items)
-    return (rows, items.mf, prior), module.finish(pairs, pair_weight, train)
+    item_rows = items.mf.astype(module.dtype)
+    return (rows, item_rows, prior), module.finish(pairs, pair_weight, train)
 
 
 def _pairs_apart(
