@@ -52,7 +52,6 @@ COLUMNS = (
     "MB moved",
 )
 PACKAGES = ("jax", "jaxlib", "libtpu", "jax-cuda13-plugin", "jax-cuda12-plugin")
-SOURCES_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -145,18 +144,15 @@ def told_in_words(collectives: dict[str, Sequence[int]]) -> str:
 
 
 def sources_table(sources: dict[str, dict[str, int]]) -> list[str]:
-    """Lines that say how many kernels each source has, the most first."""
+    """Lines that say how many kernels of each kind each source has, the most first."""
+    head = " ".join(f"{name:>13}" for name in ("kernels", *KINDS.values()))
     rows = sorted(sources.items(), key=lambda row: -sum(row[1].values()))
-    shown = [
-        f"{sum(kinds.values()):6d}  {_counted(kinds)}  {source}"
-        for source, kinds in rows[:SOURCES_SHOWN]
-    ]
-    rest = sum(sum(kinds.values()) for _, kinds in rows[SOURCES_SHOWN:])
-    return [*shown, *([f"{rest:6d}  of other sources"] if rest else [])]
+    return [f"{head}  source", *(_source_row(*row) for row in rows)]
 
 
-def _counted(kinds: dict[str, int]) -> str:
-    return " ".join(f"{name} {kinds.get(kind, 0):3d}" for kind, name in KINDS.items())
+def _source_row(source: str, kinds: dict[str, int]) -> str:
+    numbers = [sum(kinds.values()), *(kinds.get(kind, 0) for kind in KINDS)]
+    return " ".join(f"{number:13d}" for number in numbers) + f"  {source}"
 
 
 def versions() -> str:

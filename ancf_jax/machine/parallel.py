@@ -201,7 +201,12 @@ def _by_pmap(
         out_axes=axes(split_out),
         devices=known.local()[:devices],
     )
-    return compiled(mapped, donate_argnums=0)
+
+    # A function of its own, for what `jax.jit` makes of a pmap lowers without what it was told.
+    def on_devices(*arguments: Any) -> Any:
+        return mapped(*arguments)
+
+    return compiled(on_devices, donate_argnums=0)
 
 
 def _by_shard_map(
