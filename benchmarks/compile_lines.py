@@ -93,7 +93,6 @@ def small_lines() -> list[Line]:
     """A handful that is compiled in a minute."""
     small = Line("step ancf, small", "ancf", changes=SMALL)
     few = {
-        "step mf, dense",
         "step mf, divided",
         "step neumf, sparse",
         "rank mf, top_items",
