@@ -9,6 +9,8 @@ from typing import Any
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
+from ancf_jax.machine.devices import backend
+
 Function = Callable[..., Any]
 
 # By measurement on two CPU cores. In the widest vectors Adam's roots and divisions take half the
@@ -22,9 +24,9 @@ _SMALLEST = (
 )
 
 
-def compiled(function: Function, **options: Any) -> Function:
-    """`jax.jit(function, **options)`, with the compiler's options for the default backend."""
-    on_cpu = jax.default_backend() == "cpu"
+def compiled(function: Function, **options: Any) -> jax.stages.Wrapped:
+    """`jax.jit(function, **options)`, with the compiler's options for the backend."""
+    on_cpu = backend() == "cpu"
     return jax.jit(
         function, compiler_options=CPU_OPTIONS if on_cpu else None, **options
     )

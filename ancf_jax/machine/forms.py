@@ -18,6 +18,7 @@ from typing import Generic, ParamSpec, TypeVar
 import jax
 import jax.numpy as jnp
 
+from ancf_jax.machine.devices import backend
 from ancf_jax.types import Array
 
 P = ParamSpec("P")
@@ -52,7 +53,7 @@ class Formula(Generic[P, R]):
         """The result of the form that suits the backend."""
         if _plain_only.value:
             return self.plain(*args, **kwargs)
-        form = self.faster.get(jax.default_backend(), self.plain)
+        form = self.faster.get(backend(), self.plain)
         return form(*args, **kwargs)
 
     def faster_on(self, backend: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

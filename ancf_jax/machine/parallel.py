@@ -15,6 +15,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ancf_jax.errors import UserError
+from ancf_jax.machine import devices as known
 from ancf_jax.machine.compile import compiled
 from ancf_jax.types import AXIS, Array
 
@@ -90,7 +91,7 @@ def several_processes() -> bool:
 
 def device_count() -> int:
     """Number of devices, of all processes, that a step is spread over."""
-    return jax.device_count()
+    return len(known.every())
 
 
 def ranking_devices() -> int:
@@ -98,25 +99,27 @@ def ranking_devices() -> int:
 
     All of this process; one where other processes have devices, too.
     """
-    return 1 if several_processes() else jax.device_count()
+    return 1 if several_processes() else device_count()
 
 
 def local_range(devices: int) -> range:
     """Which of `devices` belong to this process."""
-    mine = jax.local_devices()
-    own = [n for n, device in enumerate(jax.devices()[:devices]) if device in mine]
+    mine = known.local()
+    own = [n for n, device in enumerate(known.every()[:devices]) if device in mine]
     return range(own[0], own[-1] + 1)
 
 
 def sharding(split: bool, devices: int | None = None) -> NamedSharding:
     """Where an array lives: its leading axis along the devices with `split`, else on each."""
     axis_types = (AxisType.Auto,)
-    mesh = Mesh(np.array(jax.devices()[:devices]), (AXIS,), axis_types=axis_types)
+    mesh = Mesh(np.array(known.every()[:devices]), (AXIS,), axis_types=axis_types)
     return NamedSharding(mesh, PartitionSpec(AXIS) if split else PartitionSpec())
 
 
 def lay(tree: Any, split: Any = False, devices: int | None = None) -> Any:
     """The same arrays where a spread function expects them, so that nothing moves between calls.
+
+    Where programs are compiled for devices that are not there, the shapes of these arrays.
 
     Args:
         tree: arrays.
@@ -127,7 +130,20 @@ def lay(tree: Any, split: Any = False, devices: int | None = None) -> Any:
     def put(x: Array, is_split: bool) -> Array:
         return jax.device_put(x, sharding(is_split, devices))
 
+    if known.are_absent():
+        return laid_shapes(tree, split, devices)
     return _map_with_prefix(put, split, tree)
+
+
+def laid_shapes(tree: Any, split: Any = False, devices: int | None = None) -> Any:
+    """The shapes of what `lay` gives for arrays, or for shapes of arrays, and where it lives."""
+
+    def shape(x: Any, is_split: bool) -> jax.ShapeDtypeStruct:
+        dtype = jax.dtypes.canonicalize_dtype(x.dtype)
+        where = sharding(is_split, devices)
+        return jax.ShapeDtypeStruct(x.shape, dtype, sharding=where)
+
+    return _map_with_prefix(shape, split, tree)
 
 
 def assemble(tree: Any, devices: int | None = None) -> Any:
@@ -153,7 +169,7 @@ def spread(
     split: Any,
     split_out: Any,
     devices: int | None = None,
-) -> Function:
+) -> jax.stages.Wrapped:
     """`function` on every device, with the axis `AXIS` bound, compiled.
 
     The buffers of its first argument are donated. Several processes need shard_map.
@@ -174,7 +190,7 @@ def spread(
 
 def _by_pmap(
     function: Function, split: Any, split_out: Any, devices: int | None
-) -> Function:
+) -> jax.stages.Wrapped:
     def axes(flags: Any) -> Any:
         return jax.tree.map(lambda is_split: 0 if is_split else None, flags)
 
@@ -183,14 +199,19 @@ def _by_pmap(
         AXIS,
         in_axes=axes(split),
         out_axes=axes(split_out),
-        devices=jax.local_devices()[:devices],
+        devices=known.local()[:devices],
     )
-    return compiled(mapped, donate_argnums=0)
+
+    # A function of its own, for what `jax.jit` makes of a pmap lowers without what it was told.
+    def on_devices(*arguments: Any) -> Any:
+        return mapped(*arguments)
+
+    return compiled(on_devices, donate_argnums=0)
 
 
 def _by_shard_map(
     function: Function, split: Any, split_out: Any, devices: int | None
-) -> Function:
+) -> jax.stages.Wrapped:
     def drop_axis(x: Array, is_split: bool) -> Array:
         return x[0] if is_split else x
 
@@ -216,7 +237,7 @@ def _by_shard_map(
 
 
 def _map_with_prefix(
-    change: Callable[[Array, bool], Array], split: Any, tree: Any
+    change: Callable[[Array, bool], Any], split: Any, tree: Any
 ) -> Any:
     """`change(leaf, flag)` of every leaf, with the flag that the prefix `split` has for it."""
 

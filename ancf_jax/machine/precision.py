@@ -21,6 +21,7 @@ from typing import ParamSpec, TypeVar
 import jax
 import jax.numpy as jnp
 
+from ancf_jax.machine.devices import backend
 from ancf_jax.types import Precision
 
 P = ParamSpec("P")
@@ -40,7 +41,7 @@ def compute_dtype(precision: Precision) -> jnp.dtype:
 
 def products_in(precision: Precision, function: Callable[P, R]) -> Callable[P, R]:
     """`function`, to be compiled, with its products of float32 numbers made in a precision."""
-    if jax.default_backend() == "cpu":
+    if backend() == "cpu":
         return function  # it has one precision
 
     @wraps(function)

@@ -2,7 +2,7 @@
 
 import math
 
-import jax
+from ancf_jax.machine.devices import backend
 
 
 def softmax_rows(items: int) -> int:
@@ -37,7 +37,7 @@ def values_per_tile() -> int:
 
     128 times as many on accelerators, where beginning a tile takes more than a cache gives.
     """
-    return VALUES_PER_TILE if jax.default_backend() == "cpu" else VALUES_PER_TILE << 7
+    return VALUES_PER_TILE if backend() == "cpu" else VALUES_PER_TILE << 7
 
 
 def blocks_at_once(devices: int) -> int:

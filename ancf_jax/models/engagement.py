@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ancf_jax.config import Config
 from ancf_jax.limits import Share, Size, Widths, require_layers
@@ -48,6 +49,7 @@ class Engagement(PairModule):
     size: int = 32
     hidden: tuple[int, ...] = (64, 32)
     dropout: float = 0.0
+    dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
         # A shopper or product without events stays near nothing.

@@ -6,6 +6,7 @@ from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ancf_jax.config import Config
 from ancf_jax.limits import Share, Size, Widths, require_layers
@@ -123,6 +124,7 @@ class NeuMF(PairModule):
     dropout: float = 0.0
     gmf: bool = True
     mlp: bool = True
+    dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
         width = self.gmf * self.size + self.mlp * self.mlp_size

@@ -72,13 +72,11 @@ class PairModule(nn.Module):
         STEP_SCALES: parameters, by name, that the optimiser moves by steps so many times longer
             than the others; see `training.optim.with_step_scales`.
         sizes: numbers of users, items and feature values.
-        dtype: in which towers and encoders compute; parameters and scores are float32.
     """
 
     TABLES: ClassVar[Mapping[str, str]] = {}
     STEP_SCALES: ClassVar[Mapping[str, float]] = {}
     sizes: Sizes
-    dtype: DTypeLike = dataclasses.field(default=jnp.float32, kw_only=True)
 
     def forward(
         self,
@@ -189,7 +187,12 @@ class NeuralModel:
         return dataclasses.replace(self, module=self.module.clone(sizes=sizes))
 
     def computing_in(self, dtype: DTypeLike) -> NeuralModel:
-        """The same model with towers and encoders that compute in another type."""
+        """The same model with towers and encoders that compute in another type.
+
+        Those of its module are told by an attribute `dtype`; a module without one has none.
+        """
+        if not hasattr(self.module, "dtype"):
+            return self
         return dataclasses.replace(self, module=self.module.clone(dtype=dtype))
 
     def init(self, key: Array, catalogue: Catalogue) -> Variables:

@@ -1,7 +1,7 @@
 """The trainer of a run: its program on all devices, and one epoch at a time."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,19 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.errors import NumericalError, UserError
-from ancf_jax.machine.parallel import device_count, lay, spread
+from ancf_jax.machine.parallel import device_count, laid_shapes, lay, spread
 from ancf_jax.machine.precision import compute_dtype, products_in
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.objective.objective import Objective, objective_of
 from ancf_jax.prepared import Prepared
-from ancf_jax.training.feed import Feed, feed_of
+from ancf_jax.training.feed import Call, Feed, feed_of
 from ancf_jax.training.optim import optimizer
 from ancf_jax.training.packing import RowUpdates
 from ancf_jax.training.program import Stepped, StepProgram
 from ancf_jax.training.rows import row_updates
 from ancf_jax.training.standing import NOT_BEGUN, EpochReport
 from ancf_jax.training.states import StateForms
-from ancf_jax.types import Catalogue, TrainState
+from ancf_jax.types import Array, Catalogue, TrainState
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Trainer:
         return StateForms(self.model.sizes, self.program.updates, self.devices)
 
     @cached_property
-    def run(self) -> Callable[..., Any]:
+    def run(self) -> jax.stages.Wrapped:
         """The program compiled, spread over the devices."""
         state_split = self.states.split
         split = (state_split, True, False, self.feed.streamed, False, False)
@@ -102,12 +102,21 @@ class Trainer:
 
     def initial_state(self) -> TrainState:
         """Parameters drawn from the seed and a fresh optimiser, made where they will live."""
-
-        def packed(catalogue: Catalogue) -> TrainState:
-            return self.states.packed(self._fresh_state(catalogue))
-
-        make = jax.jit(packed, out_shardings=self.states.shardings)
+        make = jax.jit(self._packed_state, out_shardings=self.states.shardings)
         return make(self.catalogue)
+
+    def lowered(self) -> jax.stages.Lowered:
+        """The program of an epoch's first call, as the compiler gets it.
+
+        Nothing is computed, so the devices need not be there; see `machine.devices`.
+        """
+        shapes = jax.eval_shape(self._packed_state, self.catalogue)
+        state = laid_shapes(shapes, self.states.split, self.devices)
+        call = next(self.feed.calls(0, self._drawn_per_step))
+        return self.run.lower(state, *self._inputs(call))
+
+    def _packed_state(self, catalogue: Catalogue) -> TrainState:
+        return self.states.packed(self._fresh_state(catalogue))
 
     @cached_property
     def shapes(self) -> TrainState:
@@ -138,16 +147,11 @@ class Trainer:
         Raises:
             NumericalError: the loss is not a number.
         """
-        seed = self.prepared.config.seed
-        key = lay(jax.random.PRNGKey(seed + 1), devices=self.devices)
         done, _, loss_sum, weight = begin
         calls = self.feed.calls(epoch, self._drawn_per_step, done)
         call = next(calls, None)
         while call is not None:
-            steps = np.int32(call.steps)
-            state, reported = self.run(
-                state, call.examples, steps, call.log, self.catalogue, key
-            )
+            state, reported = self.run(state, *self._inputs(call))
             done += call.steps
             call = next(calls, None)  # made ready while the devices work
             loss_sum += float(reported.loss)
@@ -156,6 +160,17 @@ class Trainer:
                 raise self._not_a_number(epoch, done)
             total = max(done, self.steps_per_epoch)
             yield state, EpochReport(done, total, loss_sum, weight)
+
+    def _inputs(self, call: Call) -> tuple[Any, ...]:
+        """What the program gets for a call besides the state."""
+        steps = np.int32(call.steps)
+        return call.examples, steps, call.log, self.catalogue, self._key
+
+    @cached_property
+    def _key(self) -> Array:
+        """Of the randomness of the whole run."""
+        seed = self.prepared.config.seed
+        return lay(jax.random.PRNGKey(seed + 1), devices=self.devices)
 
     @property
     def _drawn_per_step(self) -> int:

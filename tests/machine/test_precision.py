@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ancf_jax.machine import precision as precision_room
 from ancf_jax.machine.precision import compute_dtype, products_in
 
 X = np.ones((3, 5), np.float32)
@@ -36,7 +37,7 @@ def test_the_type_that_parts_compute_in(precision, dtype):
     [("float32", "HIGHEST"), ("tf32", "HIGH"), ("bfloat16", "HIGH")],
 )
 def test_an_accelerator_is_told_the_precision_of_products(monkeypatch, precision, said):
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(precision_room, "backend", lambda: "gpu")
     # Forward alone, and forward with the product of the gradient.
     for function, products in ((product, 1), (jax.grad(loss), 2)):
         program = str(jax.make_jaxpr(products_in(precision, function))(X, Y))

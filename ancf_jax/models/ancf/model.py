@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ancf_jax.models.ancf.bag import Bag
 from ancf_jax.models.ancf.config import AncfSettings
@@ -49,6 +50,7 @@ class Ancf(PairModule):
     Attributes:
         settings: shape and switches.
         context: makes the attention over the history; by default as `settings.history` says.
+        dtype: of numbers in encoder, tower and the softmax over the catalogue.
     """
 
     TABLES: ClassVar[Mapping[str, str]] = {
@@ -68,6 +70,7 @@ class Ancf(PairModule):
     }
     settings: AncfSettings
     context: Callable[..., Context] | None = None
+    dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
         n = self.settings
