@@ -14,7 +14,7 @@ from ancf_jax import data
 from ancf_jax.config import Config, LossName, override
 from ancf_jax.data import TRAIN, Dataset
 from ancf_jax.machine.parallel import device_count, laid_shapes, lay
-from ancf_jax.machine.sizes import USERS_PER_BLOCK
+from ancf_jax.machine.sizes import users_per_block
 from ancf_jax.models.ancf.config import History
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.models.registry import default_config, names, registered
@@ -197,7 +197,7 @@ def _lowered_ranking(name: str, prepared: Prepared) -> jax.stages.Lowered:
         every_item = np.arange(tables.items, dtype=np.int32)
         encode = jax.jit(model.encode_items)
         return encode.lower(tables.variables, tables.catalogue, every_item)
-    user = np.zeros(devices * USERS_PER_BLOCK, np.int32)
+    user = np.zeros(devices * users_per_block(), np.int32)
     slots = min(SEEN_SLOTS, int(np.diff(prepared.log.seen_start).max()))
     fixed: tuple[Any, ...] = ()
     columns: tuple[np.ndarray, ...] = ()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jax
 
+from ancf_jax.machine import devices
+
 # Where the kernel says how much the processes of a container may take together.
 GROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -16,10 +18,12 @@ _DEVICE_WORDS = ("resource_exhausted", "out of memory")
 
 
 def memory_of_device() -> float:
-    """Bytes that each device of this process can hold at most; inf where it does not say.
+    """Bytes that each device of this process can hold at most; inf where that is not known.
 
     CPU devices share the memory of the host evenly.
     """
+    if devices.are_absent():
+        return math.inf
     device = jax.local_devices()[0]
     if device.platform == "cpu":
         return memory_of_host() / jax.local_device_count()

@@ -3,50 +3,108 @@
 import math
 
 from ancf_jax.machine.devices import backend
+from ancf_jax.machine.memory import memory_of_device
 
 
 def softmax_rows(items: int) -> int:
     """Rows that `objective.losses.product_softmax` scores at a time against so many items.
 
-    2**21 scores, or 32 rows where the catalogue is so long that those would be fewer.
+    2**21 scores on CPUs and 2**24 (64 MiB) on accelerators, or 32 rows where the catalogue is so
+    long that those would be fewer.
     """
     # Measured on two CPU cores: value and gradient of 3,200 rows of width 64 against 3,416 items
     # take 55 to 65 ms with 77 to 613 rows at a time (2**18 to 2**21 scores), 80 ms with 32 rows,
     # and 100 ms with all, whose scores no longer stay in the cache.
-    return max(32, 2**21 // items)
+    # On an H100 the step took three quarters of its time in loops over chunks of that size.
+    scores = 2**21 if backend() == "cpu" else 2**24
+    return max(32, scores // items)
+
+
+def query_rows(queries: int) -> int:
+    """Queries of a causal attention that meet the keys at a time.
+
+    On CPUs so many that the keys beyond the last need not be looked at: nearly half of the work
+    for long histories. On accelerators all of them, in one product.
+    """
+    return 64 if backend() == "cpu" else queries
 
 
 USERS_PER_BLOCK = 96
-"""Users that a device ranks for at a time."""
+"""Users that a CPU ranks for at a time."""
+SMALL_BLOCKS = (1, 8, 32)
+"""Smaller numbers of users that a CPU ranks for, so that few do not pay for a whole block."""
 BLOCKS_AT_ONCE = 4
-"""Blocks of users that are computed at a time on one device; by measurement on two CPU cores."""
+"""Blocks of users that are computed at a time on one CPU device; by measurement on two cores."""
 WAITING_BLOCKS = 2
 """Finished blocks of users that may wait for whoever takes the results, besides those at work."""
 VALUES_PER_CHUNK = 3 << 18
-"""Scores of a block of users among which seen ones are hidden and the best chosen at a time; by
-measurement on two CPU cores."""
+"""Scores of a block of users among which a CPU hides seen ones and chooses the best at a time; by
+measurement on two cores."""
 VALUES_HELD = 1 << 22
-"""Scores of a block of users that are held together; more take long to allocate."""
+"""Scores of a block of users that a CPU holds together; more take long to allocate."""
 VALUES_PER_TILE = 3 << 15
 """Values of the largest intermediate result of scoring that stay in the cache of one CPU core; by
 measurement."""
 
+# An H100 was idle four fifths of a ranking in blocks and tiles of a CPU: every kernel has to be
+# begun, and every result fetched. So accelerators take as much at a time as their memory allows.
+ACCELERATOR_USERS_PER_BLOCK = 4096
+"""Users that an accelerator ranks for at a time."""
+ACCELERATOR_SMALL_BLOCKS = (1, 32, 512)
+"""Smaller numbers of users that an accelerator ranks for."""
+ACCELERATOR_VALUES = 1 << 28
+"""Values of the largest array of a ranking on an accelerator, 1 GiB; less where that is more than
+a sixteenth of its memory, as several such arrays may be needed together."""
+
+
+def users_per_block() -> int:
+    """Users that a device ranks for at a time."""
+    return USERS_PER_BLOCK if backend() == "cpu" else ACCELERATOR_USERS_PER_BLOCK
+
+
+def small_blocks() -> tuple[int, ...]:
+    """Smaller numbers of users that a device ranks for, ascending."""
+    return SMALL_BLOCKS if backend() == "cpu" else ACCELERATOR_SMALL_BLOCKS
+
+
+def values_per_chunk() -> int:
+    """Scores of a block of users among which seen ones are hidden and the best chosen at a time."""
+    return VALUES_PER_CHUNK if backend() == "cpu" else _accelerator_values()
+
+
+def values_held() -> int:
+    """Scores of a block of users that are held together."""
+    return VALUES_HELD if backend() == "cpu" else _accelerator_values()
+
 
 def values_per_tile() -> int:
-    """Values of the largest intermediate result of scoring at a time.
+    """Values of the largest intermediate result of scoring at a time."""
+    return VALUES_PER_TILE if backend() == "cpu" else _accelerator_values()
 
-    128 times as many on accelerators, where beginning a tile takes more than a cache gives.
+
+def _accelerator_values() -> int:
+    """Float32 values of one array of a ranking on an accelerator."""
+    in_a_sixteenth = memory_of_device() / 16 / 4
+    return int(min(ACCELERATOR_VALUES, in_a_sixteenth))
+
+
+def ranks_by_threads() -> bool:
+    """Whether several blocks of users are computed at a time by threads.
+
+    JAX runs the programs of one thread one after the other on a CPU, and the many small steps of a
+    program leave cores idle. Accelerators have queues of their own.
     """
-    return VALUES_PER_TILE if backend() == "cpu" else VALUES_PER_TILE << 7
+    return backend() == "cpu"
 
 
 def blocks_at_once(devices: int) -> int:
-    """Blocks of users that are computed at a time, by threads.
+    """Blocks of users that are computed, or stand in a device's queue, at a time.
 
-    JAX runs the programs of one thread one after the other, and the many small steps of a program
-    leave cores idle. Programs in which devices talk to each other take turns.
+    Programs in which devices talk to each other take turns.
     """
-    return BLOCKS_AT_ONCE if devices == 1 else 1
+    if devices > 1:
+        return 1
+    return BLOCKS_AT_ONCE if backend() == "cpu" else 2
 
 
 ROW_MULTIPLE = 8

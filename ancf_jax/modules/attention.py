@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ancf_jax.machine import forms
+from ancf_jax.machine.sizes import query_rows
 from ancf_jax.modules.heads import Dense
 from ancf_jax.types import Array
 
-QUERIES_AT_ONCE = 64  # of a block in `attend_causally`
 HIDDEN = -1e30  # added to the logit of a key that a query may not look at
 TIME_BUCKETS = 20  # of the time between two events; the last begins at a year
 
@@ -68,8 +68,7 @@ def attend_causally(
 ) -> tuple[Array, Array]:
     """`attend` where no query looks beyond its own place; the queries are the last Q of L tokens.
 
-    Blocks of queries meet the keys up to their own end alone, which saves nearly half of the work
-    for long histories.
+    Queries meet the keys in blocks, each up to its own end alone, see `machine.sizes.query_rows`.
 
     Args:
         q_BxQxHxD: queries.
@@ -83,10 +82,11 @@ def attend_causally(
     """
     queries = q_BxQxHxD.shape[-3]
     length = k_BxLxHxD.shape[-3]
+    at_once = query_rows(queries)
     mixed = []
     weights = []
-    for begin in range(0, queries, QUERIES_AT_ONCE):
-        block = slice(begin, min(begin + QUERIES_AT_ONCE, queries))
+    for begin in range(0, queries, at_once):
+        block = slice(begin, min(begin + at_once, queries))
         end = length - queries + block.stop
         mixed_part, weights_part = attend(
             q_BxQxHxD[..., block, :, :],

@@ -95,6 +95,32 @@ def pair_sum(users: Array, items: Array) -> Array:
     return user + item
 
 
+def weighted_products(user: Array, item: Array, kernel: Array) -> Array:
+    """(user * item) @ kernel of every pair, [..., C, K], without the products in memory.
+
+    Args:
+        user: [..., D], or [..., C, D] where it differs from candidate to candidate.
+        item: [C, D] for all, or [..., C, D].
+        kernel: [D, K].
+    """
+    if user.ndim == item.ndim and user.ndim > 2:
+        return (user * item) @ kernel
+    if kernel.shape[1] == 1:
+        weights = kernel[:, 0]
+        leading_axes = tuple(range(user.ndim - 1))
+        weighted = user * jnp.expand_dims(weights, leading_axes)
+        dots = pair_dot(weighted, item)
+        return dots[..., None]
+    if user.ndim == item.ndim == 2:
+        return forms.pair_products(user, item, kernel)
+    leading_axes = tuple(range(user.ndim - 1))
+    weights = jnp.expand_dims(kernel, leading_axes)
+    weighted = user[..., :, None] * weights
+    if item.ndim == 2:
+        return jnp.einsum("cd,...dk->...ck", item, weighted)
+    return jnp.einsum("...cd,...dk->...ck", item, weighted)
+
+
 def boost_of_items(boosted_item: Array, boost: Array, items: Array, size: int) -> Array:
     """Sum over l of boost_l where boosted_item_l is the candidate: [..., C].
 

@@ -106,17 +106,15 @@ def product_softmax(
 ) -> Array:
     """Weighted sum of `softmax` where the scores are products of embeddings.
 
-    With scores s_n = rows_n @ items.T + prior_n, the scalar
+    sum over n of weight_n (logsumexp(s_n) - s_n[positive_n]), s_n = rows_n @ items.T + prior_n
 
-        sum over n of weight_n (logsumexp(s_n) - s_n[positive_n]).
-
-    Scores are made for some rows at a time, with the gradient in the same pass, and are never held
-    for all rows. Can be differentiated, forward and in reverse, by all that are not integers.
-    Rows and items may be bfloat16: products are then summed in float32, and all else is float32.
+    Scores are made for some rows at a time, with the gradient in the same pass. Can be
+    differentiated by all that are not integers. Of bfloat16 rows and items, the products are
+    summed in float32, and all else is float32.
 
     Args:
         rows: [..., D].
-        items: [I, D] embeddings of the whole catalogue, of the type of the rows.
+        items: [I, D] of the whole catalogue, in the type of the rows.
         prior: what is added to the products; its `item` and `boost` are [..., K].
         positive: int32 [...].
         weight: [...].

@@ -5,22 +5,22 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+import jax
 import numpy as np
 
 from ancf_jax.errors import NumericalError
 from ancf_jax.machine import sizes
 from ancf_jax.types import Array, Heldout
 
-SMALL_BLOCKS = (1, 8, 32)  # so that few users do not pay for a whole block
-
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 Columns = tuple[np.ndarray, ...]
+Begun = tuple[int, Sequence[Array]]  # how many users, and what the device has to find
 
 
 def block_sizes(block: int, devices: int) -> list[int]:
     """The few numbers of users that programs are compiled for, at most `block` on each device."""
-    per_device = [size for size in (*SMALL_BLOCKS, block) if size <= block]
+    per_device = [size for size in (*sizes.small_blocks(), block) if size <= block]
     return [devices * size for size in per_device]
 
 
@@ -48,15 +48,13 @@ def results_in_blocks(
         NumericalError: scores are NaN.
     """
 
-    def compute(part: slice) -> Columns:
+    def begin(part: slice) -> Begun:
         count = part.stop - part.start
         padded = next(size for size in padded_sizes if size >= count)
-        rows = np.minimum(np.arange(padded), count - 1)  # the last user fills up
-        found = program(*(column[rows] for column in columns_of(part)))
-        return tuple(np.asarray(x)[:count] for x in found)
+        return count, program(*_padded(columns_of(part), padded))
 
     parts = parts_of(users, padded_sizes[-1])
-    computed = map_ahead(compute, parts, blocks_at_once)
+    computed = _computed(begin, parts, blocks_at_once)
     for part, (*results, is_nan) in zip(parts, computed, strict=True):
         if is_nan.any():
             raise NumericalError(
@@ -64,6 +62,28 @@ def results_in_blocks(
                 "train again with a lower --optim.learning-rate"
             )
         yield part, tuple(results)
+
+
+def _computed(
+    begin: Callable[[slice], Begun], parts: Sequence[slice], at_once: int
+) -> Iterator[Columns]:
+    """What is found for each part, in the way that suits the devices."""
+    if sizes.ranks_by_threads():
+        return map_ahead(lambda part: _fetch(begin(part)), parts, at_once)
+    return queue_ahead(begin, _fetch, parts, at_once)
+
+
+def _padded(columns: Columns, size: int) -> Columns:
+    """Columns of `size` rows; the last row fills up."""
+    count = len(columns[0])
+    rows = np.minimum(np.arange(size), count - 1)
+    return tuple(column[rows] for column in columns)
+
+
+def _fetch(begun: Begun) -> Columns:
+    """What was found for the users that count, on the host."""
+    count, found = begun
+    return tuple(x[:count] for x in jax.device_get(found))
 
 
 def parts_of(total: int, size: int) -> list[slice]:
@@ -95,6 +115,26 @@ def map_ahead(
         finally:
             for future in ahead:
                 future.cancel()
+
+
+def queue_ahead(
+    begin: Callable[[Part], Begun],
+    fetch: Callable[[Begun], Result],
+    parts: Sequence[Part],
+    at_once: int,
+) -> Iterator[Result]:
+    """fetch(begin(part)) of every part, in order, for a device that works while the host waits.
+
+    `at_once` parts have begun before the first of them is fetched, so that the device has work
+    while results are copied and taken.
+    """
+    queue: deque[Begun] = deque()
+    for part in parts:
+        if len(queue) == at_once:
+            yield fetch(queue.popleft())
+        queue.append(begin(part))
+    while queue:
+        yield fetch(queue.popleft())
 
 
 def padded_positives(heldout: Heldout, part: slice) -> np.ndarray:

@@ -6,7 +6,7 @@ The one path under evaluation and recommendation. Nothing of size U x I is ever 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from typing import Any
 
@@ -53,7 +53,7 @@ class Ranker:
     variables: Variables
     log: EventLog
     catalogue: Catalogue
-    block: int = sizes.USERS_PER_BLOCK
+    block: int = field(default_factory=sizes.users_per_block)
     devices: int = 1
     candidates: Array | None = None
 
@@ -173,7 +173,7 @@ class Ranker:
             NumericalError: scores are not numbers.
         """
         program = self._program(count_ranks, self._seen_slots(keep_seen))
-        block = max(min(self.block, sizes.VALUES_HELD // self.items), 1)
+        block = max(min(self.block, sizes.values_held() // self.items), 1)
         requests = len(heldout.user)
 
         def columns_of(part: slice) -> blocks.Columns:

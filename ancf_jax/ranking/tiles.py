@@ -22,7 +22,7 @@ def chunk_sizes(
 ) -> tuple[int, int]:
     """Items per chunk and per tile, as many as `machine.sizes` allows.
 
-    A chunk holds `VALUES_PER_CHUNK` scores, or values of the item side where these are more.
+    A chunk holds `values_per_chunk()` scores, or values of the item side where these are more.
     The largest result of scoring a tile has `values_per_tile()` values. Where no result is larger
     than what is read and the scores, a chunk is one tile. All tiles are of one size, and so are
     all chunks.
@@ -41,7 +41,7 @@ def chunk_sizes(
     part = jax.tree.map(lambda x: x[:sample], item_side)
     needed, largest = _values(score, users, part)
 
-    chunks = ceil_div(items * needed, sample * sizes.VALUES_PER_CHUNK)
+    chunks = ceil_div(items * needed, sample * sizes.values_per_chunk())
     tiles = chunks
     if largest > needed:
         per_tile = sizes.values_per_tile()

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from ancf_jax.machine.sizes import WAITING_BLOCKS
-from ancf_jax.ranking.blocks import map_ahead, padded_positives, parts_of
+from ancf_jax.ranking.blocks import (
+    map_ahead,
+    padded_positives,
+    parts_of,
+    queue_ahead,
+)
 from ancf_jax.types import Heldout
 
 
@@ -41,6 +46,27 @@ def test_several_parts_are_computed_at_a_time():
 
     found = list(map_ahead(wait, range(6), at_once=2))
     assert sorted(found) == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("total", [0, 1, 2, 7])
+def test_a_queue_holds_what_has_begun_and_gives_results_in_order(total):
+    told: list[str] = []
+
+    def begin(number: int) -> int:
+        told.append(f"begin {number}")
+        return number
+
+    def fetch(number: int) -> int:
+        told.append(f"fetch {number}")
+        return number * number
+
+    found = queue_ahead(begin, fetch, range(total), at_once=2)
+    assert list(found) == [number * number for number in range(total)]
+    expected = {
+        2: ["begin 0", "begin 1", "fetch 0", "fetch 1"],
+        7: ["begin 0", "begin 1", "fetch 0", "begin 2", "fetch 1", "begin 3"],
+    }
+    assert told[:6] == expected.get(total, told)
 
 
 def test_the_look_ahead_is_bounded():

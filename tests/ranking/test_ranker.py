@@ -122,6 +122,13 @@ WAYS = {
         },
         {"model": Wide()},
     ),
+    "queue of an accelerator": (
+        {
+            "machine.sizes.backend": lambda: "gpu",
+            "machine.sizes.ACCELERATOR_VALUES": 4 * 7,
+        },
+        {},
+    ),
     "2 devices": ({}, {"block": 2, "devices": 2}),
     "4 devices": ({}, {"block": 1, "devices": 4}),
 }

@@ -4,10 +4,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from ancf_jax.machine import forms
 from ancf_jax.models.ancf.config import AncfSettings
 from ancf_jax.models.ancf.sides import Pair
-from ancf_jax.modules.embeddings import pair_dot
+from ancf_jax.modules.embeddings import weighted_products
 from ancf_jax.modules.heads import Dense, Tower
 from ancf_jax.types import Array
 
@@ -107,29 +106,3 @@ class DualHead(nn.Module):
                 mlp_output += pair.counted
             score += self.final[1] * mlp_output[..., 0]
         return score
-
-
-def weighted_products(user: Array, item: Array, kernel: Array) -> Array:
-    """(user * item) @ kernel of every pair, [..., C, K], without the products in memory.
-
-    Args:
-        user: [..., D], or [..., C, D] where it differs from candidate to candidate.
-        item: [C, D] for all, or [..., C, D].
-        kernel: [D, K].
-    """
-    if user.ndim == item.ndim and user.ndim > 2:
-        return (user * item) @ kernel
-    if kernel.shape[1] == 1:
-        weights = kernel[:, 0]
-        leading_axes = tuple(range(user.ndim - 1))
-        weighted = user * jnp.expand_dims(weights, leading_axes)
-        dots = pair_dot(weighted, item)
-        return dots[..., None]
-    if user.ndim == item.ndim == 2:
-        return forms.pair_products(user, item, kernel)
-    leading_axes = tuple(range(user.ndim - 1))
-    weights = jnp.expand_dims(kernel, leading_axes)
-    weighted = user[..., :, None] * weights
-    if item.ndim == 2:
-        return jnp.einsum("cd,...dk->...ck", item, weighted)
-    return jnp.einsum("...cd,...dk->...ck", item, weighted)

@@ -44,13 +44,13 @@ class Ancf(PairModule):
     score       = Dense(2 -> 1)(mf_output(mf), mlp_output(tower(first_layer))) + prior
     prior       = popularity(item) + repeats(item, history) + followers(item, history)
 
-    The sigmoid of the score is the probability of an interaction. Each part has a switch in
-    `AncfSettings`, and a file beside this one; attention can be passed in.
+    The score's sigmoid is the probability of an interaction. Each part has a switch in its
+    `settings` and a file beside this one.
 
     Attributes:
         settings: shape and switches.
-        context: makes the attention over the history; by default as `settings.history` says.
-        dtype: of numbers in encoder, tower and the softmax over the catalogue.
+        context: makes the attention over the history, where `settings.history` does not.
+        dtype: of what encoder, tower and the softmax compute.
     """
 
     TABLES: ClassVar[Mapping[str, str]] = {
@@ -62,7 +62,7 @@ class Ancf(PairModule):
         "item_bias": "item",
         "item_bag": "item",
     }
-    # The prior's few weights have far to go, and Adam moves each by its learning rate at most.
+    # The prior's few weights have far to go, and Adam moves each by its rate at most.
     STEP_SCALES: ClassVar[Mapping[str, float]] = {
         "prior.repeats": 10.0,
         "prior.followers": 10.0,
@@ -285,9 +285,8 @@ class Ancf(PairModule):
     ) -> tuple[MfScores | None, Array]:
         """Scores of every item: of the MF output everywhere, of the dual output at a few places.
 
-        The MF output is one product of matrices and gets its signal at every position; the
-        tower costs a pass for each pair. Where there are both, the dual scores move the MLP path
-        alone, which learns what the MF path leaves to be said.
+        The MF output is one product of matrices; the tower costs a pass for each pair. Where there
+        are both, the dual scores move the MLP path alone: it learns what the MF path leaves.
 
         Args:
             request: windows.
