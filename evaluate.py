@@ -13,6 +13,7 @@ from ancf_jax import cli, report
 from ancf_jax.config import CORNER_STORE
 from ancf_jax.data import audits, known_parts, share_of_new
 from ancf_jax.evaluation import (
+    ONE_CLASS,
     PARTS,
     Evaluation,
     Explored,
@@ -52,6 +53,8 @@ class Command:
     explore: str = "0"
     """Judge also lists that keep this share of their places for products without events, or
     `auto`, see recommend.py; with `full` alone."""
+    strict: bool = False
+    """Refuse a run whose best checkpoint is damaged, instead of taking the next best."""
     json: bool = False
     """Print one JSON object."""
     per_user: Path | None = None
@@ -86,7 +89,8 @@ def main(argv: list[str], screen: cli.Screen) -> None:
         check_ending(command.per_user)
     explore = share_in_words(command.explore)
     part = PARTS[command.split]
-    run = load(command.run, known_parts(part), screen, ranking_devices())
+    devices = ranking_devices()
+    run = load(command.run, known_parts(part), screen, devices, command.strict)
     keep_seen = command.keep_seen
     if keep_seen is None:
         keep_seen = bool(run.config.keep_seen)
@@ -172,16 +176,14 @@ def as_json(
 ) -> str:
     """The figures and what they are about, as the text of a JSON object."""
     found = judged.found
-    any_figure = next(iter(found.per_user.values()))
-    unjudged = int(np.isnan(any_figure).sum())
     explored = judged.explored
     told: dict[str, Any] = {
         "model": run.config.model,
         "split": command.split,
         "protocol": command.protocol,
         "keep_seen": keep_seen,
-        "users": len(found.user) - unjudged,
-        "users_without_hits_to_find": unjudged,
+        "users": found.judged,
+        "users_without_hits_to_find": len(found.user) - found.judged,
         "already_had": found.left_out,
         **_figures(found),
         "groups": [_with_figures(group) for group in judged.groups],
@@ -236,6 +238,13 @@ def describe(run: LoadedRun, split: str, keep_seen: bool, found: Evaluation) -> 
             f"{found.left_out} held-out items were already had and cannot be ranked; "
             "--keep-seen ranks them"
         )
+    if found.judged < len(run.dataset.interactions.users):
+        lines.append(
+            f"means are over {found.of_users(run.dataset)}; the others have no {split} events "
+            "that could be found"
+        )
+    if found.metrics.get("auc", 0) is None:
+        lines.append(ONE_CLASS)
     if config.data == CORNER_STORE:
         lines.append(report.SIMULATED)
     best = truth_metrics(run.dataset, PARTS[split], keep_seen)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -17,6 +18,7 @@ from ancf_jax.recommender import Recommender, load_recommender
 
 USERS_PER_PART = 1 << 13
 EXPLORE = "0"
+FATES = {"popular": "they get the most popular items", "skip": "they get no list"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Command:
     event's."""
     keep_seen: bool | None = None
     """Recommend also what the user already had; by default as the run was trained."""
+    unknown: Literal["popular", "skip", "error"] = "popular"
+    """What users get that the run does not know: the most popular items, no list, or an error."""
     explore: str = EXPLORE
     """Share of all places, the last ones of some lists, that is kept for products that nobody has
     bought yet, the best by score, marked `new`; `auto` is how often such products are bought: among
@@ -41,6 +45,8 @@ class Command:
     out: Path | None = None
     """Write to this .parquet, .csv or .jsonl file instead of the terminal; stopped, the same
     command goes on."""
+    strict: bool = False
+    """Refuse a run whose best checkpoint is damaged, instead of taking the next best."""
     shard: str = "1/1"
     """I/N: the I-th of N shares of the users alone, so that N hosts do the work; --out gets the
     ending -I-of-N."""
@@ -112,11 +118,13 @@ def main(argv: list[str], screen: cli.Screen) -> None:
     if command.out is not None:
         check_ending(command.out)
     minute = minute_of(command.at) if command.at else None
-    recommender = load_recommender(command.run, screen, ranking_devices())
+    recommender = load_recommender(
+        command.run, screen, ranking_devices(), command.strict
+    )
     absence = recommender.no_probability(command.keep_seen, explore)
     if absence:
         screen.say(absence)
-    users = users_asked(recommender, command.users, screen)
+    users = users_asked(recommender, command, screen)
     begin = len(users) * (shard - 1) // shards
     end = len(users) * shard // shards
     if begin == end:
@@ -143,13 +151,15 @@ def main(argv: list[str], screen: cli.Screen) -> None:
 
 
 def users_asked(
-    recommender: Recommender, asked: tuple[str, ...], screen: cli.Screen
+    recommender: Recommender, command: Command, screen: cli.Screen
 ) -> list[str]:
-    """The ids asked for; how many of them are unknown is said.
+    """The ids that get lists; how many of those asked for are unknown is said.
 
     Raises:
-        UserError: nobody is asked for, or `all` stands among other ids and is none.
+        UserError: nobody is asked for, `all` stands among other ids and is none, or unknown users
+            are an error.
     """
+    asked = command.users
     if not asked:
         raise UserError("--users names nobody; give ids, or leave it out for all users")
     known = recommender.row_of
@@ -160,12 +170,20 @@ def users_asked(
         )
     users = recommender.users_of(asked)
     unknown = [user for user in users if user not in known]
-    if unknown:
-        screen.say(
-            f"{len(unknown)} of {len(users)} users are unknown, such as {unknown[0][:60]!r}: "
-            "they get the most popular items"
-        )
-    return users
+    if not unknown:
+        return users
+    found = (
+        f"{len(unknown)} of {len(users)} users are unknown, such as {unknown[0][:60]!r}"
+    )
+    if command.unknown == "error":
+        raise UserError(f"{found}; correct the ids, or choose another --unknown")
+    screen.say(f"{found}: {FATES[command.unknown]}")
+    if command.unknown == "popular":
+        return users
+    rest = [user for user in users if user in known]
+    if not rest:
+        raise UserError(f"{found}, so that nobody is left; correct the ids")
+    return rest
 
 
 def shard_of(text: str) -> tuple[int, int]:

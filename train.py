@@ -24,6 +24,8 @@ class Command(Generic[Settings]):
     config: Annotated[Settings, tyro.conf.arg(name="")]
     resume: bool = False
     """Go on with the run in the folder, after its latest checkpoint."""
+    strict: bool = False
+    """Refuse to go on where the latest checkpoint is damaged, instead of taking the one before."""
     search: bool = False
     """Look for better settings, as --tuning says, instead of training once; a search that was
     stopped goes on."""
@@ -60,7 +62,7 @@ def train(
     config = resolve(command.config)
     stopped = f"stopped by a signal; resume with the same command and --run {config.run} --resume"
     with cli.stopped_by_signals(stopped) as check:
-        fitted = fit(config, command.resume, screen, check, undecided)
+        fitted = fit(config, command.resume, screen, check, undecided, command.strict)
     if not is_first():
         return
     run = load(fitted.config.run, known_parts(TEST), screen, ranking_devices())

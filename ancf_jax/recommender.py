@@ -282,7 +282,7 @@ class Recommender:
 
 
 def load_recommender(
-    path: str | Path, view: View = SILENT, devices: int = 1
+    path: str | Path, view: View = SILENT, devices: int = 1, strict: bool = False
 ) -> Recommender:
     """The run in `path`, knowing all its events.
 
@@ -290,9 +290,10 @@ def load_recommender(
         path: folder of the run, which is read alone.
         view: where it is said that a checkpoint is damaged.
         devices: how many devices share the users.
+        strict: whether damage of the best checkpoint is an error, and no other is taken.
 
     Raises:
         UserError: there is no sound run.
     """
-    run = load(path, ALL_PARTS, view, devices)
+    run = load(path, ALL_PARTS, view, devices, strict)
     return Recommender(run.config, run.dataset, run.ranker, run.calibration)

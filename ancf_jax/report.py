@@ -28,15 +28,19 @@ def report_on_test(run: LoadedRun, view: View = SILENT) -> tuple[Rows, str]:
     """
     objective = evaluation.value_objective(run.prepared)
     if objective is not None:
-        return _value_rows(run, objective), f"Test events of {run.config.data}"
+        rows = _value_rows(run, objective)
+        if rows[-1].get("auc", 0) is None:
+            view.say(evaluation.ONE_CLASS)
+        return rows, f"Test events of {run.config.data}"
     has_negatives = run.dataset.interactions.given_negatives is not None
     protocol: evaluation.Protocol = "given" if has_negatives else "full"
-    users = len(run.dataset.interactions.users)
-    title = f"Test: {run.config.data}, {users} users, {protocol} ranking, "
+    rows, judged = _ranking_rows(run, protocol, view)
+    users = judged.of_users(run.dataset)
+    title = f"Test: {run.config.data}, {users}, {protocol} ranking, "
     title += seen(bool(run.config.keep_seen))
     if run.dataset.truth is not None:
         title += f"; {SIMULATED}"
-    return _ranking_rows(run, protocol, view), title
+    return rows, title
 
 
 def seen(keep_seen: bool) -> str:
@@ -54,8 +58,12 @@ def _value_rows(run: LoadedRun, objective: Objective) -> Rows:
     return [_row(name, figures) for name, figures in found.items()]
 
 
-def _ranking_rows(run: LoadedRun, protocol: evaluation.Protocol, view: View) -> Rows:
+def _ranking_rows(
+    run: LoadedRun, protocol: evaluation.Protocol, view: View
+) -> tuple[Rows, evaluation.Evaluation]:
     """Figures of popularity, of the model and, where it is known, of the best possible.
+
+    Beside them stands all that was found out of the model.
 
     Where repeats count, also of what each user bought most: beside popularity alone every model
     flatters.
@@ -66,17 +74,18 @@ def _ranking_rows(run: LoadedRun, protocol: evaluation.Protocol, view: View) -> 
     if keep_seen:
         rankers["most_bought"] = _counting(run, MostBought)
     rankers[run.config.model] = run.ranker
-    rows: Rows = []
-    for name, ranker in rankers.items():
-        found = evaluation.evaluate(
+    found = {
+        name: evaluation.evaluate(
             ranker, run.dataset, TEST, protocol, keep_seen, view=view
         )
-        rows.append(_row(name, _shown(found.metrics)))
+        for name, ranker in rankers.items()
+    }
+    rows = [_row(name, _shown(each.metrics)) for name, each in found.items()]
     best = evaluation.truth_metrics(run.dataset, TEST, keep_seen)
     if best is not None:
         rows.append(_row("best possible", _shown(dict(intervals.mean(best)))))
         _add_shares(rows)
-    return rows
+    return rows, found[run.config.model]
 
 
 def _counting(run: LoadedRun, kind: type[Popularity]) -> Ranker:

@@ -51,6 +51,7 @@ def load(
     parts: tuple[int, ...] = ALL_BUT_TEST,
     view: View = SILENT,
     devices: int = 1,
+    strict: bool = False,
 ) -> LoadedRun:
     """The best checkpoint of the run in `path`, which is read and never written to.
 
@@ -59,6 +60,7 @@ def load(
         parts: the events that the model may see; by default all that precede the test events.
         view: where damaged checkpoints are told of.
         devices: number of devices that share the users of a ranking.
+        strict: whether damage of the best checkpoint is an error, and no other is taken.
 
     Raises:
         UserError: there is no run, none of its checkpoints is sound, or calibration.json is
@@ -68,7 +70,7 @@ def load(
     dataset = data.load(run.path / "dataset")
     run.data_digest = dataset.interactions.digest
     prepared = prepare(run.config, dataset, parts)
-    restored = run.restore_best(_shapes(prepared))
+    restored = run.restore_best(_shapes(prepared), strict=strict)
     ranker = ranker_of(prepared, restored.state, devices)
     calibration = read_calibration(run.path, restored.epoch)
     return LoadedRun(prepared, ranker, restored.epoch, calibration)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+import resource
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,9 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 import jax
 import numpy as np
 import pytest
+from hypothesis import settings
 
+from ancf_jax import cli
 from ancf_jax.config import Config, flatten, override
 from ancf_jax.models.registry import default_config
 
@@ -29,6 +34,12 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# The same examples every time, few and without a deadline, for other work may share the machine.
+settings.register_profile(
+    "repeatable", derandomize=True, max_examples=40, deadline=None
+)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")
@@ -119,3 +130,31 @@ def _small(model: str, data: Path, **changes: Any) -> Config:
 def tiny(planted_shop: Path) -> Callable[..., Config]:
     """tiny(model, **changes): settings for tests, on the planted shop."""
     return functools.partial(_small, data=planted_shop)
+
+
+@pytest.fixture
+def leave(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """leave(script, *argv): the exit code, standard output and standard error of a whole call."""
+
+    def run(name: str, *argv: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, argv)])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.run(import_module(name).main)
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        found = capsys.readouterr()
+        return code, found.out, found.err
+
+    return run
+
+
+@pytest.fixture
+def small_files() -> Iterator[Callable[[bool], None]]:
+    """A switch after which no file can grow beyond 4 kB, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda on: resource.setrlimit(
+        resource.RLIMIT_FSIZE, (4096 if on else soft, hard)
+    )
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -10,7 +10,6 @@ import logging
 import math
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -587,16 +586,6 @@ def test_a_metric_that_is_not_finite_is_null_in_the_rows(shop):
     assert (
         shop.path / "metrics.jsonl"
     ).read_text() == '{"auc": null, "epoch": 1, "loss": null}\n'
-
-
-@pytest.fixture
-def small_files():
-    """A switch after which no file can grow beyond 4 kB, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda on: resource.setrlimit(
-        resource.RLIMIT_FSIZE, (4096 if on else soft, hard)
-    )
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_warns_keeps_the_old_and_goes_on(shop, small_files, caplog):

@@ -5,17 +5,15 @@ Figures stand on standard output; what is wrong is one sentence and a code.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import jax
 import numpy as np
@@ -33,41 +31,9 @@ from ancf_jax.recommender import load_recommender
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def script(name: str) -> ModuleType:
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, REPOSITORY / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = (
-        module  # where dataclasses look up the names of their annotations
-    )
-    spec.loader.exec_module(module)
-    return module
-
-
 def call(name: str, *argv: object) -> None:
     with cli.Screen() as screen:
-        script(name).main(cli.expand([str(word) for word in argv]), screen)
-
-
-@pytest.fixture
-def leave(monkeypatch, capsys):
-    """leave(script, *argv): the exit code, standard output and standard error of a whole call."""
-
-    def run(name: str, *argv: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, argv)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.run(script(name).main)
-        except SystemExit as stop:
-            code = stop.code if isinstance(stop.code, int) else 1
-        found = capsys.readouterr()
-        return code, found.out, found.err
-
-    return run
+        import_module(name).main(cli.expand([str(word) for word in argv]), screen)
 
 
 SPLIT = ["--split.kind", "leave_one_out"]
@@ -311,7 +277,7 @@ def test_killed_scoring_goes_on_to_the_same_bytes(
 
     Then the same command, and one that asks for something else.
     """
-    monkeypatch.setattr(script("recommend"), "USERS_PER_PART", 3)
+    monkeypatch.setattr(import_module("recommend"), "USERS_PER_PART", 3)
     straight = tmp_path / f"straight.{ending}"
     path = tmp_path / f"lists.{ending}"
     asked = ["--run", run, "--users", "all", "--top-n", 3, "--out"]
@@ -327,14 +293,14 @@ def test_killed_scoring_goes_on_to_the_same_bytes(
     }
     copy = shutil.copytree(folder, tmp_path / f"other.{ending}.parts")
     made = []
-    write = script("recommend").write_in_parts
+    write = import_module("recommend").write_in_parts
 
     def counted(path, digest, parts, make, say):
         return write(
             path, digest, parts, lambda number: made.append(number) or make(number), say
         )
 
-    monkeypatch.setattr(script("recommend"), "write_in_parts", counted)
+    monkeypatch.setattr(import_module("recommend"), "write_in_parts", counted)
     code, _, err = leave("recommend", *asked, path)
     assert made == [2, 3, 4]
     assert code == 0, err
@@ -515,7 +481,7 @@ def test_a_flag_of_other_models_is_refused_and_says_whose_it_is(leave, argv, wor
 
 @pytest.mark.parametrize("model", ["ease", "mf"])
 def test_flags_change_what_they_name_and_nothing_else(model):
-    config = script("train").parse(["--model", model, "--seed", "5"]).config
+    config = import_module("train").parse(["--model", model, "--seed", "5"]).config
     assert type(config) is Config
     assert flatten(config) == flatten(default_config(model)) | {"seed": 5}
 
@@ -524,7 +490,7 @@ def test_flags_change_what_they_name_and_nothing_else(model):
     "preset", sorted((REPOSITORY / "presets").iterdir()), ids=lambda path: path.stem
 )
 def test_every_preset_is_understood(preset):
-    validate(script("train").parse(cli.expand([f"@{preset}"])).config)
+    validate(import_module("train").parse(cli.expand([f"@{preset}"])).config)
 
 
 def test_settings_of_code_are_held_to_their_choices_too():
@@ -587,22 +553,6 @@ def test_a_signal_is_told_by_work_that_never_asks():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_a_second_signal_ends_the_process_at_once():
-    code = """
-import os, signal
-from ancf_jax import cli
-with cli.stopped_by_signals("go on later"):
-    os.kill(os.getpid(), signal.SIGINT)
-    os.kill(os.getpid(), signal.SIGTERM)
-    print("still here")
-"""
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    words = [sys.executable, "-c", code]
-    done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, check=False)
-    assert done.returncode == -signal.SIGTERM
-    assert done.stdout == b""
-
-
 def test_other_threads_leave_signals_alone():
     before = signal.getsignal(signal.SIGTERM)
     found = []
@@ -634,42 +584,12 @@ def test_stopped_training_says_how_to_go_on(leave, tmp_path, monkeypatch, flags,
         os.kill(os.getpid(), signal.SIGTERM)
         arguments[3]()
 
-    monkeypatch.setattr(script("train"), "fit", stopped)
-    monkeypatch.setattr(script("train"), "search", stopped)
+    monkeypatch.setattr(import_module("train"), "fit", stopped)
+    monkeypatch.setattr(import_module("train"), "search", stopped)
     run = tmp_path / "run"
     code, _, err = leave("train", "--run", run, *flags)
     assert code == 128 + signal.SIGTERM
     assert words.format(run=run) in err
-
-
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
-)
-def test_a_signal_saves_the_state_within_the_epoch(
-    planted_shop, tmp_path, number, code
-):
-    run = tmp_path / "run"
-    words = [sys.executable, "train.py", "--data", planted_shop, "--model", "mf", *TINY]
-    flags = ["--run", run, "--epochs", "999", "--loop.checkpoint-every", "1000"]
-    command = [str(word) for word in [*words, *flags]]
-    with subprocess.Popen(
-        command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
-    ) as training:
-        assert training.stderr is not None
-        said = ""
-        while "epoch   3 " not in said:
-            said = training.stderr.readline()
-            assert said, "it left before the third epoch"
-        training.send_signal(number)
-        err = training.stderr.read()
-    assert training.returncode == code
-    assert "stopping after the steps at hand" in err
-    assert err.endswith(f"resume with the same command and --run {run} --resume\n")
-    (within,) = (run / "checkpoints").glob("*+*")
-    epoch, steps = within.name.split("+")
-    assert f"saved after epoch {epoch} and {steps} steps, in " in err
-    assert len((run / "metrics.jsonl").read_text().splitlines()) == int(epoch) + 1
-    assert no_traceback(err)
 
 
 FOLDER = "jax_compilation_cache_dir"
@@ -743,23 +663,6 @@ def test_a_model_that_cannot_fit_in_memory_is_refused(planted_shop, leave, tmp_p
     assert no_traceback(err)
     assert out == ""
     assert not run.exists()
-
-
-@pytest.mark.parametrize("place", ["device", "host"])
-def test_running_out_of_memory_is_one_sentence(place, monkeypatch, capsys):
-    def main(_argv: list[str], _screen: cli.Screen) -> None:
-        shape = (2**30, 2**30)
-        if place == "host":
-            np.zeros(shape, np.uint8)
-        jax.numpy.zeros(shape, np.uint8).block_until_ready()
-
-    monkeypatch.setattr(sys, "argv", ["train.py"])
-    with pytest.raises(SystemExit) as left:
-        cli.run(main)
-    err = capsys.readouterr().err
-    assert left.value.code == 2
-    assert no_traceback(err)
-    assert re.search(r"^error: out of memory \(.*allocat.*\); lower --loop.batch-", err)
 
 
 def test_other_errors_of_the_device_are_not_taken_for_it(monkeypatch):

@@ -70,6 +70,18 @@ class SavedRun:
         ]
         return sorted(names, key=_time_of)
 
+    def require_same_data(self) -> None:
+        """Raises UserError where a sound checkpoint was made from data of another digest."""
+        for name in self._names():
+            with contextlib.suppress(Damaged):
+                self._refuse_other_data(read_record(self._folder(name)))
+
+    def _refuse_other_data(self, record: Record) -> None:
+        if self.data_digest and record.data not in ("", self.data_digest):
+            raise UserError(
+                f'"{self.path}" was made from other data; use the same, or another --run'
+            )
+
     def read_metrics(self) -> list[JSON]:
         """The rows of metrics.jsonl; a line torn by a kill or a full disk is left out."""
         if not self._metrics.exists():
@@ -139,10 +151,7 @@ class SavedRun:
         """The checkpoint of that name, in the structure of `template`."""
         folder = self._folder(checkpoint)
         record = read_record(folder)
-        if self.data_digest and record.data not in ("", self.data_digest):
-            raise UserError(
-                f'"{self.path}" was made from other data; use the same, or another --run'
-            )
+        self._refuse_other_data(record)
         leaves = named_leaves(template)
         for name, leaf in leaves.items():
             _check_fit(checkpoint, name, leaf, record)

@@ -1,5 +1,6 @@
 """How a script runs as a process: exit codes, signals, and where compiled programs are kept."""
 
+import io
 import os
 import signal
 import sys
@@ -20,6 +21,9 @@ _STOPPING = b"stopping after the steps at hand; a second signal leaves at once\n
 
 def run(main: Callable[[list[str], Screen], None]) -> None:
     """Runs a script: a UserError becomes one sentence and its exit code, never a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the encoding of the output has no letter for is shown by its number.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with Screen() as screen, cached_programs(program_folder()):
             main(expand(sys.argv[1:]), screen)

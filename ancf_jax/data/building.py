@@ -94,6 +94,11 @@ def _labelled(interactions: Interactions, config: Config) -> Interactions:
             f"--objective.loss {loss} learns the values of ratings, but the data has none; name "
             "their column with --table.rating, or choose another loss, such as softmax"
         )
+    elif loss == "log_loss" and rating is not None and _largest(rating) > 1:
+        raise UserError(
+            f"--objective.loss log_loss learns values from 0 to 1, found ratings of up to "
+            f"{_largest(rating):g}; choose another loss, such as mse"
+        )
     elif loss == "mse" and rating is not None:
         interactions = keep_events(interactions, ~np.isnan(rating), "no_rating")
     if not len(interactions.user):
@@ -102,6 +107,11 @@ def _labelled(interactions: Interactions, config: Config) -> Interactions:
             f"{interactions.left_out} left out"
         )
     return drop_idle_users(interactions)
+
+
+def _largest(rating: np.ndarray) -> float:
+    """The largest rating; 0 where there is none."""
+    return float(np.nan_to_num(rating).max(initial=0))
 
 
 def _required_traces(interactions: Interactions, config: Config) -> list[np.ndarray]:

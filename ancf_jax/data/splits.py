@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 
 from ancf_jax.config import SplitConfig
 from ancf_jax.data.baskets import basket_numbers, basket_places, share_in_baskets
@@ -42,7 +43,7 @@ def assign(interactions: Interactions, split: SplitConfig, seed: int) -> np.ndar
 
     next_basket: of every user with 3 or more baskets the last tests and the one before
         validates.
-    leave_one_out: the same of single events.
+    leave_one_out: the same of single events; rows that agree in user, item and time are one.
     ratio: a random share of the distinct (user, item) pairs, so a pair is never in two
         parts.
     time: the latest share of all events; events of one moment, or of one basket, are never
@@ -108,7 +109,20 @@ def _check_parts(
 def _leave_one_out(
     interactions: Interactions, split: SplitConfig, seed: int
 ) -> np.ndarray:
-    return _latest_two(interactions.user)
+    number = _numbers_of_events(interactions)
+    _, first = np.unique(number, return_index=True)
+    return _latest_two(interactions.user[first])[number]
+
+
+def _numbers_of_events(interactions: Interactions) -> np.ndarray:
+    """int [N], from 0 up: equal for rows that agree in user, time and item."""
+    user = interactions.user
+    time = interactions.time
+    is_tied = (np.diff(user) == 0) & (np.diff(time) == 0)
+    if not is_tied.any():
+        return np.arange(len(user))
+    events = pd.DataFrame({"user": user, "time": time, "item": interactions.item})
+    return events.groupby(list(events), sort=False).ngroup().to_numpy()
 
 
 def _next_basket(

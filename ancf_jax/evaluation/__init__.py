@@ -11,6 +11,7 @@ from ancf_jax.evaluation.groups import Group, groups_by_events
 from ancf_jax.evaluation.places import Protocol, given_ranks
 from ancf_jax.evaluation.truth import truth_metrics
 from ancf_jax.evaluation.values import (
+    ONE_CLASS,
     Figures,
     judged,
     mean_baselines,
@@ -20,6 +21,7 @@ from ancf_jax.evaluation.values import (
 )
 
 __all__ = [
+    "ONE_CLASS",
     "PARTS",
     "Evaluation",
     "Explored",

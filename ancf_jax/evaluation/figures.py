@@ -46,6 +46,18 @@ class Evaluation(NamedTuple):
     left_out: int
     ranked: Ranked | None = None
 
+    @property
+    def judged(self) -> int:
+        """How many users have something to be found: means are over these."""
+        any_figure = next(iter(self.per_user.values()))
+        return int((~np.isnan(any_figure)).sum())
+
+    def of_users(self, dataset: Dataset) -> str:
+        """How many of all users the means are over, in words."""
+        users = len(dataset.interactions.users)
+        of_all = f" of {users:,}" if self.judged < users else ""
+        return f"{self.judged:,}{of_all} users"
+
 
 def evaluate(
     ranker: Ranker,

@@ -16,6 +16,9 @@ from ancf_jax.ranking import Ranker
 from ancf_jax.types import Array, Heldout
 
 Figures = dict[str, float | None]
+ONE_CLASS = (
+    "no auc: all held-out values are at least the median of training, or all are below"
+)
 Judged = tuple[np.ndarray, np.ndarray, str, float]
 
 

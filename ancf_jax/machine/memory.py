@@ -40,6 +40,11 @@ def memory_of_host() -> int:
     return min(limits)
 
 
+def in_gigabytes(size: float) -> str:
+    """A number of bytes for people."""
+    return f"{size / 1e9:,.1f} GB" if size < math.inf else "uncountable GB"
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory did not suffice, on the host or on a device."""
     if isinstance(error, MemoryError):

@@ -8,9 +8,12 @@ from typing import TypeVar
 import jax
 import numpy as np
 
-from ancf_jax.errors import NumericalError
+from ancf_jax.errors import NumericalError, UserError
 from ancf_jax.machine import sizes
+from ancf_jax.machine.memory import in_gigabytes, memory_of_device
 from ancf_jax.types import Array, Heldout
+
+BYTES_PER_PLACE = 8  # of a list: the number of an item, and its score
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -84,6 +87,23 @@ def _fetch(begun: Begun) -> Columns:
     """What was found for the users that count, on the host."""
     count, found = begun
     return tuple(x[:count] for x in jax.device_get(found))
+
+
+def require_memory(users: int, length: int, devices: int) -> None:
+    """Refuses lists of so many places for so many users at a time that no device could hold.
+
+    Raises:
+        UserError: with the estimate.
+    """
+    blocks_at_once = sizes.blocks_at_once(devices)
+    needed = blocks_at_once * users * length * BYTES_PER_PLACE
+    at_hand = memory_of_device()
+    if needed > at_hand:
+        raise UserError(
+            f"lists of {length:,} items for {users} users at a time take at least "
+            f"{in_gigabytes(needed)}, expected at most the {in_gigabytes(at_hand)} that a device "
+            "can hold; lower --top-n"
+        )
 
 
 def parts_of(total: int, size: int) -> list[slice]:

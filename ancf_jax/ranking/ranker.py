@@ -143,6 +143,7 @@ class Ranker:
         """What `top_items` finds for a block of users at a time, n of each."""
         n = min(n, self.items)
         length = min(blocks.power_of_two(n), self.items)  # for few compiled programs
+        blocks.require_memory(min(self.block, len(user)), length, self.devices)
         slots = self._seen_slots(keep_seen)
         program = self._program(top_items, slots, length, with_total)
 

@@ -8,6 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 LOSSES = ["train_loss", "validation_loss"]
+Row = dict[str, float | None]
+
+
+def row_of(train_loss: float | None, figures: Row) -> Row:
+    """The figures of an epoch by the names that they are written under."""
+    row: Row = {}
+    if train_loss is not None:
+        row["train_loss"] = train_loss
+    for name, value in figures.items():
+        row[f"validation_{name}"] = value
+    return row
 
 
 def draw_curves(rows: list[dict[str, Any]], path: Path) -> None:

@@ -22,7 +22,7 @@ from ancf_jax.machine.parallel import (
 from ancf_jax.models.protocol import FittedModel, NeuralModel
 from ancf_jax.prepared import Prepared, prepare
 from ancf_jax.training.adapt import adapt
-from ancf_jax.training.curves import draw_curves
+from ancf_jax.training.curves import Row, draw_curves, row_of
 from ancf_jax.training.footprint import require_memory
 from ancf_jax.training.loop import Trainer, trainer
 from ancf_jax.training.pace import Pace
@@ -33,8 +33,6 @@ from ancf_jax.training.validation import Validator, validator_of
 from ancf_jax.training.watched import Check, Watched, never
 from ancf_jax.types import TrainState
 from ancf_jax.view import SILENT, View
-
-Row = dict[str, float | None]
 
 
 class Fitted(NamedTuple):
@@ -59,6 +57,7 @@ def fit(
     view: View = SILENT,
     check: Check = never,
     undecided: Collection[str] = (),
+    strict: bool = False,
 ) -> Fitted:
     """Trains `config.model` on `config.data` into the folder `config.run`.
 
@@ -66,9 +65,9 @@ def fit(
         config: the settings.
         resume: go on after the run's latest checkpoint, bit for bit as if it had never stopped.
         view: where the run shows how it goes; that of the first process where there are several.
-        check: called between calls of the devices, some steps each; it may raise `errors.Stopped`
-            to end the run, whose state is saved then, also within an epoch.
+        check: called every few steps; it may raise `errors.Stopped`, and the state is saved then.
         undecided: settings, by dotted name, that the data may choose; see `adapt`.
+        strict: whether damage of the latest checkpoint is an error, and no older one is taken.
 
     Raises:
         UserError: for what a person can mend.
@@ -88,17 +87,21 @@ def fit(
     with _run_folder(prepared, resume, watch) as run:
         if isinstance(prepared.model, NeuralModel):
             made = trainer(prepared)
-            standing = _Training(run, made, validator_of(made), watch).train()
+            standing = _Training(run, made, validator_of(made), watch, strict).train()
             return Fitted(config, dataset, standing.best_score, standing.epoch)
-        if run:
-            _fit_as_a_whole(prepared.model, run, prepared, watch)
+        _fit_as_a_whole(prepared.model, run, prepared, watch)
         return Fitted(config, dataset, math.nan, 0)
 
 
 def _fit_as_a_whole(
-    model: FittedModel, run: RunFolder, prepared: Prepared, view: View
+    model: FittedModel, run: RunFolder | None, prepared: Prepared, view: View
 ) -> None:
-    """Fits a model without epochs, and saves it with the scale of its probabilities."""
+    """Fits a model without epochs, and saves it with the scale of its probabilities.
+
+    Only the first process, which has the folder of the run, does so.
+    """
+    if run is None:
+        return
     seed = prepared.config.seed
     variables = model.fit(prepared.log, prepared.catalogue, seed, view)
     run.save(0, variables, {}, 0.0, {}, final=True)
@@ -116,6 +119,7 @@ def _run_folder(
     config = prepared.config
     with RunFolder.create(config.run, config, resume=resume, view=view) as run:
         run.data_digest = prepared.dataset.interactions.digest
+        run.require_same_data()
         data.save(prepared.dataset, run.path / "dataset")
         yield run
 
@@ -129,6 +133,7 @@ class _Training:
         trainer: trains an epoch.
         validator: judges it.
         view: where the run shows how it goes.
+        strict: whether damage of the latest checkpoint is an error.
         pace: tells how long it will take.
     """
 
@@ -136,6 +141,7 @@ class _Training:
     trainer: Trainer
     validator: Validator
     view: Watched
+    strict: bool = False
     pace: Pace = field(default_factory=Pace)
 
     @property
@@ -170,12 +176,17 @@ class _Training:
 
     def _begin(self) -> tuple[TrainState, Standing]:
         """The first process's latest checkpoint, on the devices of all; else the very start."""
-        restored = self.run.restore_latest(self.trainer.shapes) if self.run else None
-        standing = standing_of_first(restored.progress if restored else {})
+        restored = None
+        if self.run:
+            shapes = self.trainer.shapes
+            restored = self.run.restore_latest(shapes, strict=self.strict)
+        progress = restored.progress if restored else {}
+        change = self.trainer.change_of_devices(progress.pop("devices", 0))
+        standing = standing_of_first(progress)
         if standing.epoch < 0:
             return self.trainer.initial_state(), standing
         within = f" and {standing.steps:,} steps" if standing.steps else ""
-        self.view.say(f"resuming after epoch {standing.epoch}{within}")
+        self.view.say(f"resuming after epoch {standing.epoch}{within}{change}")
         state = restored.state if restored else zeros(self.trainer.shapes)
         return self.trainer.states.place(from_first(state)), standing
 
@@ -236,7 +247,7 @@ class _Training:
         epoch = standing.epoch
         steps = standing.steps
         if self.run and self.run.save_within(
-            epoch, steps, portable, standing._asdict()
+            epoch, steps, portable, self.trainer.noted(standing)
         ):
             seconds = time.monotonic() - begin
             self.view.say(
@@ -255,13 +266,13 @@ class _Training:
         score = self.validator.score(figures) if by_metric else float(epoch)
         is_best = by_metric and score > standing.best_score
         standing = standing.after(score)
-        row = _row(train_loss, figures)
+        row = row_of(train_loss, figures)
         self._say(epoch, row, is_best)
         if self.run:
             self.run.append_metrics({"epoch": epoch, **row})
         if self.run and self._is_due(standing, is_best):
             is_last = epoch == self.config.epochs
-            progress = standing._asdict()
+            progress = self.trainer.noted(standing)
             self.run.save(epoch, portable, figures, score, progress, final=is_last)
             self._draw(self.run)
         return standing
@@ -286,13 +297,3 @@ class _Training:
         ]
         mark = "  *" if is_best else ""
         self.view.say(f"epoch {epoch:3d}  {'  '.join(figures)}{mark}")
-
-
-def _row(train_loss: float | None, figures: dict[str, float | None]) -> Row:
-    """The figures of an epoch by the names that they are written under."""
-    row: Row = {}
-    if train_loss is not None:
-        row["train_loss"] = train_loss
-    for name, value in figures.items():
-        row[f"validation_{name}"] = value
-    return row

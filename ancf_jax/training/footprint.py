@@ -10,7 +10,7 @@ import jax
 from ancf_jax import data
 from ancf_jax.config import as_flag, flatten, override, validate
 from ancf_jax.errors import UserError
-from ancf_jax.machine.memory import memory_of_device
+from ancf_jax.machine.memory import in_gigabytes, memory_of_device
 from ancf_jax.machine.parallel import device_count, largest
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.models.registry import build, default_config
@@ -33,7 +33,7 @@ def require_memory(prepared: Prepared) -> None:
     if largest(int(needed > at_hand)):
         raise UserError(
             "the parameters and the optimiser's state take "
-            f"{_in_gigabytes(needed)}, expected at most the {_in_gigabytes(at_hand)} that a "
+            f"{in_gigabytes(needed)}, expected at most the {in_gigabytes(at_hand)} that a "
             f"device can hold; {_remedy(prepared)}"
         )
 
@@ -56,10 +56,6 @@ def _state_shapes(prepared: Prepared) -> Any:
     optim = prepared.config.optim
     moves = optimizer(optim, 1, model.step_scales, model.members)
     return variables, jax.eval_shape(moves.init, variables["params"])
-
-
-def _in_gigabytes(size: float) -> str:
-    return f"{size / 1e9:,.1f} GB" if size < math.inf else "uncountable GB"
 
 
 def _remedy(prepared: Prepared) -> str:

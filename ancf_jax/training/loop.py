@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -21,7 +21,7 @@ from ancf_jax.training.optim import optimizer
 from ancf_jax.training.packing import RowUpdates
 from ancf_jax.training.program import Stepped, StepProgram
 from ancf_jax.training.rows import row_updates
-from ancf_jax.training.standing import NOT_BEGUN, EpochReport
+from ancf_jax.training.standing import NOT_BEGUN, EpochReport, Standing
 from ancf_jax.training.states import StateForms
 from ancf_jax.types import Array, Catalogue, TrainState
 
@@ -99,6 +99,20 @@ class Trainer:
         loop = self.prepared.config.loop
         steps = products_in(loop.precision, self.program.run)
         return spread(steps, loop.spread, split, split_out, self.devices)
+
+    def noted(self, standing: Standing) -> dict[str, Any]:
+        """What is noted of a standing with a checkpoint; also how many devices shared the steps."""
+        return standing._asdict() | {"devices": self.devices}
+
+    def change_of_devices(self, before: int) -> str:
+        """What it means that so many devices shared the steps before; empty where nothing."""
+        if before in (0, self.devices):
+            return ""
+        earlier = replace(self.feed, devices=before).batch_size
+        batch = f"batches of {self.feed.batch_size} as before"
+        if earlier != self.feed.batch_size:
+            batch = f"batches of {self.feed.batch_size}, no longer of {earlier}"
+        return f"; {self.devices} devices share {batch}, no longer {before}"
 
     def initial_state(self) -> TrainState:
         """Parameters drawn from the seed and a fresh optimiser, made where they will live."""

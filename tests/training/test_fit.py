@@ -12,7 +12,7 @@ import pytest
 from ancf_jax import data
 from ancf_jax.config import Config, to_json
 from ancf_jax.data import TEST, VALIDATION
-from ancf_jax.errors import NumericalError, UserError
+from ancf_jax.errors import UserError
 from ancf_jax.evaluation import fitted_calibration
 from ancf_jax.runs import load
 from ancf_jax.training.fit import fit
@@ -132,25 +132,6 @@ def test_the_best_checkpoint_is_opened_not_the_latest(tiny, tmp_path):
     assert opened_epoch(config) == best
     assert score == figures[best]
     assert json.loads(calibration_file(config).read_text())["epoch"] == best
-
-
-# Many steps an epoch; and one, whose loss is still a number.
-@pytest.mark.parametrize("batch", [8, 4096])
-def test_a_loss_that_is_no_number_ends_the_run_and_is_never_saved(
-    tiny, tmp_path, batch
-):
-    changes = {
-        "optim__optimizer": "sgd",
-        "optim__learning_rate": 1e30,
-        "optim__schedule": "constant",
-    }
-    config = tiny("mf", run=str(tmp_path / "run"), loop__batch_size=batch, **changes)
-    with pytest.raises(NumericalError, match=r"learning[ -]rate") as caught:
-        fit(config)
-    assert caught.value.exit_code == 3
-    folders = (tmp_path / "run" / "checkpoints").glob("*")
-    saved = [path.name for path in folders if path.name.isdecimal()]
-    assert saved == ["0"]  # the untrained model alone
 
 
 def test_training_stops_early_and_stays_stopped(tiny, tmp_path, new_screen):
