@@ -13,6 +13,8 @@ def damage_of(what: str) -> Iterator[None]:
     """Turns errors of reading into `Damaged`, which names what was read."""
     try:
         yield
+    except Damaged:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{what}: {reason(error)}") from None
 
