@@ -1,5 +1,12 @@
 """Train a model: `python train.py --model NAME --help` lists every setting of the model."""
 
+import os
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    # Ctrl-C during the imports below, which take seconds, leaves without a traceback.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar
 

@@ -20,6 +20,7 @@ _STOPPING = b"stopping after the steps at hand; a second signal leaves at once\n
 
 def run(main: Callable[[list[str], Screen], None]) -> None:
     """Runs a script: a UserError becomes one sentence and its exit code, never a traceback."""
+    _raise_when_interrupted()
     try:
         with Screen() as screen, cached_programs(program_folder()):
             main(expand(sys.argv[1:]), screen)
@@ -35,6 +36,13 @@ def run(main: Callable[[list[str], Screen], None]) -> None:
         if not is_out_of_memory(error):
             raise
         _leave(f"error: {_out_of_memory(error)}", 2)
+
+
+def _raise_when_interrupted() -> None:
+    """Lets SIGINT raise KeyboardInterrupt from here on, which a script may have left at once."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _out_of_memory(error: Exception) -> str:
