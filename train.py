@@ -14,6 +14,7 @@ import tyro
 
 from ancf_jax import cli
 from ancf_jax.data import TEST, known_parts, resolve
+from ancf_jax.machine.determinism import make_deterministic
 from ancf_jax.machine.parallel import is_first, ranking_devices
 from ancf_jax.models.registry import names
 from ancf_jax.report import report_on_test
@@ -35,6 +36,8 @@ class Command(Generic[Settings]):
     """Look for better settings, as --tuning says, instead of training once; a search that was
     stopped goes on."""
     tuning: SearchConfig = field(default_factory=SearchConfig)
+    deterministic: bool = False
+    """Train to the same bits each time on a GPU, too, which takes longer; a CPU always does."""
 
 
 def parse(argv: list[str]) -> Command[Any]:
@@ -53,6 +56,8 @@ def parse(argv: list[str]) -> Command[Any]:
 def main(argv: list[str], screen: cli.Screen) -> None:
     """Trains, then shows the figures on the test events; or searches, then shows the trials."""
     command = parse(argv)
+    if command.deterministic:
+        make_deterministic()
     undecided = cli.not_given(argv)
     if command.search:
         search_settings(command, undecided, screen)
