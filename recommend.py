@@ -1,5 +1,12 @@
 """Recommend from a run: `python recommend.py --run DIR --users ID` or `--users all --out FILE`."""
 
+import os
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    # Ctrl-C during the imports below, which take seconds, leaves without a traceback.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,5 +1,12 @@
 """Train a model: `python train.py --model NAME --help` lists every setting of the model."""
 
+import os
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    # Ctrl-C during the imports below, which take seconds, leaves without a traceback.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -7,6 +14,7 @@ import tyro
 
 from ancf_jax import cli
 from ancf_jax.data import TEST, known_parts, resolve
+from ancf_jax.machine.determinism import make_deterministic
 from ancf_jax.machine.parallel import is_first, ranking_devices
 from ancf_jax.models.registry import names
 from ancf_jax.report import report_on_test
@@ -30,6 +38,8 @@ class Command(Generic[Settings]):
     """Look for better settings, as --tuning says, instead of training once; a search that was
     stopped goes on."""
     tuning: SearchConfig = field(default_factory=SearchConfig)
+    deterministic: bool = False
+    """Train to the same bits each time on a GPU, too, which takes longer; a CPU always does."""
 
 
 def parse(argv: list[str]) -> Command[Any]:
@@ -48,6 +58,8 @@ def parse(argv: list[str]) -> Command[Any]:
 def main(argv: list[str], screen: cli.Screen) -> None:
     """Trains, then shows the figures on the test events; or searches, then shows the trials."""
     command = parse(argv)
+    if command.deterministic:
+        make_deterministic()
     undecided = cli.not_given(argv)
     if command.search:
         search_settings(command, undecided, screen)

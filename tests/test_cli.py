@@ -553,6 +553,35 @@ def test_a_signal_is_told_by_work_that_never_asks():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.parametrize("name", ["train", "recommend", "evaluate"])
+def test_an_interrupt_during_the_imports_leaves_without_a_word(name, tmp_path):
+    """A module that all scripts import interrupts them."""
+    interrupting = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    (tmp_path / "tyro.py").write_text(interrupting)
+    path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / f"{name}.py"), "--help"],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+def test_an_interrupt_after_the_imports_is_told():
+    code = """
+import os, signal, sys
+from ancf_jax import cli
+signal.signal(signal.SIGINT, lambda *_: os._exit(99))  # as a script leaves during its imports
+sys.argv = ["script"]
+cli.run(lambda argv, screen: os.kill(os.getpid(), signal.SIGINT))
+"""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (130, b"stopped\n")
+
+
 def test_other_threads_leave_signals_alone():
     before = signal.getsignal(signal.SIGTERM)
     found = []

@@ -13,6 +13,8 @@ def damage_of(what: str) -> Iterator[None]:
     """Turns errors of reading into `Damaged`, which names what was read."""
     try:
         yield
+    except Damaged:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{what}: {reason(error)}") from None
 
@@ -26,7 +28,8 @@ def reason(error: Exception) -> str:
     TensorStore's messages are long: what matters stands last, before details in brackets. Of a long
     one the last clauses are kept, whole.
     """
-    text = str(error) or type(error).__name__
+    of_system = error.strerror if isinstance(error, OSError) else None
+    text = of_system or str(error) or type(error).__name__
     first_line = text.splitlines()[0]
     clauses = first_line.split(" [")[0].split(": ")
     gist = clauses.pop()[:LONGEST_REASON]

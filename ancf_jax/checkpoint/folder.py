@@ -2,16 +2,16 @@
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
-from ancf_jax.checkpoint.damage import reason
-from ancf_jax.checkpoint.leaves import describe, named_leaves
+from ancf_jax.checkpoint.damage import Damaged, reason
+from ancf_jax.checkpoint.leaves import named_leaves, zeros
 from ancf_jax.checkpoint.lock import take_lock
 from ancf_jax.checkpoint.record import JSON, Record, canonical
+from ancf_jax.checkpoint.rows import columns_in, write_rows
 from ancf_jax.checkpoint.saved import Restored, SavedRun, open_run
 from ancf_jax.checkpoint.scratch import (
     clear_scratch,
@@ -20,10 +20,12 @@ from ancf_jax.checkpoint.scratch import (
     told_to_the_user,
 )
 from ancf_jax.checkpoint.settings import FILE, write_settings
+from ancf_jax.checkpoint.together import in_all
 from ancf_jax.checkpoint.writing import WRITE_ERRORS, write_checkpoint
 from ancf_jax.config import Config, flatten
 from ancf_jax.data.storage import replacing
 from ancf_jax.errors import UserError
+from ancf_jax.machine.parallel import is_first, process_number
 from ancf_jax.view import SILENT, View
 
 KEPT = 2  # of the latest and of the best checkpoints each
@@ -40,7 +42,11 @@ FREE = (
 
 
 class RunFolder(SavedRun):
-    """A run opened for training; no other process can train there meanwhile."""
+    """A run opened for training; no other process can train there meanwhile.
+
+    Where several processes train together, `restore_latest`, `save` and `save_within` are called
+    in all of them. The first process writes all files but the rows of divided tables.
+    """
 
     @classmethod
     @contextlib.contextmanager
@@ -63,6 +69,9 @@ class RunFolder(SavedRun):
                 folder cannot be written.
         """
         run = cls(Path(path).absolute(), config, view)
+        if not is_first():  # which holds the lock for all
+            yield run
+            return
         with take_lock(run.path):
             for place in (run._checkpoints, run.path / "dataset", run._metrics):
                 refuse_link(place)
@@ -74,22 +83,41 @@ class RunFolder(SavedRun):
         """The newest sound checkpoint, None where there is none yet; all that is later goes.
 
         Args:
-            template: see `restore_best`.
+            template: see `restore_best`; also of `rows.Divided`, of which each process reads its
+                own rows. Without any the first process alone reads, and the others get zeros.
             strict: whether damage of the newest checkpoint is an error.
 
         Raises:
             UserError: none is sound, or it does not fit the template.
         """
-        newest_first = self._names()[::-1]
-        name, found = self._restore(newest_first, template, strict)
+        newest_first, *_ = in_all(lambda: self._names()[::-1], (UserError,))
+        read = partial(self._read_together, template=template)
+        name, found = self._restore(newest_first, read, strict)
         later = newest_first[: newest_first.index(name)] if found else []
-        with told_to_the_user(self._checkpoints):
-            self._delete(later)
         last = found.epoch if found else -1
+        _by_first(lambda: self._forget(later, last), (UserError,))
+        return found
+
+    def _read_together(self, name: str, template: Any) -> Restored:
+        """A checkpoint that is sound in all processes."""
+        found = []
+
+        def read() -> None:
+            if is_first() or columns_in(named_leaves(template)):
+                found.append(self._read(name, template))
+            else:
+                found.append(Restored(zeros(template), -1, {}, -math.inf, {}))
+
+        in_all(read, (Damaged, UserError))
+        return found[0]
+
+    def _forget(self, names: list[str], last: int) -> None:
+        """Removes checkpoints, and the metrics of epochs after the last."""
+        with told_to_the_user(self._checkpoints):
+            self._delete(names)
         rows = [row for row in self.read_metrics() if row["epoch"] <= last]
         with replacing(self._metrics) as file:
             file.writelines(canonical(row) + b"\n" for row in rows)
-        return found
 
     def save(
         self,
@@ -107,7 +135,7 @@ class RunFolder(SavedRun):
 
         Args:
             epoch: its number.
-            state: a pytree of arrays.
+            state: a pytree of arrays and of `rows.Divided`.
             metrics: the validation figures.
             score: what the best checkpoint is chosen by; NaN counts as -inf.
             progress: what training needs besides the state to go on.
@@ -119,11 +147,8 @@ class RunFolder(SavedRun):
         Raises:
             UserError: it could not be written, and is `final`.
         """
-        if epoch in self.epochs():
-            return True
-        arrays = _arrays_of(state)
-        record = self._record(arrays, metrics, score, progress)
-        return self._save(str(epoch), arrays, record, final)
+        record = self._record(metrics, score, progress)
+        return self._save(str(epoch), state, record, final)
 
     def save_within(self, epoch: int, steps: int, state: Any, progress: JSON) -> bool:
         """Writes the state after an epoch and `steps` steps of the next one.
@@ -134,45 +159,53 @@ class RunFolder(SavedRun):
         Returns:
             Whether it was written.
         """
-        arrays = _arrays_of(state)
-        record = self._record(arrays, {}, -math.inf, progress)
-        return self._save(f"{epoch}+{steps}", arrays, record, final=False)
+        record = self._record({}, -math.inf, progress)
+        return self._save(f"{epoch}+{steps}", state, record, final=False)
 
-    def _save(
-        self, name: str, arrays: dict[str, np.ndarray], record: Record, final: bool
-    ) -> bool:
-        """Writes a checkpoint; whether it is there now."""
+    def _save(self, name: str, state: Any, record: Record, final: bool) -> bool:
+        """Writes a checkpoint, unless it is there; whether it is there now."""
+        if self._has(name):
+            return True
         try:
-            if name not in self._names():
-                self._write(self._folder(name), arrays, record)
-            self._delete_surplus(name)
+            self._write(self._folder(name), named_leaves(state), record)
+            _by_first(lambda: self._delete_surplus(name), WRITE_ERRORS)
         except WRITE_ERRORS as error:
             self._tell_failure(name, error, final)
-        return name in self._names()
+        return self._has(name)
 
-    def _write(
-        self, place: Path, arrays: dict[str, np.ndarray], record: Record
-    ) -> None:
-        """Writes a checkpoint, which takes its place when it is whole."""
-        if place.is_symlink() or place.exists():
-            raise FileExistsError(f'"{place}" is in its place; move that away')
-        with scratch_folder(self._checkpoints) as scratch:
-            write_checkpoint(scratch / place.name, arrays, record)
-            (scratch / place.name).rename(place)
+    def _has(self, name: str) -> bool:
+        """Whether the first process sees a checkpoint of that name."""
+        return in_all(lambda: name in self._names(), ())[0]
 
-    def _record(
-        self,
-        arrays: dict[str, np.ndarray],
-        metrics: JSON,
-        score: float,
-        progress: JSON,
-    ) -> Record:
+    def _write(self, place: Path, leaves: dict[str, Any], record: Record) -> None:
+        """Writes a checkpoint, which takes its place when it is whole in all processes."""
+        errors = (UserError, *WRITE_ERRORS)
+        with contextlib.ExitStack() as stack:
+
+            def begin() -> str:
+                if place.is_symlink() or place.exists():
+                    raise FileExistsError(f'"{place}" is in its place; move that away')
+                return str(stack.enter_context(scratch_folder(self._checkpoints)))
+
+            scratch = Path(_by_first(begin, errors))
+            own = partial(write_rows, scratch, process_number(), leaves)
+            rows = in_all(own, errors)
+
+            def end() -> None:
+                made = scratch / place.name
+                write_checkpoint(made, leaves, rows, record)
+                made.rename(place)
+
+            _by_first(end, errors)
+
+    def _record(self, metrics: JSON, score: float, progress: JSON) -> Record:
+        """What is noted with a checkpoint, but for its leaves."""
         return Record(
             data=self.data_digest,
             metrics=metrics,
             score=-math.inf if math.isnan(score) else score,
             progress=progress,
-            leaves={name: describe(array) for name, array in arrays.items()},
+            leaves={},
         )
 
     def append_metrics(self, row: JSON) -> None:
@@ -251,9 +284,9 @@ class RunFolder(SavedRun):
                 self._folder(name).rename(scratch / name)
 
 
-def _arrays_of(state: Any) -> dict[str, np.ndarray]:
-    """The arrays of a state by name, as they are now."""
-    return {name: np.array(leaf) for name, leaf in named_leaves(state).items()}
+def _by_first(work: Callable[[], Any], errors: tuple[type[Exception], ...]) -> Any:
+    """What the first process does alone, and all are told of."""
+    return in_all(lambda: work() if is_first() else None, errors)[0]
 
 
 def _none_unless_finite(value: Any) -> Any:

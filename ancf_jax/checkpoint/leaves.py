@@ -1,4 +1,4 @@
-"""The arrays of a checkpoint: named by their place in the tree, and read back one by one.
+"""The whole arrays of a checkpoint: named by their place in the tree, and read back one by one.
 
 Orbax writes them; they are read through TensorStore, the storage under it. That way a damaged
 array is known by name, and a forged shape is refused before memory is taken for it.
@@ -23,6 +23,11 @@ def named_leaves(tree: Any) -> dict[str, Any]:
     }
 
 
+def zeros(shapes: Any) -> Any:
+    """NumPy arrays of these shapes."""
+    return jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), shapes)
+
+
 def describe(array: np.ndarray) -> dict[str, Any]:
     """What is recorded of an array: shape, dtype and digest."""
     return {
@@ -43,8 +48,18 @@ def read_leaf(folder: Path, name: str, record: dict[str, Any]) -> np.ndarray:
     Raises:
         Damaged: it cannot be read, or is not what was saved.
     """
-    with damage_of(f"leaf {name}"):
-        store = tensorstore.open(_place(folder, name), open=True, read=True).result()
+    return read_array(_place(folder, name), f"leaf {name}", record)
+
+
+def read_array(place: dict[str, Any], what: str, record: dict[str, Any]) -> np.ndarray:
+    """The array at a place, given in the words of TensorStore.
+
+    Raises:
+        Damaged: it cannot be read, or is not what `describe` said when it was saved.
+    """
+    with damage_of(what):
+        spec = place | {"fill_missing_data_reads": False}
+        store = tensorstore.open(spec, open=True, read=True).result()
         _check_shape(store, record["shape"])
         array = store.read().result()
         if describe(array) != record:
@@ -58,7 +73,6 @@ def _place(folder: Path, name: str) -> dict[str, Any]:
     return {
         "driver": "zarr",
         "kvstore": {"driver": "ocdbt", "base": files, "path": f"{name}/"},
-        "fill_missing_data_reads": False,
     }
 
 

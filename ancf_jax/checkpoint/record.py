@@ -9,7 +9,8 @@ from ancf_jax.checkpoint.damage import damage_of
 from ancf_jax.data.storage import digest
 from ancf_jax.errors import UserError
 
-FORMAT = 2
+FORMAT = 3
+READABLE = (2, FORMAT)  # 2: all leaves are whole
 DIGEST = "digest"
 JSON = dict[str, Any]
 
@@ -23,7 +24,8 @@ class Record:
         metrics: the validation figures.
         score: what the best checkpoint is chosen by; -inf where it was NaN.
         progress: what training needs besides the state to go on.
-        leaves: what `leaves.describe` says of every array, by name.
+        leaves: of every array, by name, its shape and dtype, and its digest; where its rows were
+            divided, those of its blocks instead (see `rows.Piece`).
         format: the layout of checkpoints that it is written in.
     """
 
@@ -54,10 +56,10 @@ def read_record(folder: Path) -> Record:
         saved = content["record"]
         if digest(canonical(saved)) != content["digest"]:
             raise ValueError("not what its digest says")
-    if saved["format"] != FORMAT:
+    if saved["format"] not in READABLE:
         raise UserError(
-            f'"{folder}" has format {saved["format"]}, expected {FORMAT}; '
-            "use the version that wrote it"
+            f'"{folder}" has format {saved["format"]}, expected at most {FORMAT}; '
+            "use the version that wrote it, or a newer one"
         )
     return Record(**saved)
 

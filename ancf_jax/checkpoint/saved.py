@@ -3,6 +3,8 @@
 import contextlib
 import json
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,11 +12,13 @@ import jax
 import numpy as np
 
 from ancf_jax.checkpoint.damage import Damaged
-from ancf_jax.checkpoint.leaves import named_leaves, read_leaf
+from ancf_jax.checkpoint.leaves import named_leaves
 from ancf_jax.checkpoint.record import JSON, Record, read_record
+from ancf_jax.checkpoint.rows import Divided, columns_in, read_divided, read_whole
 from ancf_jax.checkpoint.settings import FILE, read_settings
 from ancf_jax.config import Config
 from ancf_jax.errors import UserError
+from ancf_jax.types import Array
 from ancf_jax.view import SILENT, View
 
 # The name of a checkpoint: an epoch, and how many steps later where it is within the next one.
@@ -108,7 +112,8 @@ class SavedRun:
         """
         best_first = sorted(self.epochs(), key=self._rank, reverse=True)
         names = [str(epoch) for epoch in best_first]
-        _, found = self._restore(names, template, strict)
+        read = partial(self._read, template=template)
+        _, found = self._restore(names, read, strict)
         if found is None:
             raise UserError(
                 f'run "{self.path}" has no checkpoint yet; '
@@ -127,13 +132,13 @@ class SavedRun:
         return self._checkpoints / name
 
     def _restore(
-        self, names: list[str], template: Any, strict: bool
+        self, names: list[str], read: Callable[[str], Restored], strict: bool
     ) -> tuple[str, Restored | None]:
         """The first of some checkpoints that is sound, with its name; damaged ones are told."""
         damages = []
         for name in names[:1] if strict else names:
             try:
-                found = self._read(name, template)
+                found = read(name)
             except Damaged as error:
                 damages.append(f"checkpoint {name} is damaged ({error})")
                 continue
@@ -153,13 +158,20 @@ class SavedRun:
         record = read_record(folder)
         self._refuse_other_data(record)
         leaves = named_leaves(template)
-        for name, leaf in leaves.items():
-            _check_fit(checkpoint, name, leaf, record)
-        # Copies on the default device, free to move: as from `init`, on however many devices.
-        arrays = [
-            jax.numpy.array(read_leaf(folder / "state", name, record.leaves[name]))
-            for name in leaves
-        ]
+        columns = columns_in(leaves)
+        for name, leaf in (leaves | columns).items():
+            if not isinstance(leaf, Divided):
+                _check_fit(checkpoint, name, leaf, record)
+
+        def read(name: str, leaf: Any) -> Array:
+            if isinstance(leaf, Divided):
+                return read_divided(folder, leaf, record.leaves)
+            if name in columns:  # its rows are in the divided table
+                return jax.numpy.zeros(leaf.shape, leaf.dtype)
+            # A copy on the default device, free to move: as from `init`.
+            return jax.numpy.array(read_whole(folder, name, record.leaves[name]))
+
+        arrays = [read(name, leaf) for name, leaf in leaves.items()]
         state = jax.tree.unflatten(jax.tree.structure(template), arrays)
         epoch, _ = _time_of(checkpoint)
         return Restored(state, epoch, record.metrics, record.score, record.progress)

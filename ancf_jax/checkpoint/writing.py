@@ -4,31 +4,67 @@ import contextlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orbax.checkpoint as ocp
 
+from ancf_jax.checkpoint.leaves import describe
 from ancf_jax.checkpoint.record import Record, sealed
+from ancf_jax.checkpoint.rows import (
+    FOLDER,
+    Divided,
+    Piece,
+    columns_in,
+    describe_rows,
+)
+from ancf_jax.machine.parallel import fetch
 
 # What a write that fails raises; TensorStore reports a full disk as ValueError.
 WRITE_ERRORS = (OSError, ValueError, RuntimeError)
 
-# One process alone writes; the others do not wait for it.
+# The first process alone writes whole arrays. Nobody waits in a barrier of Orbax, which is an
+# operation of all devices: where one process cannot write, the others would wait for ever.
 ALONE = ocp.options.MultiprocessingOptions(
     active_processes={0}, barrier_sync_key_prefix="run"
 )
 
 
 def write_checkpoint(
-    folder: Path, arrays: dict[str, np.ndarray], record: Record
+    folder: Path,
+    leaves: dict[str, Any],
+    rows: list[dict[str, list[Piece]]],
+    record: Record,
 ) -> None:
-    """Writes arrays and their record to `folder`, which appears when all is written.
+    """Writes a checkpoint to `folder`: whole leaves, the record, and divided rows moved there.
+
+    Args:
+        folder: appears when all is written.
+        leaves: those of a state by name.
+        rows: what each process has written beside `folder` already, see `write_rows`.
+        record: what is noted, without the leaves.
 
     Raises:
         One of `WRITE_ERRORS`: it could not be written.
     """
+    columns = columns_in(leaves)
+    # Copies, for the state may be given up to the next step.
+    whole = {
+        name: np.array(fetch(leaf))
+        for name, leaf in leaves.items()
+        if name not in columns and not isinstance(leaf, Divided)
+    }
+    described = {name: describe(array) for name, array in whole.items()}
+    described.update(describe_rows(columns, rows))
+    _write_whole(folder, whole, replace(record, leaves=described))
+    if columns:
+        (folder.parent / FOLDER).rename(folder / FOLDER)
+
+
+def _write_whole(folder: Path, arrays: dict[str, np.ndarray], record: Record) -> None:
+    """Writes arrays and their record by Orbax."""
     args = ocp.args.Composite(
         state=ocp.args.StandardSave(arrays), info=ocp.args.JsonSave(sealed(record))
     )

@@ -24,6 +24,7 @@ def run(main: Callable[[list[str], Screen], None]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # What the encoding of the output has no letter for is shown by its number.
         sys.stdout.reconfigure(errors="backslashreplace")
+    _raise_when_interrupted()
     try:
         with Screen() as screen, cached_programs(program_folder()):
             main(expand(sys.argv[1:]), screen)
@@ -39,6 +40,13 @@ def run(main: Callable[[list[str], Screen], None]) -> None:
         if not is_out_of_memory(error):
             raise
         _leave(f"error: {_out_of_memory(error)}", 2)
+
+
+def _raise_when_interrupted() -> None:
+    """Lets SIGINT raise KeyboardInterrupt from here on, which a script may have left at once."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _out_of_memory(error: Exception) -> str:

@@ -30,7 +30,14 @@ class Screen:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lines = _ProgressLines(clock)
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        # A notebook, which has colours, too, is no terminal, on which a bar could be redrawn.
+        self.console = Console(
+            stderr=True,
+            highlight=False,
+            soft_wrap=True,
+            force_jupyter=False,
+            force_terminal=sys.stderr.isatty(),
+        )
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

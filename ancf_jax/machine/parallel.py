@@ -84,6 +84,21 @@ def largest(number: int) -> int:
     return int(multihost_utils.process_allgather(np.int32(number)).max())
 
 
+def texts_of_all(text: str) -> list[str]:
+    """The texts that the processes call it with, in the order of their numbers."""
+    if jax.process_count() == 1:
+        return [text]
+    content = text.encode()
+    padded = content.ljust(largest(len(content)), b"\0")
+    of_all = multihost_utils.process_allgather(np.frombuffer(padded, np.uint8))
+    return [row.tobytes().rstrip(b"\0").decode() for row in of_all]
+
+
+def process_number() -> int:
+    """The number of this process among those that train together, from 0."""
+    return jax.process_index()
+
+
 def several_processes() -> bool:
     """Whether other processes train together with this one."""
     return jax.process_count() > 1

@@ -12,13 +12,8 @@ from ancf_jax.checkpoint import RunFolder
 from ancf_jax.config import Config, validate
 from ancf_jax.data import VALIDATION, audits
 from ancf_jax.errors import Stopped
-from ancf_jax.machine.parallel import (
-    from_first,
-    is_first,
-    join,
-    largest,
-    several_processes,
-)
+from ancf_jax.evaluation import Figures
+from ancf_jax.machine.parallel import is_first, join, largest, several_processes
 from ancf_jax.models.protocol import FittedModel, NeuralModel
 from ancf_jax.prepared import Prepared, prepare
 from ancf_jax.training.adapt import adapt
@@ -28,7 +23,6 @@ from ancf_jax.training.loop import Trainer, trainer
 from ancf_jax.training.pace import Pace
 from ancf_jax.training.probabilities import calibrate_best, calibrate_fitted
 from ancf_jax.training.standing import EpochReport, Standing, standing_of_first
-from ancf_jax.training.states import zeros
 from ancf_jax.training.validation import Validator, validator_of
 from ancf_jax.training.watched import Check, Watched, never
 from ancf_jax.types import TrainState
@@ -89,7 +83,8 @@ def fit(
             made = trainer(prepared)
             standing = _Training(run, made, validator_of(made), watch, strict).train()
             return Fitted(config, dataset, standing.best_score, standing.epoch)
-        _fit_as_a_whole(prepared.model, run, prepared, watch)
+        if is_first():
+            _fit_as_a_whole(prepared.model, run, prepared, watch)
         return Fitted(config, dataset, math.nan, 0)
 
 
@@ -109,18 +104,14 @@ def _fit_as_a_whole(
 
 
 @contextmanager
-def _run_folder(
-    prepared: Prepared, resume: bool, view: View
-) -> Iterator[RunFolder | None]:
-    """The folder of the run, with its data; None in processes other than the first."""
-    if not is_first():
-        yield None
-        return
+def _run_folder(prepared: Prepared, resume: bool, view: View) -> Iterator[RunFolder]:
+    """The folder of the run, in which the first process puts the data."""
     config = prepared.config
     with RunFolder.create(config.run, config, resume=resume, view=view) as run:
         run.data_digest = prepared.dataset.interactions.digest
         run.require_same_data()
-        data.save(prepared.dataset, run.path / "dataset")
+        if is_first():
+            data.save(prepared.dataset, run.path / "dataset")
         yield run
 
 
@@ -129,7 +120,7 @@ class _Training:
     """A run by epochs.
 
     Attributes:
-        run: the folder; None in processes other than the first.
+        run: the folder.
         trainer: trains an epoch.
         validator: judges it.
         view: where the run shows how it goes.
@@ -137,7 +128,7 @@ class _Training:
         pace: tells how long it will take.
     """
 
-    run: RunFolder | None
+    run: RunFolder
     trainer: Trainer
     validator: Validator
     view: Watched
@@ -168,27 +159,25 @@ class _Training:
                 "no epoch was better than the untrained model, which is kept; "
                 "lower --optim.learning-rate, or raise --optim.weight-decay"
             )
-        if self.run:
+        if is_first():
             ranker = self.validator.ranker
             prepared = self.trainer.prepared
             calibrate_best(self.run, prepared, ranker, self.trainer.shapes, self.view)
         return standing
 
     def _begin(self) -> tuple[TrainState, Standing]:
-        """The first process's latest checkpoint, on the devices of all; else the very start."""
-        restored = None
-        if self.run:
-            shapes = self.trainer.shapes
-            restored = self.run.restore_latest(shapes, strict=self.strict)
+        """The latest checkpoint, on the devices of all processes; else the very start."""
+        states = self.trainer.states
+        template = states.template(self.trainer.shapes)
+        restored = self.run.restore_latest(template, strict=self.strict)
         progress = restored.progress if restored else {}
         change = self.trainer.change_of_devices(progress.pop("devices", 0))
         standing = standing_of_first(progress)
-        if standing.epoch < 0:
+        if restored is None or standing.epoch < 0:
             return self.trainer.initial_state(), standing
         within = f" and {standing.steps:,} steps" if standing.steps else ""
         self.view.say(f"resuming after epoch {standing.epoch}{within}{change}")
-        state = restored.state if restored else zeros(self.trainer.shapes)
-        return self.trainer.states.place(from_first(state)), standing
+        return states.restored(restored.state), standing
 
     @property
     def _asking_view(self) -> View:
@@ -243,12 +232,11 @@ class _Training:
 
     def _save_within(self, state: TrainState, standing: Standing) -> None:
         begin = time.monotonic()
-        portable = self.trainer.states.portable(state)
+        saved = self.trainer.states.saved(state)
         epoch = standing.epoch
         steps = standing.steps
-        if self.run and self.run.save_within(
-            epoch, steps, portable, self.trainer.noted(standing)
-        ):
+        noted = self.trainer.noted(standing)
+        if self.run.save_within(epoch, steps, saved, noted):
             seconds = time.monotonic() - begin
             self.view.say(
                 f"saved after epoch {epoch} and {steps:,} steps, in {seconds:.1f} s"
@@ -258,9 +246,7 @@ class _Training:
         """Validates an epoch and writes its row, checkpoint and curves; the new standing."""
         train_loss = standing.report.loss if standing.steps else None
         epoch = standing.epoch + 1
-        portable = self.trainer.states.portable(state)
-        variables = {"params": portable.params, "batch_stats": portable.batch_stats}
-        figures = self.validator.judge(variables, self._asking_view)
+        figures = self._judge(state)
         by_metric = bool(figures) and self.config.loop.metric != "last"
         # Without a metric the later epoch is the better one.
         score = self.validator.score(figures) if by_metric else float(epoch)
@@ -268,19 +254,29 @@ class _Training:
         standing = standing.after(score)
         row = row_of(train_loss, figures)
         self._say(epoch, row, is_best)
-        if self.run:
+        if is_first():
             self.run.append_metrics({"epoch": epoch, **row})
-        if self.run and self._is_due(standing, is_best):
+        if self._is_due(standing, is_best):
             is_last = epoch == self.config.epochs
-            progress = self.trainer.noted(standing)
-            self.run.save(epoch, portable, figures, score, progress, final=is_last)
-            self._draw(self.run)
+            noted = self.trainer.noted(standing)
+            saved = self.trainer.states.saved(state)
+            self.run.save(epoch, saved, figures, score, noted, final=is_last)
+            self._draw()
         return standing
 
-    def _draw(self, run: RunFolder) -> None:
+    def _judge(self, state: TrainState) -> Figures:
+        """The validation figures; without any, no process needs whole tables."""
+        if not self.validator.has_events:
+            return {}
+        variables = self.trainer.states.variables(state)
+        return self.validator.judge(variables, self._asking_view)
+
+    def _draw(self) -> None:
         """Draws the curves; training goes on without them, too."""
+        if not is_first():
+            return
         try:
-            draw_curves(run.read_metrics(), run.path / "curves.png")
+            draw_curves(self.run.read_metrics(), self.run.path / "curves.png")
         except OSError as error:
             self.view.say(f"WARNING: curves.png was not written: {error.strerror}")
 

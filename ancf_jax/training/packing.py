@@ -12,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ancf_jax.checkpoint.leaves import named_leaves
+from ancf_jax.checkpoint.rows import Column
 from ancf_jax.machine.sizes import ROW_MULTIPLE
 from ancf_jax.types import Array, TrainState
 
@@ -47,6 +49,27 @@ class RowUpdates:
             return self.tables.get(name, "")
 
         return jax.tree.map_with_path(kind_of, tree)
+
+    def columns(
+        self, state: TrainState, lengths: Mapping[str, int]
+    ) -> dict[str, list[Column]]:
+        """What lies where in the rows of a packed state, which are [V, W] of each kind.
+
+        Args:
+            state: packed; its tables are empty.
+            lengths: V by kind.
+        """
+        found: dict[str, list[Column]] = {kind: [] for kind in self.kinds}
+        begin = dict.fromkeys(found, 0)
+        tree = state._replace(batch_stats={}, rows=())
+        kinds = jax.tree.leaves(self.kinds_of_leaves(tree))
+        for kind, (name, leaf) in zip(kinds, named_leaves(tree).items(), strict=True):
+            if kind:
+                shape = (lengths[kind], *leaf.shape[1:])
+                column = Column(name, begin[kind], shape, leaf.dtype)
+                found[kind].append(column)
+                begin[kind] += column.width
+        return found
 
     def pack(self, state: TrainState) -> TrainState:
         """The state with its tables, and their moments, in rows.

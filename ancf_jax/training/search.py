@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ancf_jax.checkpoint import open_run
+from ancf_jax.checkpoint.scratch import refuse_link, told_to_the_user
 from ancf_jax.config import Config, override, to_json
 from ancf_jax.data import build, facts, resolve
+from ancf_jax.data.marked import empty_marked, make_marked
 from ancf_jax.errors import NumericalError, UserError
 from ancf_jax.models.registry import registered
 from ancf_jax.output import write_table
@@ -32,6 +33,7 @@ from ancf_jax.training.space import (
 from ancf_jax.view import SILENT, View
 
 LOSS = "validation loss"
+NOT_KEPT = "checkpoints|dataset"  # of a trial
 RANDOM_TRIALS = 4  # before TPE has enough to go by
 
 
@@ -94,13 +96,31 @@ def search(
     for number in range(len(study.trials), settings.trials):
         params = _propose(study, space, config.seed) if number else start
         view.say(f"trial {number} of {settings.trials}: {params}")
-        folder = Path(config.run) / "trials" / str(number)
+        folder = _trial_folder(Path(config.run), number)
         trial = override(with_params(base, params), {"run": str(folder)})
         loss = _train(trial, view, check)
         _add_trial(study, space, params, loss)
-        for part in ("checkpoints", "dataset"):
-            shutil.rmtree(folder / part, ignore_errors=True)
+        empty_marked(folder, NOT_KEPT)
     return _conclude(config, study.trials, space, said)
+
+
+def _trial_folder(run: Path, number: int) -> Path:
+    """The folder of a trial, marked as ours unless it holds a run already.
+
+    Raises:
+        UserError: something else is there, or it cannot be written.
+    """
+    folder = run / "trials" / str(number)
+    refuse_link(folder.parent)
+    refuse_link(folder)
+    if not _is_begun(folder):
+        with told_to_the_user(folder):
+            make_marked(folder, "move it away, or choose another --run")
+    return folder
+
+
+def _is_begun(folder: Path) -> bool:
+    return (folder / "config.json").exists()
 
 
 def _adapted(
@@ -186,9 +206,8 @@ def _train(config: Config, view: View, check: Check) -> float:
 
     Infinite where it diverged.
     """
-    is_begun = (Path(config.run) / "config.json").exists()
     try:
-        fit(config, resume=is_begun, view=view, check=check)
+        fit(config, resume=_is_begun(Path(config.run)), view=view, check=check)
     except NumericalError as error:
         view.say(str(error))
         return math.inf

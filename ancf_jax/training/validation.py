@@ -120,6 +120,11 @@ class Validator:
         events = len(heldout_events(self.prepared.dataset, VALIDATION).user)
         return total / max(1, events)
 
+    @property
+    def has_events(self) -> bool:
+        """Whether there are validation events."""
+        return bool(self._blocks)
+
     @cached_property
     def _blocks(self) -> list[tuple[np.ndarray, ...]]:
         """User, minute, item, value and weight of some events at a time, padded with weight 0."""

@@ -40,7 +40,6 @@ class Remembering:
 def planted_fit(config: Config, resume: bool, view: View, check: Check = never) -> None:
     """A training whose validation loss is lowest at BEST_RATE, and which diverges above 0.018."""
     folder = Path(config.run)
-    folder.mkdir(parents=True)
     (folder / "config.json").write_text(to_json(config))
     (folder / "checkpoints").mkdir()
     loss = math.log(config.optim.learning_rate / BEST_RATE) ** 2
@@ -108,6 +107,53 @@ def test_a_search_leaves_a_table_a_picture_and_no_checkpoints(planted, tmp_path)
     folders = sorted(path.name for path in (run / "trials").iterdir())
     assert folders == ["0", "1", "2", "3", "4"]
     assert not list(run.rglob("checkpoints"))
+
+
+def test_what_a_person_put_among_the_trials_stays(planted, tmp_path):
+    foreign = tmp_path / "run" / "trials" / "1" / "checkpoints"
+    foreign.mkdir(parents=True)
+    (foreign / "diary").write_text("dear diary")
+    with pytest.raises(UserError, match=r'trials/1" is a folder that ancf_jax did not'):
+        search(config_in(tmp_path), trials(2))
+    assert (foreign / "diary").read_text() == "dear diary"
+
+
+def test_a_run_of_a_person_among_the_trials_keeps_its_checkpoints(tmp_path):
+    foreign = tmp_path / "trials" / "0"
+    (foreign / "checkpoints").mkdir(parents=True)
+    (foreign / "config.json").write_text("{}")
+    folder = searching._trial_folder(tmp_path, 0)
+    searching.empty_marked(folder, searching.NOT_KEPT)
+    assert (foreign / "checkpoints").is_dir()
+
+
+@pytest.mark.parametrize("link", ["trials", "trials/0"])
+def test_a_link_among_the_trials_is_refused(planted, tmp_path, link):
+    home = tmp_path / "home"
+    home.mkdir()
+    place = tmp_path / "run" / link
+    place.parent.mkdir(parents=True)
+    place.symlink_to(home)
+    with pytest.raises(UserError, match="is a link"):
+        search(config_in(tmp_path), trials(2))
+    assert list(home.iterdir()) == []
+
+
+def test_a_link_within_a_trial_goes_without_what_it_leads_to(
+    planted, tmp_path, monkeypatch
+):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "diary").write_text("dear diary")
+
+    def fit(config: Config, *arguments, **options) -> None:
+        planted_fit(config, *arguments, **options)
+        (Path(config.run) / "dataset").symlink_to(home)
+
+    monkeypatch.setattr(searching, "fit", fit)
+    search(config_in(tmp_path), trials(1))
+    assert (home / "diary").read_text() == "dear diary"
+    assert not (tmp_path / "run" / "trials" / "0" / "dataset").is_symlink()
 
 
 def test_a_diverged_trial_comes_last_and_the_search_goes_on(planted, tmp_path):
