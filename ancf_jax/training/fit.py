@@ -71,21 +71,27 @@ def fit(
     if config.loop.distributed:
         join()
     watch = Watched(view if is_first() else SILENT, check)
-    config = data.resolve(config)
+    prepared = _prepared(data.resolve(config), undecided, watch)
+    with _run_folder(prepared, resume, watch) as run:
+        standing = Standing(0, math.nan)
+        if isinstance(prepared.model, NeuralModel):
+            made = trainer(prepared)
+            standing = _Training(run, made, validator_of(made), watch, strict).train()
+        elif is_first():
+            _fit_as_a_whole(prepared.model, run, prepared, watch)
+    config = prepared.config
+    return Fitted(config, prepared.dataset, standing.best_score, standing.epoch)
+
+
+def _prepared(config: Config, undecided: Collection[str], watch: Watched) -> Prepared:
+    """The model with its data, and with what the data chose of the settings."""
     dataset = data.build(config)
-    check()
+    watch.check()
     watch.say(audits.describe(dataset.audit))
     config = adapt(config, dataset, undecided, watch)
     prepared = prepare(config, dataset, data.known_parts(VALIDATION))
     require_memory(prepared)
-    with _run_folder(prepared, resume, watch) as run:
-        if isinstance(prepared.model, NeuralModel):
-            made = trainer(prepared)
-            standing = _Training(run, made, validator_of(made), watch, strict).train()
-            return Fitted(config, dataset, standing.best_score, standing.epoch)
-        if is_first():
-            _fit_as_a_whole(prepared.model, run, prepared, watch)
-        return Fitted(config, dataset, math.nan, 0)
+    return prepared
 
 
 def _fit_as_a_whole(

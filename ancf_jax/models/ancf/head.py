@@ -58,17 +58,17 @@ class DualHead(nn.Module):
         """The user's part of the first layer: [..., hidden[0]]."""
         mlp = self.mlp_user(user) + self.mlp_context(context)
         temporal = self.first_temporal(moment)
-        return (self.first_mlp(mlp) + temporal).astype(self.dtype)
+        return self._in_tower(self.first_mlp(mlp) + temporal)
 
     def of_item(self, item: Array, hierarchy: Array) -> Array:
         """The item's part of the first layer: [..., C, hidden[0]]."""
         mlp = self.mlp_item(item)
-        first_layer = self.first_mlp(mlp) + self.first_hierarchy(hierarchy)
-        return first_layer.astype(self.dtype)
+        return self._in_tower(self.first_mlp(mlp) + self.first_hierarchy(hierarchy))
 
     def of_candidate_context(self, context: Array) -> Array:
         """The part of what a candidate found in the history: [..., C, hidden[0]]."""
-        return self.first_mlp(self.mlp_context(context.astype(self.dtype)))
+        mlp = self.mlp_context(self._in_tower(context))
+        return self.first_mlp(mlp)
 
     def mf_only(self, user_mf: Array) -> Array:
         """Rows [..., D_mf] whose dot products with items are final_0 mf_output."""
@@ -81,8 +81,10 @@ class DualHead(nn.Module):
 
     def mf_in_first_layer(self, user_mf: Array, item_mf: Array) -> Array:
         """The part of the MF path in the first layer of every pair: [..., C, hidden[0]]."""
-        parts = (user_mf, item_mf, self.first_mf)
-        return weighted_products(*(jnp.asarray(x, self.dtype) for x in parts))
+        user_mf = self._in_tower(user_mf)
+        item_mf = self._in_tower(item_mf)
+        kernel = self._in_tower(self.first_mf)
+        return weighted_products(user_mf, item_mf, kernel)
 
     def mf_part(self, mf_output: Array) -> Array:
         """final_0 mf_output, the MF path's part in the score."""
@@ -90,7 +92,11 @@ class DualHead(nn.Module):
 
     def of_pair_features(self, features: Array) -> Array:
         """The pair features' part of the first layer: [..., C, hidden[0]]."""
-        return self.first_pair(features.astype(self.dtype))
+        return self.first_pair(self._in_tower(features))
+
+    def _in_tower(self, x: Array) -> Array:
+        """x in the type of the tower."""
+        return x.astype(self.dtype)
 
     def __call__(
         self, pair: Pair, weight: Array | None = None, train: bool = False
