@@ -161,7 +161,7 @@ def forge(run: Path, **changes: object) -> None:
 
 def test_row_13_another_format_is_refused_with_what_to_do(flags, copied, leave):
     forge(copied, format=FORMAT + 1)
-    words = f"has format {FORMAT + 1}, expected {FORMAT}; use the version that wrote it"
+    words = f"has format {FORMAT + 1}, expected at most {FORMAT}; use the version"
     code, _, err = leave("recommend", "--run", copied, "--users", "u03")
     assert code == 2
     assert words in err
