@@ -226,6 +226,20 @@ def memory(quick: bool) -> list[Comparison]:
     ]
 
 
+def scoring(quick: bool) -> list[Comparison]:
+    """Peak memory of lists for all users, beside its bound."""
+    users, items = (2_000, 5_000) if quick else (200_000, 50_000)
+    return [
+        Comparison(
+            "scoring-memory",
+            f"mf lists of {users:,} users over {items:,} items, 64 dims",
+            ours("scoring_memory", users=users, items=items),
+            figures=("growth in MiB", "bound in MiB", "memory before in MiB"),
+            repeats=1,
+        )
+    ]
+
+
 def all_rows(files: str, quick: bool) -> list[Comparison]:
     """Every comparison, in the order of the table."""
     return [
@@ -235,4 +249,5 @@ def all_rows(files: str, quick: bool) -> list[Comparison]:
         *lists(),
         *one_user(quick),
         *memory(quick),
+        *scoring(quick),
     ]

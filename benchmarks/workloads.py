@@ -14,6 +14,7 @@ import numpy as np
 
 from ancf_jax.config import Config, override
 from ancf_jax.data import TEST, TRAIN, Dataset, heldout
+from ancf_jax.machine import sizes
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.models.registry import default_config
 from ancf_jax.objective.metrics import ranking_metrics
@@ -247,6 +248,41 @@ def rank_memory(options: Options) -> Work:
         }
 
     return measured
+
+
+def scoring_memory(options: Options) -> Work:
+    """Top 10 of all users as `recommend.py` makes them: memory, and what it is to stay below."""
+    users = int(options["users"])
+    shop = shop_of_size(users, int(options["items"]))
+    ranker = drawn_ranker("mf", shop, 64)
+    recommender = Recommender(default_config("mf"), shop, ranker)
+    asked = recommender.users_of(["all"])
+    recommender.warm_up()  # the compiler's memory is not that of scoring
+    count_peak_from_here()
+    before = status_mib("VmRSS")
+
+    def work() -> dict[str, float]:
+        for _ in recommender.recommend_blocks(asked, 10, None, None):
+            pass
+        return {
+            "growth in MiB": status_mib("VmHWM") - before,
+            "bound in MiB": block_bound(),
+            "memory before in MiB": before,
+        }
+
+    return work
+
+
+def block_bound() -> float:
+    """MiB that scoring may take beside parameters and data: a block's chunk, in a few forms.
+
+    Its scores, those with seen items hidden, their order and the best so far, of all blocks that
+    are at work at a time; and the tables of lists.
+    """
+    forms = 4
+    values = forms * sizes.BLOCKS_AT_ONCE * sizes.VALUES_PER_CHUNK
+    tables = 32
+    return values * np.float32().nbytes / 2**20 + tables
 
 
 def count_peak_from_here() -> None:

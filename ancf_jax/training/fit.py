@@ -32,7 +32,7 @@ from ancf_jax.training.states import zeros
 from ancf_jax.training.validation import Validator, validator_of
 from ancf_jax.training.watched import Check, Watched, never
 from ancf_jax.types import TrainState
-from ancf_jax.view import SILENT, View
+from ancf_jax.view import SILENT, View, Watcher, view_of
 
 
 class Fitted(NamedTuple):
@@ -54,7 +54,7 @@ class Fitted(NamedTuple):
 def fit(
     config: Config,
     resume: bool = False,
-    view: View = SILENT,
+    view: Watcher = SILENT,
     check: Check = never,
     undecided: Collection[str] = (),
     strict: bool = False,
@@ -64,7 +64,7 @@ def fit(
     Args:
         config: the settings.
         resume: go on after the run's latest checkpoint, bit for bit as if it had never stopped.
-        view: where the run shows how it goes; that of the first process where there are several.
+        view: where the run shows how it goes, or `print`; that of the first process of several.
         check: called every few steps; it may raise `errors.Stopped`, and the state is saved then.
         undecided: settings, by dotted name, that the data may choose; see `adapt`.
         strict: whether damage of the latest checkpoint is an error, and no older one is taken.
@@ -76,7 +76,7 @@ def fit(
     validate(config)
     if config.loop.distributed:
         join()
-    watch = Watched(view if is_first() else SILENT, check)
+    watch = Watched(view_of(view) if is_first() else SILENT, check)
     config = data.resolve(config)
     dataset = data.build(config)
     check()
@@ -88,7 +88,7 @@ def fit(
         if isinstance(prepared.model, NeuralModel):
             made = trainer(prepared)
             standing = _Training(run, made, validator_of(made), watch, strict).train()
-            return Fitted(config, dataset, standing.best_score, standing.epoch)
+            return Fitted(config, dataset, standing.score, standing.epoch)
         _fit_as_a_whole(prepared.model, run, prepared, watch)
         return Fitted(config, dataset, math.nan, 0)
 
@@ -192,10 +192,8 @@ class _Training:
 
     @property
     def _asking_view(self) -> View:
-        """Shows nothing, and asks whether to go on where that stops no process but this one."""
-        if several_processes():
-            return SILENT
-        return Watched(SILENT, self.view.check)
+        """The view, which asks whether to go on where that stops no process but this one."""
+        return self.view.view if several_processes() else self.view
 
     def _gives_up(self, standing: Standing) -> bool:
         """Whether no epoch was better for as long as patience lasts."""
@@ -260,12 +258,12 @@ class _Training:
         epoch = standing.epoch + 1
         portable = self.trainer.states.portable(state)
         variables = {"params": portable.params, "batch_stats": portable.batch_stats}
-        figures = self.validator.judge(variables, self._asking_view)
-        by_metric = bool(figures) and self.config.loop.metric != "last"
-        # Without a metric the later epoch is the better one.
-        score = self.validator.score(figures) if by_metric else float(epoch)
-        is_best = by_metric and score > standing.best_score
-        standing = standing.after(score)
+        figures, score, of_sample, by_metric = self.validator.verdict(
+            variables, epoch, standing.has_best, self._asking_view
+        )
+        standing = standing.after(score, of_sample)
+        is_best = by_metric and standing.epochs_since_best == 0
+        score = standing.recorded(score)
         row = row_of(train_loss, figures)
         self._say(epoch, row, is_best)
         if self.run:

@@ -29,7 +29,7 @@ from ancf_jax.training.space import (
     parse_space,
     with_params,
 )
-from ancf_jax.view import SILENT, View
+from ancf_jax.view import SILENT, View, Watcher, view_of
 
 LOSS = "validation loss"
 RANDOM_TRIALS = 4  # before TPE has enough to go by
@@ -65,7 +65,7 @@ class Found(NamedTuple):
 def search(
     config: Config,
     settings: SearchConfig,
-    view: View = SILENT,
+    view: Watcher = SILENT,
     check: Check = never,
     undecided: Collection[str] = (),
 ) -> Found:
@@ -85,6 +85,7 @@ def search(
     Raises:
         UserError: there is nothing to search, or the journal is of another search.
     """
+    view = view_of(view)
     config = override(config, {"run": resolve(config).run})
     config, said = _adapted(config, undecided, view)
     base = override(config, {"epochs": settings.epochs or config.epochs})
