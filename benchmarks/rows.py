@@ -240,6 +240,21 @@ def scoring(quick: bool) -> list[Comparison]:
     ]
 
 
+def reading(quick: bool) -> list[Comparison]:
+    """Time and memory of reading Parquet, beside those of plain readers."""
+    events = 20_000 if quick else 2_000_000
+    return [
+        Comparison(
+            f"reading-{ids}-{by}",
+            f"reading {events:,} events from Parquet, ids are {ids}, by {by}",
+            ours("reading", events=events, ids=ids, by=by),
+            figures=("growth in MiB", "file in MiB"),
+        )
+        for ids in ("numbers", "sorted", "texts")
+        for by in ("ours", "pyarrow", "pandas")
+    ]
+
+
 def all_rows(files: str, quick: bool) -> list[Comparison]:
     """Every comparison, in the order of the table."""
     return [
@@ -250,4 +265,5 @@ def all_rows(files: str, quick: bool) -> list[Comparison]:
         *one_user(quick),
         *memory(quick),
         *scoring(quick),
+        *reading(quick),
     ]
