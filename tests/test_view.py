@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ancf_jax import PRINTED, evaluate, load, load_recommender
@@ -38,6 +40,7 @@ def test_a_view_stays_what_it_is():
 
 def test_what_is_neither_is_refused(tiny, tmp_path):
     config = tiny("popularity", run=str(tmp_path / "run"))
+    three: Any = 3
     with pytest.raises(UserError, match="the view is 3, expected PRINTED"):
-        fit(config, False, 3)
+        fit(config, False, three)
     assert not (tmp_path / "run").exists()

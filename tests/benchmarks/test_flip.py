@@ -36,7 +36,7 @@ def test_outcomes(lists_of, expected, tmp_path, monkeypatch):
     assert flip.outcome(tmp_path, SOUND) == expected
 
 
-def run_flips(monkeypatch, capsys) -> tuple[int, str]:
+def run_flips(monkeypatch, capsys) -> tuple[object, str]:
     """Three flips in the run of a counting model: the exit code, and what was printed."""
     monkeypatch.setattr(flip, "MODELS", ("most_bought",))
     monkeypatch.setattr(sys, "argv", ["flip.py", "--flips", "3", "--seed", "7"])
