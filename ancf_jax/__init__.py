@@ -3,6 +3,11 @@
 The names below are what people import.
 """
 
+import os
+
+# Before Arrow is imported: its own pools keep a third of the peak of reading a file for later.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+
 from ancf_jax.config import Config, override
 from ancf_jax.data import Dataset, build, event_log
 from ancf_jax.data.corner_store import simulate

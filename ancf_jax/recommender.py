@@ -21,7 +21,7 @@ from ancf_jax.objective.objective import objective_of
 from ancf_jax.ranking import Ranker
 from ancf_jax.ranking.explore import Explore, explored_places, top_n, unsold_items
 from ancf_jax.runs import load, why_no_probability
-from ancf_jax.view import SILENT, View
+from ancf_jax.view import SILENT, Watcher, view_of
 
 ALL_PARTS = (TRAIN, VALIDATION, UNUSED, TEST)
 EVERY_USER = slice(None)
@@ -144,7 +144,7 @@ class Recommender:
         n: int,
         minute: int | None,
         keep_seen: bool | None,
-        view: View = SILENT,
+        view: Watcher = SILENT,
         part: slice = EVERY_USER,
         explore: Explore = 0.0,
     ) -> Iterator[pd.DataFrame]:
@@ -177,7 +177,7 @@ class Recommender:
             block = slice(done, done + len(items))
             done = block.stop
             yield self._table(asked[block], items, scores, is_explored, *log_total)
-            view.progress("recommending", begin + done, len(users))
+            view_of(view).progress("recommending", begin + done, len(users))
 
     def _rows(self, users: Sequence[str]) -> np.ndarray:
         """The row numbers of users, -1 for unknown ones: int32 [B]."""
@@ -282,7 +282,7 @@ class Recommender:
 
 
 def load_recommender(
-    path: str | Path, view: View = SILENT, devices: int = 1, strict: bool = False
+    path: str | Path, view: Watcher = SILENT, devices: int = 1, strict: bool = False
 ) -> Recommender:
     """The run in `path`, knowing all its events.
 

@@ -15,7 +15,7 @@ from ancf_jax.objective.calibration import Calibration
 from ancf_jax.prepared import Prepared, prepare
 from ancf_jax.ranking import Ranker, ranker_of
 from ancf_jax.types import Variables
-from ancf_jax.view import SILENT, View
+from ancf_jax.view import SILENT, Watcher, view_of
 
 ALL_BUT_TEST = data.known_parts(data.TEST)
 
@@ -49,7 +49,7 @@ class LoadedRun(NamedTuple):
 def load(
     path: str | Path,
     parts: tuple[int, ...] = ALL_BUT_TEST,
-    view: View = SILENT,
+    view: Watcher = SILENT,
     devices: int = 1,
     strict: bool = False,
 ) -> LoadedRun:
@@ -66,7 +66,7 @@ def load(
         UserError: there is no run, none of its checkpoints is sound, or calibration.json is
             damaged.
     """
-    run = open_run(path, view)
+    run = open_run(path, view_of(view))
     dataset = data.load(run.path / "dataset")
     run.data_digest = dataset.interactions.digest
     prepared = prepare(run.config, dataset, parts)

@@ -1,8 +1,12 @@
 """Where work shows how it goes: the one interface that everything which takes long is given."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from ancf_jax.errors import UserError
 
 
+@runtime_checkable
 class View(Protocol):
     """Messages and progress, shown to whoever watches."""
 
@@ -23,16 +27,37 @@ class Silent:
         """Nothing."""
 
 
-class Printed(Silent):
-    """Messages on standard output, without progress: for scripts and notebooks."""
+class Said(Silent):
+    """Messages given to a function, such as `print`, without progress."""
+
+    def __init__(self, take: Callable[[str], object]) -> None:
+        self._take = take
 
     def say(self, message: str) -> None:
         """One line."""
-        print(message)
+        self._take(message)
 
 
 SILENT = Silent()
-PRINTED = Printed()
+PRINTED = Said(print)
+# What people may pass where a view is asked for.
+Watcher = View | Callable[[str], object]
+
+
+def view_of(watcher: Watcher) -> View:
+    """`watcher` itself where it is a view; one that gives it every message where it is a function.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if isinstance(watcher, View):
+        return watcher
+    if callable(watcher):
+        return Said(watcher)
+    raise UserError(
+        f"the view is {watcher!r}, expected PRINTED, SILENT, or a function of one text "
+        "such as print; pass one of them"
+    )
 
 
 def in_time(seconds: float) -> str:

@@ -226,6 +226,35 @@ def memory(quick: bool) -> list[Comparison]:
     ]
 
 
+def scoring(quick: bool) -> list[Comparison]:
+    """Peak memory of lists for all users, beside its bound."""
+    users, items = (2_000, 5_000) if quick else (200_000, 50_000)
+    return [
+        Comparison(
+            "scoring-memory",
+            f"mf lists of {users:,} users over {items:,} items, 64 dims",
+            ours("scoring_memory", users=users, items=items),
+            figures=("growth in MiB", "bound in MiB", "memory before in MiB"),
+            repeats=1,
+        )
+    ]
+
+
+def reading(quick: bool) -> list[Comparison]:
+    """Time and memory of reading Parquet, beside those of plain readers."""
+    events = 20_000 if quick else 2_000_000
+    return [
+        Comparison(
+            f"reading-{ids}-{by}",
+            f"reading {events:,} events from Parquet, ids are {ids}, by {by}",
+            ours("reading", events=events, ids=ids, by=by),
+            figures=("growth in MiB", "file in MiB"),
+        )
+        for ids in ("numbers", "sorted", "texts")
+        for by in ("ours", "pyarrow", "pandas")
+    ]
+
+
 def all_rows(files: str, quick: bool) -> list[Comparison]:
     """Every comparison, in the order of the table."""
     return [
@@ -235,4 +264,6 @@ def all_rows(files: str, quick: bool) -> list[Comparison]:
         *lists(),
         *one_user(quick),
         *memory(quick),
+        *scoring(quick),
+        *reading(quick),
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import tempfile
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -11,9 +13,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
+import pyarrow.parquet
 
 from ancf_jax.config import Config, override
-from ancf_jax.data import TEST, TRAIN, Dataset, heldout
+from ancf_jax.data import TEST, TRAIN, Dataset, heldout, readers
+from ancf_jax.machine import sizes
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.models.registry import default_config
 from ancf_jax.objective.metrics import ranking_metrics
@@ -247,6 +252,88 @@ def rank_memory(options: Options) -> Work:
         }
 
     return measured
+
+
+def scoring_memory(options: Options) -> Work:
+    """Top 10 of all users as `recommend.py` makes them: memory, and what it is to stay below."""
+    users = int(options["users"])
+    shop = shop_of_size(users, int(options["items"]))
+    ranker = drawn_ranker("mf", shop, 64)
+    recommender = Recommender(default_config("mf"), shop, ranker)
+    asked = recommender.users_of(["all"])
+    recommender.warm_up()  # the compiler's memory is not that of scoring
+    count_peak_from_here()
+    before = status_mib("VmRSS")
+
+    def work() -> dict[str, float]:
+        for _ in recommender.recommend_blocks(asked, 10, None, None):
+            pass
+        return {
+            "growth in MiB": status_mib("VmHWM") - before,
+            "bound in MiB": block_bound(),
+            "memory before in MiB": before,
+        }
+
+    return work
+
+
+def block_bound() -> float:
+    """MiB that scoring may take beside parameters and data: a block's chunk, in a few forms.
+
+    Its scores, those with seen items hidden, their order and the best so far, of all blocks that
+    are at work at a time; and the tables of lists.
+    """
+    forms = 4
+    values = forms * sizes.BLOCKS_AT_ONCE * sizes.VALUES_PER_CHUNK
+    tables = 32
+    return values * np.float32().nbytes / 2**20 + tables
+
+
+def reading(options: Options) -> Work:
+    """Reading a Parquet file as pandas writes it: time, and memory beside the size of the file."""
+    folder = tempfile.TemporaryDirectory()
+    path = Path(folder.name) / "events.parquet"
+    # Written elsewhere, for memory that this process once had would not count again.
+    writer = multiprocessing.get_context("spawn").Process(
+        target=write_events, args=(path, options["ids"], int(options["events"]))
+    )
+    writer.start()
+    writer.join()
+    config = override(default_config("mf"), {"data": str(path)})
+    by: dict[str, Callable[[], Any]] = {
+        "ours": lambda: readers.read(config),
+        "pyarrow": lambda: pyarrow.parquet.read_table(path),
+        "pandas": lambda: pd.read_parquet(path),
+    }
+    read = by[options["by"]]
+    count_peak_from_here()
+    before = status_mib("VmRSS")
+    first: list[float] = []  # later ones find memory of earlier ones
+
+    def work() -> dict[str, float]:
+        assert folder  # it goes with the last that holds it
+        read()
+        first.append(status_mib("VmHWM") - before)
+        return {
+            "growth in MiB": first[0],
+            "file in MiB": path.stat().st_size / 2**20,
+        }
+
+    return work
+
+
+def write_events(path: Path, ids: str, events: int) -> None:
+    """Events of many users and fewer items, whose ids are `numbers`, `sorted` ones or `texts`."""
+    rng = np.random.default_rng(0)
+    user = rng.integers(0, 100_000, events)
+    if ids == "sorted":
+        user = np.sort(user)
+    table = pd.DataFrame({"user_id": user, "item_id": rng.zipf(1.3, events) % 20_000})
+    if ids == "texts":
+        table["user_id"] = "u" + table["user_id"].astype(str)
+        table["item_id"] = "p" + table["item_id"].astype(str)
+    table["timestamp"] = 1_600_000_000 + rng.integers(0, 50_000_000, events)
+    table.to_parquet(path, index=False)
 
 
 def count_peak_from_here() -> None:

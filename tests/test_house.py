@@ -24,7 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = sorted((ROOT / "ancf_jax").rglob("*.py"))
 SCRIPTS = sorted(ROOT.glob("*.py"))
 LAYERS = (
-    {"errors", "types", "view"},
+    {"errors", "types"},
+    {"view"},
     {"limits"},
     {"config", "machine"},
     {"data", "modules", "batching", "objective"},

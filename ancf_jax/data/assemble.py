@@ -49,6 +49,7 @@ NOTHING_KNOWN = Entities()
 # New items are wanted, but not a list that is far longer than that of the items with events.
 ITEM_SURPLUS = 2
 _MICROSECONDS = 1_000_000  # of a second
+_ROWS = 1 << 18  # that are put in order at a time
 _PIECE = 1 << 20  # bytes of a file that are held at a time
 _TEXT_COLUMNS = ("user", "item", "event")
 
@@ -137,8 +138,11 @@ def _in_order(columns: dict[str, np.ndarray]) -> tuple[dict[str, Any], bool]:
     the moment in the user's history.
     """
     columns.setdefault("time", np.arange(len(columns["user"])))
-    order = np.lexsort((columns["time"], columns["user"]))
-    log = {name: columns.pop(name)[order] for name in list(columns)}
+    order = np.lexsort((columns["time"], columns["user"])).astype(np.int32)
+    log = {}
+    for name in list(columns):
+        log[name] = _reordered(columns.pop(name), order)
+        release_memory()
     clock = log["time"].dtype.kind == "M"
     if clock:
         micros = log["time"].view(np.int64)
@@ -146,6 +150,15 @@ def _in_order(columns: dict[str, np.ndarray]) -> tuple[dict[str, Any], bool]:
     else:
         log["time"] = _number_of_moment(log["user"], log["time"])
     return log, clock
+
+
+def _reordered(column: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """column[order], some rows at a time, for NumPy makes wider numbers of the whole order."""
+    ordered = np.empty_like(column)
+    for begin in range(0, len(order), _ROWS):
+        rows = slice(begin, begin + _ROWS)
+        ordered[rows] = column[order[rows]]
+    return ordered
 
 
 def _number_of_moment(user: np.ndarray, time: np.ndarray) -> np.ndarray:

@@ -57,22 +57,30 @@ def trim(column: Column) -> Column:
 
 def code(column: Column) -> Coded:
     """A column of text, or of whole numbers as text, by order of first appearance."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.unify_dictionaries().combine_chunks()
-    if pa.types.is_dictionary(column.type):
-        return _in_order_of_appearance(column)
-    coded = column.dictionary_encode()
+    is_coded = pa.types.is_dictionary(column.type)
+    coded = column if is_coded else column.dictionary_encode()
+    if isinstance(coded, pa.ChunkedArray):
+        coded = _in_one_piece(coded.unify_dictionaries())
+    if is_coded:
+        return _in_order_of_appearance(coded)
     return _coded(coded.indices, coded.dictionary.cast(pa.large_string()))
+
+
+def _in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array, without a copy where it is one already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _in_order_of_appearance(column: pa.DictionaryArray) -> Coded:
     """The same texts; those that no row holds are gone, and each is there once."""
-    used = column.indices.dictionary_encode()
-    texts = column.dictionary.take(used.dictionary).cast(pa.large_string())
-    once = texts.dictionary_encode()
-    if len(once.dictionary) == len(texts):
-        return _coded(used.indices, texts)
-    return _coded(once.indices.take(used.indices), once.dictionary)
+    places = np.asarray(column.indices)
+    used = pd.unique(places)
+    once = column.dictionary.take(pa.array(used)).dictionary_encode()
+    new_place = np.full(len(column.dictionary), -1, np.int32)
+    new_place[used] = np.asarray(once.indices)
+    if not np.array_equal(new_place, np.arange(len(new_place))):
+        places = new_place[places]
+    return _coded(pa.array(places), once.dictionary.cast(pa.large_string()))
 
 
 def _coded(indices: pa.Array, texts: Texts) -> Coded:
@@ -167,9 +175,10 @@ def parse_numbers(
     values, is_broken = to_floats(column, decimal_comma)
     is_broken |= values < 0
     is_large = values > _LARGEST
-    is_fit = ~(is_broken | is_large)
-    numbers = np.where(is_fit, values, np.nan).astype(np.float32)
-    return numbers, [
+    is_unfit = is_broken | is_large
+    if is_unfit.any():
+        values = np.where(is_unfit, np.nan, values)
+    return values.astype(np.float32), [
         Broken(is_broken, "a number from 0 up"),
         Broken(is_large, f"a number of at most {_LARGEST:g}"),
     ]
@@ -199,10 +208,10 @@ def to_floats(column: Column, decimal_comma: bool) -> tuple[np.ndarray, np.ndarr
         something else than a number.
     """
     if pa.types.is_integer(column.type):
-        values = column.to_numpy().astype(np.float64)  # NaN for nulls
+        values = _held_floats(column)
         return values, np.zeros(len(values), bool)
     if pa.types.is_floating(column.type):
-        values = np.array(column, float)
+        values = _held_floats(column)
         return values, np.isnan(values) & np.asarray(column.is_valid())
     values = plain_floats(column)
     if values is not None:
@@ -215,6 +224,18 @@ def to_floats(column: Column, decimal_comma: bool) -> tuple[np.ndarray, np.ndarr
     numbers = pc.if_else(is_number, pc.utf8_ltrim(texts, "+"), None)
     values = np.asarray(numbers.cast(pa.float64()))
     return values, np.asarray(pc.invert(pc.or_(is_number, is_empty)))
+
+
+def _held_floats(column: Column) -> np.ndarray:
+    """Whole numbers or floating point as float64, NaN for nulls, without a copy in between."""
+    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    values = np.empty(len(column))
+    begin = 0
+    for chunk in chunks:
+        end = begin + len(chunk)
+        values[begin:end] = chunk.to_numpy(zero_copy_only=False)
+        begin = end
+    return values
 
 
 def plain_floats(column: Column) -> np.ndarray | None:

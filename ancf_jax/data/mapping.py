@@ -55,7 +55,7 @@ def usable_events(table: Table, mapping: TableConfig) -> pa.Table:
         read = EVENT_COLUMNS[option]
         found[option] = read(table, column)
         if all(column != later for _, later in columns[number:]):
-            del table.columns[column]  # memory is short with many events
+            table.columns.pop(column, None)  # memory is short with many events
         release_memory()
     # Filtered last, for every column that is read may leave out more rows.
     events = pa.table(found)

@@ -1,7 +1,8 @@
-"""Parquet files as tables of text, numbers and lists."""
+"""Parquet files as tables of text, numbers and lists, read one column at a time."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +15,7 @@ from ancf_jax.errors import UserError
 
 _BUFFER = 1 << 20  # bytes of a column that are read at a time
 _NUL = "\x00"
+_DAMAGE = (pa.ArrowException, OSError, ValueError)
 
 
 def coded_columns(settings: TableConfig) -> tuple[str, ...]:
@@ -22,48 +24,78 @@ def coded_columns(settings: TableConfig) -> tuple[str, ...]:
 
 
 def read_parquet(path: Path, wanted: Collection[str], settings: TableConfig) -> Table:
-    """As `read_table`, for a Parquet file."""
+    """As `read_table`, for a Parquet file; damage may be found when a column is asked for."""
     try:
-        schema = pyarrow.parquet.read_schema(path)
-        kept = [name for name in schema.names if name.strip() in wanted]
-        coded = coded_columns(settings)
-        texts = [name for name in kept if name in coded and _is_text(schema, name)]
-        file = pyarrow.parquet.ParquetFile(
-            path, read_dictionary=texts, buffer_size=_BUFFER
-        )
-        groups = [
-            _read_group(file, group, kept) for group in range(file.num_row_groups)
-        ]
-        data = pa.concat_tables(groups or [file.read(columns=kept)])
-    except (pa.ArrowException, OSError, ValueError) as problem:
-        raise UserError(
-            f"{path} is damaged or no Parquet file ({str(problem)[:120]!r}); "
-            "write it again"
-        ) from None
-    names = [name.strip() for name in schema.names]
-    rows = len(data)
-    columns = {}
-    for name in data.column_names:
-        column = _usable(path, name, data[name])
-        columns[name.strip()] = column
-    release_memory()
+        with pyarrow.parquet.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            rows = file.metadata.num_rows
+    except _DAMAGE as problem:
+        _refuse_file(path, problem)
+    stored = {name.strip(): name for name in schema.names if name.strip() in wanted}
+    coded = coded_columns(settings)
+    texts = [name for name in stored.values() if name in coded]
+    texts = [name for name in texts if _is_text(schema, name)]
     return Table(
         path,
-        names,
-        columns,
+        [name.strip() for name in schema.names],
+        _Columns(path, rows, stored, texts),
         rows=rows,
         locate=lambda row: f"row {row + 1}",
         drop_broken=settings.drop_broken,
     )
 
 
-def _read_group(
-    file: pyarrow.parquet.ParquetFile, group: int, columns: list[str]
-) -> pa.Table:
+class _Columns(dict[str, pa.ChunkedArray]):
+    """Columns that are read anew whenever they are asked for: side by side they fill memory.
+
+    Attributes:
+        path: the file.
+        rows: number of rows that every column has.
+        stored: name -> name in the file.
+        coded: names in the file of columns that are read as coded text.
+    """
+
+    def __init__(
+        self, path: Path, rows: int, stored: dict[str, str], coded: Sequence[str]
+    ) -> None:
+        self.path = path
+        self.rows = rows
+        self.stored = stored
+        self.coded = coded
+
+    def __missing__(self, name: str) -> pa.ChunkedArray:
+        in_file = self.stored[name]
+        try:
+            column = self._read(in_file)
+        except _DAMAGE as problem:
+            _refuse_file(self.path, problem)
+        return _usable(self.path, in_file, column)
+
+    def _read(self, name: str) -> pa.ChunkedArray:
+        coded = [name] if name in self.coded else []
+        with pyarrow.parquet.ParquetFile(
+            self.path, read_dictionary=coded, buffer_size=_BUFFER
+        ) as file:
+            parts = [
+                _read_group(file, group, name) for group in range(file.num_row_groups)
+            ]
+            column = pa.concat_tables(parts or [file.read(columns=[name])])[name]
+        if len(column) != self.rows:
+            raise ValueError(f"{len(column):,} rows of {name}, expected {self.rows:,}")
+        return column
+
+
+def _read_group(file: pyarrow.parquet.ParquetFile, group: int, name: str) -> pa.Table:
     """Some rows; read apart, for Arrow holds several times the memory of what it reads."""
-    rows = file.read_row_group(group, columns=columns, use_threads=False)
+    rows = file.read_row_group(group, columns=[name], use_threads=False)
     release_memory()
     return rows
+
+
+def _refuse_file(path: Path, problem: Exception) -> NoReturn:
+    raise UserError(
+        f"{path} is damaged or no Parquet file ({str(problem)[:120]!r}); write it again"
+    ) from None
 
 
 def _is_text(schema: pa.Schema, name: str) -> bool:
@@ -88,7 +120,7 @@ def _usable(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
             zone = "UTC" if stored.tz else None
             column = column.cast(pa.timestamp("us", zone), safe=False)
         elif pa.types.is_floating(stored):
-            column = column.cast(pa.int64()) if _is_whole(column) else column
+            column = _as_whole(column)
         elif not (pa.types.is_integer(stored) or _is_coded(column)):
             column = column.cast(pa.large_string()).fill_null("")
     except (pa.ArrowException, ValueError):
@@ -110,10 +142,12 @@ def _is_coded(column: pa.ChunkedArray) -> bool:
     )
 
 
-def _is_whole(column: pa.ChunkedArray) -> bool:
-    """Whether a column of floating point holds whole numbers only."""
-    fraction = pc.subtract(column, pc.floor(column))
-    return pc.all(pc.equal(fraction, 0)).as_py()
+def _as_whole(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of floating point as whole numbers where it holds no others."""
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column
 
 
 def _check_text(path: Path, name: str, column: pa.ChunkedArray) -> None:

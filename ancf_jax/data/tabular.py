@@ -122,9 +122,9 @@ class Table:
         """A column of times [rows]: datetime64[us] in UTC, or int64 that only orders."""
         column = self._as_held(name, _is_number_or_time)
         times = self._checked(name, parse_times(column, self.decimal_comma))
-        kept = times[self.keep]
-        if kept.size and kept.dtype.kind != "M":
-            self.remarks.append(order_remark(f'{self.path}, column "{name}"', kept))
+        if times.dtype.kind != "M" and self.keep.any():
+            place = f'{self.path}, column "{name}"'
+            self.remarks.append(order_remark(place, times[self.keep]))
         return times
 
     def multi_valued(self, name: str) -> pa.ListArray:

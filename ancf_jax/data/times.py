@@ -12,6 +12,7 @@ from ancf_jax.errors import UserError
 
 _ISO = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)?)?$"
 _OFFSET = r":.*(Z|[+-]\d\d(:?\d\d)?)$"
+_UNITS = 4  # seconds, milli-, micro- and nanoseconds
 _EARLIEST_CLOCK = 1e8  # seconds, 1973-03-03; numbers below are an order, not a time
 _MILLIONTHS = 1e6  # of a number that only orders, so that fractions count
 _END = 1e10  # seconds, 2286-11-20; so every unit has its own range of magnitudes
@@ -78,16 +79,18 @@ def _parse_unix_times(
 ) -> tuple[np.ndarray, list[Broken]]:
     values, is_broken = to_floats(column, decimal_comma)
     is_usable = ~is_broken & (values >= 0)
-    if is_usable.any() and (values[is_usable] < _EARLIEST_CLOCK).all():
+    if is_usable.any() and not (is_usable & (values >= _EARLIEST_CLOCK)).any():
         return _parse_order(values, is_usable)
     unit = _units(values)
-    is_inside = is_usable & (unit >= 0) & (values < _END * 1000.0**unit)
+    is_inside = is_usable & _is_before_end(values, unit)
     column_unit = int(unit[is_inside.argmax()]) if is_inside.any() else 0
     is_fit = is_inside & (unit == column_unit)
     micros = values if values.flags.writeable else values.copy()
     micros[~is_fit] = 0
     micros *= 10.0 ** (6 - 3 * column_unit)
-    return micros.astype("datetime64[us]"), [
+    whole = micros.view(np.int64)
+    whole[:] = micros  # in place, for memory is short with many events
+    return whole.view("datetime64[us]"), [
         Broken(
             ~is_inside,
             "a time from 1973 to 2286 in unix seconds or milliseconds, or ISO 8601",
@@ -100,12 +103,20 @@ def _parse_unix_times(
 
 def _units(values: np.ndarray) -> np.ndarray:
     """int8: 0 for seconds, 1 for milli-, 2 for micro-, 3 for nanoseconds, -1 for less than all."""
-    begins = _EARLIEST_CLOCK * 1000.0 ** np.arange(4)
+    begins = _EARLIEST_CLOCK * 1000.0 ** np.arange(_UNITS)
     extremes = [np.fmin.reduce(values), np.fmax.reduce(values)]
     lowest, highest = np.digitize(extremes, begins) - 1
     if lowest == highest:
         return np.full(len(values), lowest, np.int8)
     return (np.digitize(values, begins) - 1).astype(np.int8)
+
+
+def _is_before_end(values: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """bool: whether values are below the end of their unit; false where they have none."""
+    is_before = np.zeros(len(values), bool)
+    for number in range(_UNITS):
+        is_before |= (unit == number) & (values < _END * 1000.0**number)
+    return is_before
 
 
 def _parse_order(

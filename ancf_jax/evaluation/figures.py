@@ -20,7 +20,7 @@ from ancf_jax.objective.intervals import Intervals
 from ancf_jax.objective.objective import Objective
 from ancf_jax.ranking import Ranker
 from ancf_jax.types import Heldout
-from ancf_jax.view import SILENT, View
+from ancf_jax.view import SILENT, Watcher
 
 PARTS = {"validation": VALIDATION, "test": TEST}
 TOP = 10  # length of the lists that coverage counts
@@ -67,7 +67,7 @@ def evaluate(
     keep_seen: bool = False,
     objective: Objective | None = None,
     negatives: int = 99,
-    view: View = SILENT,
+    view: Watcher = SILENT,
 ) -> Evaluation:
     """Ranking figures with intervals, and figures of values where the objective predicts them.
 
@@ -120,7 +120,7 @@ def _ranks(
     held: Heldout,
     protocol: Protocol,
     keep_seen: bool,
-    view: View,
+    view: Watcher,
 ) -> tuple[metrics.Ranks, np.ndarray]:
     """Where the held-out items [E] stand, and which of them could be ranked."""
     if protocol == "given":

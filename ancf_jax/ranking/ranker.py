@@ -29,7 +29,7 @@ from ancf_jax.ranking.programs import (
 )
 from ancf_jax.ranking.scan import Tables
 from ancf_jax.types import Array, Catalogue, EventLog, Heldout, Variables
-from ancf_jax.view import SILENT, View
+from ancf_jax.view import SILENT, Watcher, view_of
 
 SEEN_SLOTS = 64  # seen items of a user that are hidden at a time
 
@@ -156,7 +156,7 @@ class Ranker:
             yield items[:, :n], scores[:, :n], *log_total
 
     def ranks(
-        self, heldout: Heldout, keep_seen: bool, view: View = SILENT
+        self, heldout: Heldout, keep_seen: bool, view: Watcher = SILENT
     ) -> tuple[Ranks, np.ndarray]:
         """Where each held-out item stands among all eligible items.
 
@@ -186,7 +186,7 @@ class Ranker:
         for part, (positive, own, greater, equal, candidates) in found:
             is_item = positive >= 0
             columns.append((own[is_item], greater[is_item], equal[is_item], candidates))
-            view.progress("ranking", part.stop, requests)
+            view_of(view).progress("ranking", part.stop, requests)
         whole = [np.concatenate(column) for column in zip(*columns, strict=True)]
         return _ranks_of(heldout, *whole)
 

@@ -1,7 +1,7 @@
 """What the devices learn from: the log, placed once or streamed, and examples call by call."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -86,20 +86,28 @@ class Feed:
             count = len(self.examples)
         return math.ceil(count / self.batch_size)
 
-    def calls(self, epoch: int, drawn_per_step: int, done: int = 0) -> Iterator[Call]:
+    def calls(
+        self,
+        epoch: int,
+        drawn_per_step: int,
+        done: int,
+        most_steps: Callable[[], int],
+    ) -> Iterator[Call]:
         """What each call of the program gets in an epoch.
 
         Args:
             epoch: counted from 0.
             drawn_per_step: candidates that are drawn for a step, which limit the steps of a call.
             done: steps of the epoch that are left out, as they are done.
+            most_steps: how many the next call may do at most.
         """
         size = steps_per_call(self.steps_per_epoch, drawn_per_step)
         for log, order in self._chunks(epoch):
-            left_out = min(done, order.shape[1])
-            done -= left_out
-            for begin in range(left_out, order.shape[1], size):
-                part = order[:, begin : begin + size]
+            begin = min(done, order.shape[1])
+            done -= begin
+            while begin < order.shape[1]:
+                part = order[:, begin : begin + min(size, most_steps())]
+                begin += part.shape[1]
                 examples = padded(part, size, -1, axis=1)
                 if self.streamed:
                     examples = assemble(examples, self.devices)

@@ -12,7 +12,6 @@ from ancf_jax.checkpoint import RunFolder
 from ancf_jax.config import Config, validate
 from ancf_jax.data import VALIDATION, audits
 from ancf_jax.errors import Stopped
-from ancf_jax.evaluation import Figures
 from ancf_jax.machine.parallel import is_first, join, largest, several_processes
 from ancf_jax.models.protocol import FittedModel, NeuralModel
 from ancf_jax.prepared import Prepared, prepare
@@ -23,10 +22,10 @@ from ancf_jax.training.loop import Trainer, trainer
 from ancf_jax.training.pace import Pace
 from ancf_jax.training.probabilities import calibrate_best, calibrate_fitted
 from ancf_jax.training.standing import EpochReport, Standing, standing_of_first
-from ancf_jax.training.validation import Validator, validator_of
+from ancf_jax.training.validation import Validator, Verdict, validator_of
 from ancf_jax.training.watched import Check, Watched, never
 from ancf_jax.types import TrainState
-from ancf_jax.view import SILENT, View
+from ancf_jax.view import SILENT, View, Watcher, view_of
 
 
 class Fitted(NamedTuple):
@@ -48,7 +47,7 @@ class Fitted(NamedTuple):
 def fit(
     config: Config,
     resume: bool = False,
-    view: View = SILENT,
+    view: Watcher = SILENT,
     check: Check = never,
     undecided: Collection[str] = (),
     strict: bool = False,
@@ -58,7 +57,7 @@ def fit(
     Args:
         config: the settings.
         resume: go on after the run's latest checkpoint, bit for bit as if it had never stopped.
-        view: where the run shows how it goes; that of the first process where there are several.
+        view: where the run shows how it goes, or `print`; that of the first process of several.
         check: called every few steps; it may raise `errors.Stopped`, and the state is saved then.
         undecided: settings, by dotted name, that the data may choose; see `adapt`.
         strict: whether damage of the latest checkpoint is an error, and no older one is taken.
@@ -70,17 +69,17 @@ def fit(
     validate(config)
     if config.loop.distributed:
         join()
-    watch = Watched(view if is_first() else SILENT, check)
+    watch = Watched(view_of(view) if is_first() else SILENT, check)
     prepared = _prepared(data.resolve(config), undecided, watch)
     with _run_folder(prepared, resume, watch) as run:
-        standing = Standing(0, math.nan)
+        standing = Standing(0, untrained=math.nan)
         if isinstance(prepared.model, NeuralModel):
             made = trainer(prepared)
             standing = _Training(run, made, validator_of(made), watch, strict).train()
         elif is_first():
             _fit_as_a_whole(prepared.model, run, prepared, watch)
     config = prepared.config
-    return Fitted(config, prepared.dataset, standing.best_score, standing.epoch)
+    return Fitted(config, prepared.dataset, standing.score, standing.epoch)
 
 
 def _prepared(config: Config, undecided: Collection[str], watch: Watched) -> Prepared:
@@ -187,10 +186,8 @@ class _Training:
 
     @property
     def _asking_view(self) -> View:
-        """Shows nothing, and asks whether to go on where that stops no process but this one."""
-        if several_processes():
-            return SILENT
-        return Watched(SILENT, self.view.check)
+        """The view, which asks whether to go on where that stops no process but this one."""
+        return self.view.view if several_processes() else self.view
 
     def _gives_up(self, standing: Standing) -> bool:
         """Whether no epoch was better for as long as patience lasts."""
@@ -252,12 +249,10 @@ class _Training:
         """Validates an epoch and writes its row, checkpoint and curves; the new standing."""
         train_loss = standing.report.loss if standing.steps else None
         epoch = standing.epoch + 1
-        figures = self._judge(state)
-        by_metric = bool(figures) and self.config.loop.metric != "last"
-        # Without a metric the later epoch is the better one.
-        score = self.validator.score(figures) if by_metric else float(epoch)
-        is_best = by_metric and score > standing.best_score
-        standing = standing.after(score)
+        figures, score, of_sample, by_metric = self._verdict(state, epoch, standing)
+        standing = standing.after(score, of_sample)
+        is_best = by_metric and standing.epochs_since_best == 0
+        score = standing.recorded(score)
         row = row_of(train_loss, figures)
         self._say(epoch, row, is_best)
         if is_first():
@@ -270,12 +265,13 @@ class _Training:
             self._draw()
         return standing
 
-    def _judge(self, state: TrainState) -> Figures:
-        """The validation figures; without any, no process needs whole tables."""
-        if not self.validator.has_events:
-            return {}
-        variables = self.trainer.states.variables(state)
-        return self.validator.judge(variables, self._asking_view)
+    def _verdict(self, state: TrainState, epoch: int, standing: Standing) -> Verdict:
+        """How good an epoch is; where nothing is judged, no process needs whole tables."""
+        variables = {}
+        if self.validator.has_events:
+            variables = self.trainer.states.variables(state)
+        view = self._asking_view
+        return self.validator.verdict(variables, epoch, standing.has_best, view)
 
     def _draw(self) -> None:
         """Draws the curves; training goes on without them, too."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,13 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from ancf_jax.errors import NumericalError, UserError
-from ancf_jax.machine.parallel import device_count, laid_shapes, lay, spread
+from ancf_jax.machine.parallel import (
+    device_count,
+    laid_shapes,
+    lay,
+    several_processes,
+    spread,
+)
 from ancf_jax.machine.precision import compute_dtype, products_in
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.objective.objective import Objective, objective_of
 from ancf_jax.prepared import Prepared
 from ancf_jax.training.feed import Call, Feed, feed_of
 from ancf_jax.training.optim import optimizer
+from ancf_jax.training.pace import CallLength
 from ancf_jax.training.packing import RowUpdates
 from ancf_jax.training.program import Stepped, StepProgram
 from ancf_jax.training.rows import row_updates
@@ -36,6 +43,7 @@ class Trainer:
         feed: the training events, and their order.
         catalogue: what is known of items and users, on every device.
         devices: how many devices share a step.
+        call_length: keeps calls of the devices short.
     """
 
     prepared: Prepared
@@ -43,6 +51,7 @@ class Trainer:
     feed: Feed
     catalogue: Catalogue
     devices: int
+    call_length: CallLength = field(default_factory=CallLength)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -126,7 +135,7 @@ class Trainer:
         """
         shapes = jax.eval_shape(self._packed_state, self.catalogue)
         state = laid_shapes(shapes, self.states.split, self.devices)
-        call = next(self.feed.calls(0, self._drawn_per_step))
+        call = next(self.feed.calls(0, self._drawn_per_step, 0, self._most_steps))
         return self.run.lower(state, *self._inputs(call))
 
     def _packed_state(self, catalogue: Catalogue) -> TrainState:
@@ -162,14 +171,17 @@ class Trainer:
             NumericalError: the loss is not a number.
         """
         done, _, loss_sum, weight = begin
-        calls = self.feed.calls(epoch, self._drawn_per_step, done)
+        calls = self.feed.calls(epoch, self._drawn_per_step, done, self._most_steps)
         call = next(calls, None)
         while call is not None:
+            self.call_length.begin()
             state, reported = self.run(state, *self._inputs(call))
             done += call.steps
-            call = next(calls, None)  # made ready while the devices work
-            loss_sum += float(reported.loss)
-            weight += float(reported.weight)
+            following = next(calls, None)  # made ready while the devices work
+            loss_sum = _add_in_order(loss_sum, reported.loss)
+            weight = _add_in_order(weight, reported.weight)
+            self.call_length.end(call.steps)
+            call = following
             if not math.isfinite(loss_sum):
                 raise self._not_a_number(epoch, done)
             total = max(done, self.steps_per_epoch)
@@ -186,6 +198,12 @@ class Trainer:
         seed = self.prepared.config.seed
         return lay(jax.random.PRNGKey(seed + 1), devices=self.devices)
 
+    def _most_steps(self) -> int:
+        """How many steps the next call may do; all processes take as many."""
+        if several_processes():
+            return self.steps_per_epoch
+        return self.call_length.most_steps()
+
     @property
     def _drawn_per_step(self) -> int:
         """About how many candidates are drawn for a step, positives included."""
@@ -199,6 +217,11 @@ class Trainer:
             f"of {self.feed.batch_size} with learning rate {rate}; lower --optim.learning-rate or "
             "set --optim.clip"
         )
+
+
+def _add_in_order(total: float, values: Array) -> float:
+    """Total plus float32 values, one by one, so that it does not matter which came in a call."""
+    return float(np.cumsum([total, *np.asarray(values, np.float64)])[-1])
 
 
 def trainer(prepared: Prepared, devices: int = 0) -> Trainer:

@@ -3,11 +3,42 @@
 import time
 from collections.abc import Callable
 
+from ancf_jax.machine import sizes
 from ancf_jax.training.standing import EpochReport
 from ancf_jax.view import in_time
 
 ENOUGH = 5  # seconds of steps that say how long others take
+LONGEST_CALL = 10  # seconds of the devices, unheard by whoever wants to stop them
 WORTH_TELLING = 20  # seconds that people would rather know of before
+
+
+class CallLength:
+    """How many steps a call may do, so that whoever wants to stop training is soon heard.
+
+    What a run computes does not depend on it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._calls = 0
+        self._begin = 0.0
+        self._seconds_per_step = 0.0
+
+    def begin(self) -> None:
+        """A call begins."""
+        self._begin = self._clock()
+
+    def end(self, steps: int) -> None:
+        """A call of so many steps ends; the first one held the time of the compiler."""
+        self._calls += 1
+        if self._calls > 1:
+            self._seconds_per_step = (self._clock() - self._begin) / steps
+
+    def most_steps(self) -> int:
+        """Few as long as no pace is known."""
+        if not self._seconds_per_step:
+            return sizes.MIN_STEPS_PER_CALL
+        return max(1, int(LONGEST_CALL / self._seconds_per_step))
 
 
 class Pace:

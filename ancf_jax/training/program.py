@@ -30,7 +30,7 @@ class Stepped(NamedTuple):
 
     Attributes:
         state: after them.
-        reported: sums over the steps.
+        reported: of each step, float32 [S]; 0 for those that were not done.
     """
 
     state: TrainState
@@ -104,9 +104,13 @@ class StepProgram:
         def body(row: Array, before: Stepped) -> Stepped:
             of_step = jax.tree.map(lambda x: x[row], drawn)
             state, reported = self.step(before.state, catalogue, of_step)
-            return Stepped(state, jax.tree.map(jnp.add, before.reported, reported))
+            so_far = jax.tree.map(
+                lambda all_steps, x: all_steps.at[row].set(x), before.reported, reported
+            )
+            return Stepped(state, so_far)
 
-        nothing = Reported(jnp.zeros(()), jnp.zeros(()))
+        steps = len(examples)
+        nothing = Reported(jnp.zeros(steps), jnp.zeros(steps))
         return jax.lax.fori_loop(0, count, body, Stepped(state, nothing))
 
     def draw(

@@ -30,7 +30,7 @@ from ancf_jax.training.space import (
     parse_space,
     with_params,
 )
-from ancf_jax.view import SILENT, View
+from ancf_jax.view import SILENT, View, Watcher, view_of
 
 LOSS = "validation loss"
 NOT_KEPT = "checkpoints|dataset"  # of a trial
@@ -67,7 +67,7 @@ class Found(NamedTuple):
 def search(
     config: Config,
     settings: SearchConfig,
-    view: View = SILENT,
+    view: Watcher = SILENT,
     check: Check = never,
     undecided: Collection[str] = (),
 ) -> Found:
@@ -87,6 +87,7 @@ def search(
     Raises:
         UserError: there is nothing to search, or the journal is of another search.
     """
+    view = view_of(view)
     config = override(config, {"run": resolve(config).run})
     config, said = _adapted(config, undecided, view)
     base = override(config, {"epochs": settings.epochs or config.epochs})

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,26 @@ from ancf_jax.view import SILENT, View
 
 LOWER_IS_BETTER = ("loss", "rmse", "mae", "log_loss")
 EVENTS_PER_BLOCK = 256  # of which the loss is computed at a time
+SAMPLE_USERS = (
+    1_000  # on whom the untrained model is judged, so that training begins soon
+)
+SAMPLE_BLOCKS = 4  # of events, for its loss
+
+
+class Verdict(NamedTuple):
+    """What an epoch is judged to be.
+
+    Attributes:
+        figures: by name; of the sample for the untrained model.
+        score: the chosen metric as a figure of which more is better, or the number of the epoch.
+        of_sample: the same on the sample, on which the untrained model was judged, too.
+        by_metric: whether the score is that of a metric.
+    """
+
+    figures: Figures
+    score: float
+    of_sample: float
+    by_metric: bool
 
 
 @dataclass(frozen=True)
@@ -46,19 +67,47 @@ class Validator:
     objective: Objective
     ranker: Ranker
 
-    def judge(self, variables: Variables, view: View = SILENT) -> Figures:
+    def verdict(
+        self, variables: Variables, epoch: int, has_best: bool, view: View = SILENT
+    ) -> Verdict:
+        """Judges an epoch; the untrained model, epoch 0, on a sample of the users alone.
+
+        Args:
+            variables: parameters and batch statistics.
+            epoch: how many were trained.
+            has_best: whether an epoch was better than the untrained model already; where none
+                was, the sample shows whether this one is.
+            view: where progress is shown.
+
+        Raises:
+            NumericalError: the loss is not a number.
+            UserError: the metric is not among the figures.
+        """
+        figures = self.judge(variables, view, on_sample=epoch == 0)
+        if not figures or self.prepared.config.loop.metric == "last":
+            return Verdict(figures, float(epoch), float(epoch), False)
+        score = self.score(figures)
+        of_sample = score
+        if self._has_sample and epoch > 0 and not has_best:
+            of_sample = self.score(self.judge(variables, view, on_sample=True))
+        return Verdict(figures, score, of_sample, not math.isnan(score))
+
+    def judge(
+        self, variables: Variables, view: View = SILENT, on_sample: bool = False
+    ) -> Figures:
         """Validation loss and metrics by name; none without validation events.
 
         Args:
             variables: parameters and batch statistics.
             view: where progress is shown.
+            on_sample: whether some users and events do, the same ones every time.
 
         Raises:
             NumericalError: the loss is not a number.
         """
         if not self._blocks:
             return {}
-        loss = self.loss(variables)
+        loss = self.loss(variables, on_sample)
         if not math.isfinite(loss):
             rate = self.prepared.config.optim.learning_rate
             raise NumericalError(
@@ -72,17 +121,28 @@ class Validator:
             events = judged(ranker, dataset, VALIDATION, self.objective.name)
             figures.update(value_figures(*events))
         else:
-            figures.update(self._ranking_metrics(ranker, view))
+            users = self.prepared.config.loop.validation_users
+            users = min(users, SAMPLE_USERS) if on_sample else users
+            figures.update(self._ranking_metrics(ranker, users, view))
         return figures
 
-    def _ranking_metrics(self, ranker: Ranker, view: View) -> dict[str, float]:
-        """Metrics against the whole catalogue.
+    @property
+    def _has_sample(self) -> bool:
+        """Whether a sample is less than all."""
+        users = heldout_events(self.prepared.dataset, VALIDATION).user
+        is_more_users = len(np.unique(users)) > SAMPLE_USERS
+        return is_more_users or len(self._blocks) > SAMPLE_BLOCKS
+
+    def _ranking_metrics(
+        self, ranker: Ranker, users: int, view: View
+    ) -> dict[str, float]:
+        """Metrics of so many users against the whole catalogue.
 
         Data that is tested against given negatives is validated against as many random ones.
         """
         config = self.prepared.config
         dataset = self.prepared.dataset
-        held = heldout(dataset, VALIDATION, config.loop.validation_users, config.seed)
+        held = heldout(dataset, VALIDATION, users, config.seed)
         ranks, _ = ranker.ranks(held, bool(config.keep_seen), view)
         negatives = dataset.interactions.given_negatives
         if negatives is None:
@@ -110,14 +170,17 @@ class Validator:
             return math.nan
         return -value if name in LOWER_IS_BETTER else value
 
-    def loss(self, variables: Variables) -> float:
+    def loss(self, variables: Variables, on_sample: bool = False) -> float:
         """Mean loss over validation events, with the same negatives in every epoch."""
         log = self.ranker.log
         catalogue = self.ranker.catalogue
+        blocks = self._blocks[:SAMPLE_BLOCKS] if on_sample else self._blocks
         total = 0.0
-        for number, block in enumerate(self._blocks):
+        events = 0
+        for number, block in enumerate(blocks):
             total += float(self._block_loss(variables, log, catalogue, number, block))
-        events = len(heldout_events(self.prepared.dataset, VALIDATION).user)
+            *_, weight = block
+            events += int(weight.sum())
         return total / max(1, events)
 
     @property

@@ -17,7 +17,10 @@ from ancf_jax.training.loop import trainer
 
 
 class Screen:
-    """What a run shows; `act` is called at every progress with (title, done)."""
+    """What a run shows; `act` is called at every progress with (title, done).
+
+    The titles are those of training; validation shows its own.
+    """
 
     def __init__(self, act: Callable[[str, int], None] = lambda title, done: None):
         self.said: list[str] = []
@@ -28,7 +31,8 @@ class Screen:
         self.said.append(message)
 
     def progress(self, title: str, done: int, total: int, note: str = "") -> None:
-        self.titles.append(title)
+        if title != "ranking":
+            self.titles.append(title)
         assert 0 < done <= total
         self.act(title, done)
 

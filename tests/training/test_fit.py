@@ -14,6 +14,7 @@ from ancf_jax.config import Config, to_json
 from ancf_jax.data import TEST, VALIDATION
 from ancf_jax.errors import UserError
 from ancf_jax.evaluation import fitted_calibration
+from ancf_jax.ranking import Ranker
 from ancf_jax.runs import load
 from ancf_jax.training.fit import fit
 
@@ -165,6 +166,48 @@ def test_training_that_only_harms_leaves_the_untrained_model(
     fit(config, view=screen)
     assert opened_epoch(config) == 0
     assert any("better than the untrained" in line for line in screen.said)
+
+
+@pytest.fixture
+def small_sample(monkeypatch):
+    """The untrained model is judged on 5 users and 8 events."""
+    place = "ancf_jax.training.validation"
+    monkeypatch.setattr(f"{place}.SAMPLE_USERS", 5)
+    monkeypatch.setattr(f"{place}.EVENTS_PER_BLOCK", 8)
+    monkeypatch.setattr(f"{place}.SAMPLE_BLOCKS", 1)
+
+
+@pytest.mark.usefixtures("small_sample")
+def test_the_untrained_model_is_judged_on_a_sample(tiny, tmp_path, monkeypatch):
+    """So is the first epoch, to be compared with it; later ones on all users alone."""
+    judged = []
+    ranks = Ranker.ranks
+
+    def counted(ranker, held, *arguments):
+        judged.append(len(held.user))
+        return ranks(ranker, held, *arguments)
+
+    monkeypatch.setattr(Ranker, "ranks", counted)
+    config = tiny("mf", epochs=3, loop__metric="loss", run=str(tmp_path / "run"))
+    fit(config)
+    everyone = judged[1]
+    assert everyone > 5
+    assert judged[:5] == [5, everyone, 5, everyone, everyone]
+    assert opened_epoch(config) == 3
+
+
+@pytest.mark.usefixtures("small_sample")
+def test_nothing_worse_than_the_untrained_model_on_the_sample_is_kept(tiny, tmp_path):
+    config = tiny(
+        "mf",
+        epochs=2,
+        optim__learning_rate=30.0,
+        loop__metric="loss",
+        loop__checkpoint_every=1,
+        run=str(tmp_path / "run"),
+    )
+    fit(config)
+    assert opened_epoch(config) == 0
 
 
 def test_no_epochs_leave_the_untrained_model(tiny, tmp_path):

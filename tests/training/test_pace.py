@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ancf_jax.training.pace import Pace
+from ancf_jax.training.pace import CallLength, Pace
 from ancf_jax.training.standing import EpochReport
 
 
@@ -32,3 +32,15 @@ def test_the_last_epoch_is_named_as_such():
 )
 def test_what_is_soon_over_is_not_told(reports):
     assert set(told(reports, epochs_after=0)) == {""}
+
+
+def test_calls_are_as_long_as_the_pace_allows_once_it_is_known():
+    """The first call compiles: 50 s for 8 steps; then 4 s for 8, and 60 s for 20."""
+    seconds = iter([0, 50, 54, 54, 114, 114, 154])
+    length = CallLength(lambda: next(seconds))
+    found = []
+    for steps in (8, 8, 20, 1):
+        found.append(length.most_steps())
+        length.begin()
+        length.end(steps)
+    assert [*found, length.most_steps()] == [8, 8, 20, 3, 1]

@@ -21,6 +21,7 @@ from ancf_jax.config import Config, to_json
 from ancf_jax.errors import Stopped, UserError
 from ancf_jax.machine import sizes
 from ancf_jax.training.fit import fit
+from ancf_jax.training.pace import CallLength
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -188,6 +189,25 @@ def test_a_run_stopped_within_epochs_goes_on_bit_for_bit(
     assert latest(config) == latest(expected)
     assert metrics_of(config) == metrics_of(expected)
     assert not list((tmp_path / "stopped" / "checkpoints").glob("*+*"))
+
+
+@pytest.mark.parametrize("kind", ["dense", "by row", "streamed", "dropout"])
+def test_how_many_steps_a_call_does_changes_nothing(
+    tiny, tmp_path, kind, latest, new_screen, monkeypatch
+):
+    """Not a bit, the training loss in metrics.jsonl included: calls of 3, and of as many as fit."""
+    found = []
+    lengths = []
+    for steps in (3, 99):
+        monkeypatch.setattr(CallLength, "most_steps", lambda _, steps=steps: steps)
+        config = tiny(**WITHIN[kind], run=str(tmp_path / str(steps)))
+        config = dataclasses.replace(config, epochs=2)
+        screen = new_screen()
+        fit(config, view=screen)
+        found.append((latest(config), metrics_of(config)))
+        lengths.append(len(screen.titles))
+    assert lengths[0] > lengths[1]
+    assert found[0] == found[1]
 
 
 def test_a_run_stopped_while_it_is_judged_does_not_train_that_epoch_again(
