@@ -16,6 +16,8 @@ from ancf_jax.machine.parallel import device_count, lay
 from ancf_jax.models.ancf.config import History
 from ancf_jax.models.registry import names
 from ancf_jax.training.loop import trainer
+from ancf_jax.training.packing import RowUpdates
+from ancf_jax.types import TrainState
 from benchmarks import compile_for
 from benchmarks.compile_for import Command, last_words, result_of, write
 from benchmarks.compile_lines import (
@@ -74,7 +76,7 @@ StackFrames
   %all-reduce-start = f32[2,3]{1,0} all-reduce-start(%x), to_apply=%add
   %all-reduce-done = f32[2,3]{1,0} all-reduce-done(%all-reduce-start)
   %gathered = (f32[5]{0}, s8[7]{0}) all-gather(%x, %x), dimensions={0}
-  %moved = f32[2,3]{1,0} fusion(%x), kind=kLoop, calls=%fused_twice, metadata={op_name="jit(run)/while/body/add" stack_frame_id=2}
+  %moved = f32[2,3]{1,0} fusion(%x), kind=kLoop, calls=%fused_twice, metadata={op_name="jit(on_devices)/jit(_fun)/shard_map/while/body/add" stack_frame_id=2}
   ROOT %next = (s32[], f32[2,3]{1,0}) tuple(%x, %moved)
 }
 
@@ -209,6 +211,15 @@ def test_programs_for_absent_devices_take_their_forms_and_their_number():
         assert device_count() == 3
         assert form() == "plain"
     assert device_count() == here
+
+
+def test_packed_rows_fill_the_rows_that_a_device_keeps():
+    table = np.ones((7, 33), np.float32)
+    state = TrainState(np.int32(0), {"table": table}, {}, ())
+    updates = RowUpdates({"table": "user"})
+    assert updates.pack(state).rows["user"].shape == (7, 40)
+    with devices.compiling_for([Device()]):
+        assert updates.pack(state).rows["user"].shape == (7, 128)
 
 
 def test_shapes_stand_for_what_lies_on_absent_devices():
