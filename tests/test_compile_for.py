@@ -10,11 +10,14 @@ import jax
 import numpy as np
 import pytest
 
+from ancf_jax import data
 from ancf_jax.config import LossName
+from ancf_jax.data import TRAIN
 from ancf_jax.machine import devices, forms
 from ancf_jax.machine.parallel import device_count, lay
 from ancf_jax.models.ancf.config import History
 from ancf_jax.models.registry import names
+from ancf_jax.prepared import prepare
 from ancf_jax.training.loop import trainer
 from ancf_jax.training.packing import RowUpdates
 from ancf_jax.types import TrainState
@@ -232,12 +235,8 @@ def test_shapes_stand_for_what_lies_on_absent_devices():
 
 
 @pytest.mark.parametrize("tables", ["dense", "divided"])
-def test_the_program_is_the_one_that_trains(tiny, tables, monkeypatch):
-    """Compiled from shapes alone and from a real state at work."""
-    from ancf_jax import data
-    from ancf_jax.data import TRAIN
-    from ancf_jax.prepared import prepare
-
+def test_the_program_is_the_one_that_trains(tiny, tables):
+    """From shapes alone, and from a real state at work."""
     config = tiny("mf", loop__tables=tables)
     prepared = prepare(config, data.build(config), (TRAIN,))
     made = trainer(prepared, devices=2)
@@ -247,6 +246,8 @@ def test_the_program_is_the_one_that_trains(tiny, tables, monkeypatch):
     with devices.compiling_for(jax.devices()[:2]):
         from_shapes = trainer(prepared).lowered().as_text()
     assert from_shapes == at_work
+    # The state is given up: its leaves become those of the next state.
+    assert at_work.count("tf.aliasing_output") >= len(jax.tree.leaves(state.params))
 
 
 def test_why_a_process_ended():
