@@ -14,7 +14,7 @@ from ancf_jax import data
 from ancf_jax.config import LossName
 from ancf_jax.data import TRAIN
 from ancf_jax.machine import devices, forms
-from ancf_jax.machine.parallel import device_count, lay
+from ancf_jax.machine.parallel import assemble, device_count, lay
 from ancf_jax.models.ancf.config import History
 from ancf_jax.models.registry import names
 from ancf_jax.prepared import prepare
@@ -228,11 +228,13 @@ def test_packed_rows_fill_the_rows_that_a_device_keeps():
 
 def test_shapes_stand_for_what_lies_on_absent_devices():
     with devices.compiling_for(jax.devices()[:2]):
-        one = lay({"x": np.zeros((2, 5))}, split=True)["x"]
-    assert isinstance(one, jax.ShapeDtypeStruct)
-    assert one.shape == (2, 5)
-    assert one.dtype == np.float32  # as on a device
-    assert len(one.sharding.device_set) == 2
+        laid = lay({"x": np.zeros((2, 5))}, split=True)["x"]
+        assembled = assemble(np.zeros((2, 5)), 2)
+    for one in (laid, assembled):
+        assert isinstance(one, jax.ShapeDtypeStruct)
+        assert one.shape == (2, 5)
+        assert one.dtype == np.float32  # as on a device
+        assert len(one.sharding.device_set) == 2
 
 
 @pytest.mark.parametrize(
