@@ -14,16 +14,16 @@ from ancf_jax import data
 from ancf_jax.config import Config, LossName, override
 from ancf_jax.data import TRAIN, Dataset
 from ancf_jax.machine.parallel import device_count, laid_shapes, lay
-from ancf_jax.machine.sizes import users_per_block
 from ancf_jax.models.ancf.config import History
 from ancf_jax.models.protocol import NeuralModel
 from ancf_jax.models.registry import default_config, names, registered
 from ancf_jax.objective.objective import objective_of
 from ancf_jax.prepared import Prepared, prepare
 from ancf_jax.ranking import programs
-from ancf_jax.ranking.ranker import SEEN_SLOTS
+from ancf_jax.ranking.ranker import SEEN_SLOTS, Ranker
 from ancf_jax.ranking.scan import Tables
 from ancf_jax.training.loop import trainer
+from ancf_jax.types import Precision
 from benchmarks.workloads import shop_of_size
 
 TABLES = ("dense", "sparse", "divided")
@@ -154,6 +154,8 @@ def ancf_lines() -> list[Line]:
         variants[f"history {history}"] = {"network.history": history}
     for loss in get_args(LossName):
         variants[f"loss {loss}"] = {"objective.loss": loss}
+    for precision in get_args(Precision):
+        variants[f"precision {precision}"] = {"loop.precision": precision}
     variants["bag of ratings"] = {"network.history": "bag", "objective.loss": "mse"}
     for name, changes in variants.items():
         found.append(Line(f"step ancf, {name}", "ancf", changes={**SMALL, **changes}))
@@ -190,14 +192,16 @@ def lowered(line: Line) -> jax.stages.Lowered:
 
 def _lowered_ranking(name: str, prepared: Prepared) -> jax.stages.Lowered:
     """A program of `Ranker`, for blocks of the size that it uses, split over all devices."""
-    model = prepared.model
     devices = device_count()
     tables = _tables(prepared, devices)
+    ranker = Ranker(
+        prepared.model, tables.variables, tables.log, tables.catalogue, devices=devices
+    )
     if name == "encode_items":
         every_item = np.arange(tables.items, dtype=np.int32)
-        encode = jax.jit(model.encode_items)
+        encode = ranker._encode
         return encode.lower(tables.variables, tables.catalogue, every_item)
-    user = np.zeros(devices * users_per_block(), np.int32)
+    user = np.zeros(ranker.block_sizes(ranker.block)[-1], np.int32)
     slots = min(SEEN_SLOTS, int(np.diff(prepared.log.seen_start).max()))
     fixed: tuple[Any, ...] = ()
     columns: tuple[np.ndarray, ...] = ()
@@ -208,8 +212,7 @@ def _lowered_ranking(name: str, prepared: Prepared) -> jax.stages.Lowered:
         columns = (user[:, None],)
     else:
         columns = (np.zeros((len(user), 100), np.int32),)
-    function = getattr(programs, name)
-    program = programs.compile_program(model, devices, function, *fixed)
+    program = ranker._program(getattr(programs, name), *fixed)
     return jax.jit(program).lower(tables, user, user, *columns)
 
 

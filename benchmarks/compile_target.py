@@ -55,6 +55,7 @@ def environment(target: str) -> dict[str, str]:
     else:
         # Said here, so that libtpu does not ask a host of Google's for it.
         special = {
+            "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # no chip is taken
             "JAX_PLATFORMS": "cpu",
             "TPU_ACCELERATOR_TYPE": f"v5litepod-{chips(target)}",
             "TPU_SKIP_MDS_QUERY": "1",

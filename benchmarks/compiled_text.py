@@ -63,7 +63,17 @@ TARGET = re.compile(r'custom_call_target="([^"]*)"')
 WRAPPERS = re.compile(
     r"^(transpose|jvp|vmap|jit|remat|checkpoint|shard_map|pmap)\((.*)\)$"
 )
-CONTROL = {"body", "branch", "closed_call", "cond", "rematted_computation", "while"}
+CONTROL = {
+    "body",
+    "branch",
+    "closed_call",
+    "cond",
+    "main",
+    "pmap",
+    "rematted_computation",
+    "shard_map",
+    "while",
+}
 
 
 @dataclass(frozen=True)

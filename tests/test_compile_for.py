@@ -10,12 +10,17 @@ import jax
 import numpy as np
 import pytest
 
+from ancf_jax import data
 from ancf_jax.config import LossName
+from ancf_jax.data import TRAIN
 from ancf_jax.machine import devices, forms
-from ancf_jax.machine.parallel import device_count, lay
+from ancf_jax.machine.parallel import assemble, device_count, lay
 from ancf_jax.models.ancf.config import History
 from ancf_jax.models.registry import names
+from ancf_jax.prepared import prepare
 from ancf_jax.training.loop import trainer
+from ancf_jax.training.packing import RowUpdates
+from ancf_jax.types import Precision, TrainState
 from benchmarks import compile_for
 from benchmarks.compile_for import Command, last_words, result_of, write
 from benchmarks.compile_lines import (
@@ -74,7 +79,7 @@ StackFrames
   %all-reduce-start = f32[2,3]{1,0} all-reduce-start(%x), to_apply=%add
   %all-reduce-done = f32[2,3]{1,0} all-reduce-done(%all-reduce-start)
   %gathered = (f32[5]{0}, s8[7]{0}) all-gather(%x, %x), dimensions={0}
-  %moved = f32[2,3]{1,0} fusion(%x), kind=kLoop, calls=%fused_twice, metadata={op_name="jit(run)/while/body/add" stack_frame_id=2}
+  %moved = f32[2,3]{1,0} fusion(%x), kind=kLoop, calls=%fused_twice, metadata={op_name="jit(on_devices)/jit(_fun)/shard_map/while/body/add" stack_frame_id=2}
   ROOT %next = (s32[], f32[2,3]{1,0}) tuple(%x, %moved)
 }
 
@@ -177,6 +182,7 @@ def test_every_model_is_listed():
         ("loop.tables", TABLES),
         ("network.history", get_args(History)),
         ("objective.loss", get_args(LossName)),
+        ("loop.precision", get_args(Precision)),
     ],
 )
 def test_every_choice_of_the_flagship_is_listed(setting, values):
@@ -211,23 +217,33 @@ def test_programs_for_absent_devices_take_their_forms_and_their_number():
     assert device_count() == here
 
 
+def test_packed_rows_fill_the_rows_that_a_device_keeps():
+    table = np.ones((7, 33), np.float32)
+    state = TrainState(np.int32(0), {"table": table}, {}, ())
+    updates = RowUpdates({"table": "user"})
+    assert updates.pack(state).rows["user"].shape == (7, 40)
+    with devices.compiling_for([Device()]):
+        assert updates.pack(state).rows["user"].shape == (7, 128)
+
+
 def test_shapes_stand_for_what_lies_on_absent_devices():
     with devices.compiling_for(jax.devices()[:2]):
-        one = lay({"x": np.zeros((2, 5))}, split=True)["x"]
-    assert isinstance(one, jax.ShapeDtypeStruct)
-    assert one.shape == (2, 5)
-    assert one.dtype == np.float32  # as on a device
-    assert len(one.sharding.device_set) == 2
+        laid = lay({"x": np.zeros((2, 5))}, split=True)["x"]
+        assembled = assemble(np.zeros((2, 5)), 2)
+    for one in (laid, assembled):
+        assert isinstance(one, jax.ShapeDtypeStruct)
+        assert one.shape == (2, 5)
+        assert one.dtype == np.float32  # as on a device
+        assert len(one.sharding.device_set) == 2
 
 
-@pytest.mark.parametrize("tables", ["dense", "divided"])
-def test_the_program_is_the_one_that_trains(tiny, tables, monkeypatch):
-    """Compiled from shapes alone and from a real state at work."""
-    from ancf_jax import data
-    from ancf_jax.data import TRAIN
-    from ancf_jax.prepared import prepare
-
-    config = tiny("mf", loop__tables=tables)
+@pytest.mark.parametrize(
+    "changes",
+    [{"loop__tables": "dense"}, {"loop__tables": "divided"}, {"loop__stream": 50}],
+)
+def test_the_program_is_the_one_that_trains(tiny, changes):
+    """From shapes alone, and from a real state at work."""
+    config = tiny("mf", **changes)
     prepared = prepare(config, data.build(config), (TRAIN,))
     made = trainer(prepared, devices=2)
     state = made.initial_state()
@@ -236,6 +252,9 @@ def test_the_program_is_the_one_that_trains(tiny, tables, monkeypatch):
     with devices.compiling_for(jax.devices()[:2]):
         from_shapes = trainer(prepared).lowered().as_text()
     assert from_shapes == at_work
+    # The state is given up: its leaves become those of the next state.
+    given_up = at_work.count("tf.aliasing_output") + at_work.count("jax.buffer_donor")
+    assert given_up >= len(jax.tree.leaves(state.params))
 
 
 def test_why_a_process_ended():

@@ -163,6 +163,8 @@ def laid_shapes(tree: Any, split: Any = False, devices: int | None = None) -> An
 
 def assemble(tree: Any, devices: int | None = None) -> Any:
     """Arrays split over all devices, from the rows of this process's devices."""
+    if known.are_absent():
+        return laid_shapes(tree, True, devices)
     where = sharding(True, devices)
     return jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(where, x), tree

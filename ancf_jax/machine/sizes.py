@@ -107,9 +107,6 @@ def blocks_at_once(devices: int) -> int:
     return BLOCKS_AT_ONCE if backend() == "cpu" else 2
 
 
-ROW_MULTIPLE = 8
-"""Packed rows of tables are padded to a multiple of so many numbers: XLA copies rows of 33 to 39
-numbers one by one and those of 40 as vectors."""
 MIN_ROWS_FOR_ROW_UPDATES = 50_000
 """Tables of at most so many rows are updated whole; that costs next to nothing, by measurement."""
 MIN_ROWS_PER_TOUCHED_ROW = 4
@@ -134,3 +131,13 @@ def steps_per_call(steps: int, drawn: int) -> int:
     most_calls = math.ceil(steps / MIN_STEPS_PER_CALL)
     even_share = math.ceil(steps / min(CALLS_PER_EPOCH, most_calls))
     return min(even_share, math.ceil(MAX_DRAWN / drawn))
+
+
+def row_multiple() -> int:
+    """Packed rows of tables are padded to a multiple of so many numbers.
+
+    XLA copies rows of 33 to 39 numbers one by one and those of 40 as vectors. A TPU keeps rows of
+    whole 128 numbers anyway; a table of narrower ones is handed to it column by column, and would
+    be turned round, into a second table, and back in every call.
+    """
+    return 128 if backend() == "tpu" else 8

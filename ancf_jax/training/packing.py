@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from ancf_jax.checkpoint.leaves import named_leaves
 from ancf_jax.checkpoint.rows import Column
-from ancf_jax.machine.sizes import ROW_MULTIPLE
+from ancf_jax.machine.sizes import row_multiple
 from ancf_jax.types import Array, TrainState
 
 Rows = dict[str, Array]  # "user" or "item" -> [V, W]
@@ -75,7 +75,7 @@ class RowUpdates:
         """The state with its tables, and their moments, in rows.
 
         A table [V, ...] becomes an empty one [0, ...]; the rows of its kind are [V, W], where W is
-        padded to a multiple of `ROW_MULTIPLE`.
+        padded to a multiple of `row_multiple()`.
         """
         columns: dict[str, list[Array]] = {}
 
@@ -114,5 +114,5 @@ class RowUpdates:
 def _side_by_side(matrices: list[Array]) -> Array:
     """Matrices [V, w] as one [V, W], padded."""
     width = sum(matrix.shape[1] for matrix in matrices)
-    padding = jnp.zeros((len(matrices[0]), -width % ROW_MULTIPLE))
+    padding = jnp.zeros((len(matrices[0]), -width % row_multiple()))
     return jnp.concatenate([*matrices, padding], axis=1)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
-
-import jax
 import numpy as np
 import pytest
 
@@ -15,22 +11,7 @@ from ancf_jax.models.registry import build
 from ancf_jax.prepared import Prepared
 from ancf_jax.training.loop import trainer
 from ancf_jax.types import Catalogue, EventLog, Sizes
-
-BYTES = {"f32": 4, "s32": 4, "u32": 4, "pred": 1}
-COLLECTIVE = re.compile(
-    r"= .*(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(-start)?\("
-)
-
-
-def collective_bytes(program: str) -> int:
-    """Bytes that come out of the collectives of a compiled program."""
-    total = 0
-    for line in program.splitlines():
-        if COLLECTIVE.search(line):
-            results = line.split("= ", 1)[1].split("all-")[0]
-            for kind, shape in re.findall(r"(\w+)\[([\d,]*)\]", results):
-                total += BYTES[kind] * math.prod(int(n) for n in shape.split(",") if n)
-    return total
+from benchmarks.compiled_text import kernels, read_program, told
 
 
 def log_of_first_user(events: int, users: int) -> EventLog:
@@ -69,15 +50,9 @@ def step_bytes(tiny, tables: str, rows: int, batch: int) -> int:
         catalogue=Catalogue({}, {}, np.ones(rows, np.float32)),
     )
     made = trainer(prepared, devices=4)
-    lowered = made.run.lower(
-        made.initial_state(),
-        np.zeros((4, 1, batch // 4), np.int32),
-        np.int32(1),
-        made.feed.log,
-        made.catalogue,
-        jax.random.PRNGKey(0),
-    )
-    return collective_bytes(lowered.compile().as_text())
+    text = made.lowered().compile().as_text()
+    found = told(kernels(read_program(text or "")))
+    return sum(size for _, size in found.values())
 
 
 @pytest.mark.parametrize("tables", ["sparse", "divided"])
