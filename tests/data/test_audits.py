@@ -138,10 +138,10 @@ def test_few_open_baskets_are_none_to_warn_of(make_log):
     times = [1, 2, 3] * 4 + [1, 2, 2]
     user = np.repeat(np.arange(5), 3).tolist()
     split = SplitConfig(kind="leave_one_out")
-    few = audited(make_log(user, [0] * 15, time=times), split)
+    few = audited(make_log(user, [0, 1, 2] * 5, time=times), split)
     assert few["test_in_open_basket"] == pytest.approx(0.2)
     assert "question: what comes next?" in audits.describe(few)
-    some = audited(make_log(user[:12], [0] * 12, time=times[3:]), split)
+    some = audited(make_log(user[:12], [0, 1, 2] * 4, time=times[3:]), split)
     assert some["test_in_open_basket"] == pytest.approx(0.25)
     assert "warning: 25.0%" in audits.describe(some)
 
