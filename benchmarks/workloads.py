@@ -99,7 +99,8 @@ def ancf_epoch_of(options: Options) -> Work:
 
     So no row holds padding.
     """
-    dataset = shop_of_size(320, 3_416, int(options["length"]))
+    users = int(options.get("users", 320))
+    dataset = shop_of_size(users, 3_416, int(options["length"]))
     made = make_trainer(settings("ancf", options), dataset)
     return epochs(made, int(options["chunks"]))
 

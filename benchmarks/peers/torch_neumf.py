@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from benchmarks.peers.torch_device import DEVICE, on_device, wait
+
 NEGATIVES = 4
 SIZE = 32
 
@@ -66,30 +68,25 @@ def _optimizers(model: NeuMF, sparse: bool) -> list[torch.optim.Optimizer]:
     ]
 
 
-def int64(column: np.ndarray) -> torch.Tensor:
-    """A column as PyTorch takes indices."""
-    return torch.from_numpy(column.astype(np.int64))
-
-
 def epoch(options: dict[str, str]) -> Callable[[], None]:
     """One epoch; `form` is eager, compiled or sparse (gradients of the tables)."""
     shop = np.load(options["data"])
     sparse = options["form"] == "sparse"
     batch = int(options["batch"])
-    user = int64(shop["user"])
-    item = int64(shop["item"])
+    user = on_device(shop["user"])
+    item = on_device(shop["item"])
     items = int(shop["items"])
-    model = NeuMF(int(shop["users"]), items, sparse)
+    model = NeuMF(int(shop["users"]), items, sparse).to(DEVICE)
     optimizers = _optimizers(model, sparse)
     scores = torch.compile(model) if options["form"] == "compiled" else model
-    label = torch.zeros(batch, 1 + NEGATIVES)
+    label = torch.zeros(batch, 1 + NEGATIVES, device=DEVICE)
     label[:, 0] = 1
 
     def work() -> None:
-        order = torch.randperm(len(user))
-        total = torch.zeros(())
+        order = torch.randperm(len(user), device=DEVICE)
+        total = torch.zeros((), device=DEVICE)
         for rows in order.split(batch):
-            drawn = torch.randint(items, (len(rows), NEGATIVES))
+            drawn = torch.randint(items, (len(rows), NEGATIVES), device=DEVICE)
             candidates = torch.cat([item[rows][:, None], drawn], 1)
             logits = scores(user[rows], candidates)
             loss = binary_cross_entropy_with_logits(logits, label[: len(rows)])
@@ -99,6 +96,7 @@ def epoch(options: dict[str, str]) -> Callable[[], None]:
             for optimizer in optimizers:
                 optimizer.step()
             total += loss.detach()
+        wait()
 
     return work
 
@@ -109,24 +107,25 @@ def ranking(options: dict[str, str]) -> Callable[[], None]:
     block = int(options["block"])
     users = int(shop["users"])
     items = int(shop["items"])
-    model = NeuMF(users, items, sparse=False).eval()
+    model = NeuMF(users, items, sparse=False).eval().to(DEVICE)
     start = np.searchsorted(shop["user"], np.arange(users + 1))
-    seen = int64(shop["item"])
-    test = int64(shop["test"])
-    row = int64(shop["user"])
-    everything = torch.arange(items)[None]
+    seen = on_device(shop["item"])
+    test = on_device(shop["test"])
+    row = on_device(shop["user"])
+    everything = torch.arange(items, device=DEVICE)[None]
 
     @torch.inference_mode()
     def work() -> None:
         places = []
         for begin in range(0, users, block):
             end = min(begin + block, users)
-            who = torch.arange(begin, end)
+            who = torch.arange(begin, end, device=DEVICE)
             scores = model(who, everything)
             own = scores.gather(1, test[who][:, None])
             part = slice(start[begin], start[end])
             scores[row[part] - begin, seen[part]] = -torch.inf
             places.append((scores > own).sum(1))
         torch.cat(places)
+        wait()
 
     return work

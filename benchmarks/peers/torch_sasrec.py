@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
+from benchmarks.peers.torch_device import DEVICE, on_device, wait
+
 
 class Block(nn.Module):
     """Pre-norm attention that looks backwards, then two layers of the same width.
@@ -93,11 +95,14 @@ def windows(shop: Any, length: int) -> tuple[torch.Tensor, torch.Tensor]:
     target[user, column] = item
     token = np.zeros_like(target)
     token[:, 1:] = target[:, :-1] + 1
-    return torch.from_numpy(token), torch.from_numpy(target)
+    return on_device(token), on_device(target)
 
 
 def epoch(options: dict[str, str]) -> Callable[[], dict[str, float]]:
-    """A number of steps of a shuffled epoch, scaled to the whole."""
+    """A number of steps of a shuffled epoch, scaled to the whole.
+
+    `form` is eager, compiled, or bfloat16 (compiled, with autocast).
+    """
     shop = np.load(options["data"])
     batch = int(options["batch"])
     steps = int(options["steps"])
@@ -106,23 +111,27 @@ def epoch(options: dict[str, str]) -> Callable[[], dict[str, float]]:
     }
     token, target = windows(shop, shape["length"])
     model = SASRec(int(shop["items"]), dropout=float(options["dropout"]), **shape)
+    model.to(DEVICE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.001, fused=True)
-    scores = (
-        torch.compile(model, dynamic=True) if options["form"] == "compiled" else model
-    )
+    is_eager = options["form"] == "eager"
+    scores = model if is_eager else torch.compile(model, dynamic=True)
+    is_short = options["form"] == "bfloat16"
     whole = -(-len(token) // batch)
 
     def work() -> dict[str, float]:
         begin = perf_counter()
         done = min(steps, whole)
-        order = torch.randperm(len(token))
+        order = torch.randperm(len(token), device=DEVICE)
         for rows in order.split(batch)[:done]:
             known = target[rows] >= 0
             positive = target[rows][known]
-            loss = cross_entropy(scores(token[rows], known), positive)
+            with torch.autocast(DEVICE, torch.bfloat16, enabled=is_short):
+                found = scores(token[rows], known)
+            loss = cross_entropy(found.float(), positive)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
+        wait()
         taken = perf_counter() - begin
         return {"seconds": taken * whole / done, "step": taken / done, "steps": whole}
 
