@@ -73,7 +73,7 @@ def _computed(
     """What is found for each part, in the way that suits the devices."""
     if sizes.ranks_by_threads():
         return map_ahead(lambda part: _fetch(begin(part)), parts, at_once)
-    return queue_ahead(begin, _fetch, parts, at_once)
+    return queue_ahead(lambda part: _copying(begin(part)), _fetch, parts, at_once)
 
 
 def _padded(columns: Columns, size: int) -> Columns:
@@ -83,10 +83,18 @@ def _padded(columns: Columns, size: int) -> Columns:
     return tuple(column[rows] for column in columns)
 
 
+def _copying(begun: Begun) -> Begun:
+    """The same, with the copy to the host asked for as soon as there is something to copy."""
+    for found in begun[1]:
+        if isinstance(found, jax.Array):
+            found.copy_to_host_async()
+    return begun
+
+
 def _fetch(begun: Begun) -> Columns:
     """What was found for the users that count, on the host."""
     count, found = begun
-    return tuple(x[:count] for x in jax.device_get(found))
+    return tuple(np.asarray(x)[:count] for x in found)
 
 
 def require_memory(users: int, length: int, devices: int) -> None:
