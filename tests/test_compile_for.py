@@ -247,7 +247,7 @@ def test_the_program_is_the_one_that_trains(tiny, changes):
     prepared = prepare(config, data.build(config), (TRAIN,))
     made = trainer(prepared, devices=2)
     state = made.initial_state()
-    call = next(made.feed.calls(0, made._drawn_per_step))
+    call = next(made.feed.calls(0, made._drawn_per_step, 0, made._most_steps))
     at_work = made.run.lower(state, *made._inputs(call)).as_text()
     with devices.compiling_for(jax.devices()[:2]):
         from_shapes = trainer(prepared).lowered().as_text()
