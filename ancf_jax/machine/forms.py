@@ -226,7 +226,6 @@ def boost_of_items(boosted_item: Array, boost: Array, items: Array, size: int) -
     return jnp.where(is_candidate, boost[..., :, None], 0).sum(-2)
 
 
-@boost_of_items.faster_on("gpu")
 @boost_of_items.faster_on("cpu")
 def _boost_by_scatter(
     boosted_item: Array, boost: Array, items: Array, size: int

@@ -54,7 +54,7 @@ ACCELERATOR_SMALL_BLOCKS = (1, 32, 512)
 """Smaller numbers of users that an accelerator ranks for."""
 ACCELERATOR_VALUES = 1 << 28
 """Values of the largest array of a ranking on an accelerator, 1 GiB; less where that is more than
-a sixteenth of its memory, as several such arrays may be needed together."""
+a 64th of its memory: compiled for a TPU, a ranking of `ancf` held six such arrays together."""
 
 
 def users_per_block() -> int:
@@ -84,8 +84,8 @@ def values_per_tile() -> int:
 
 def _accelerator_values() -> int:
     """Float32 values of one array of a ranking on an accelerator."""
-    in_a_sixteenth = memory_of_device() / 16 / 4
-    return int(min(ACCELERATOR_VALUES, in_a_sixteenth))
+    in_a_64th = memory_of_device() / 64 / 4
+    return int(min(ACCELERATOR_VALUES, in_a_64th))
 
 
 def ranks_by_threads() -> bool:

@@ -42,7 +42,7 @@ class Case(NamedTuple):
 
     @property
     def fast(self) -> Callable[..., jax.Array]:
-        (form,) = set(self.formula.faster.values())
+        (form,) = self.formula.faster.values()
         return self.with_form(form)
 
 

@@ -38,13 +38,11 @@ def test_an_accelerator_meets_all_queries_at_once(accelerator):
     [
         (math.inf, 2**28),
         (80 * 2**30, 2**28),
-        (8 * 2**30, 2**27),
-        (2.5 * 2**30, 41943040),
+        (16 * 2**30, 2**26),
+        (2.5 * 2**30, 10485760),
     ],
 )
-def test_a_ranking_takes_a_sixteenth_of_an_accelerator_at_most(
-    accelerator, memory, values
-):
+def test_a_ranking_takes_a_64th_of_an_accelerator_at_most(accelerator, memory, values):
     accelerator(memory)
     assert sizes.values_per_tile() == values
     assert sizes.values_per_chunk() == values
