@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from itertools import islice
@@ -13,9 +14,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from ancf_jax.errors import UserError
-from ancf_jax.machine import sizes
+from ancf_jax.machine import precision, sizes
 from ancf_jax.machine.parallel import device_count
 from ancf_jax.ranking import Ranker
+from ancf_jax.ranking.programs import top_items
 from ancf_jax.types import Catalogue, EventLog, Heldout
 from ancf_jax.view import Silent
 
@@ -321,6 +323,24 @@ def test_the_memory_of_scoring_is_bounded_by_the_block(monkeypatch):
     list(ranker.top_n(USER, MINUTE, 3, False))
     ranker.ranks(heldout_of([[0]] * len(USER)), False)
     assert traced == [(4,), (4,)]  # traced once each, for a block
+
+
+class ByProduct(ByTable):
+    """The same scores as products with the rows of the unit matrix."""
+
+    def score(self, variables, users, items):
+        rows = jax.nn.one_hot(items["id"], ITEMS)
+        return users @ rows.T
+
+
+def test_products_of_a_ranking_are_float32_on_accelerators(monkeypatch):
+    """There JAX's own choice is a faster product of fewer bits, which would change ranks."""
+    monkeypatch.setattr(precision, "backend", lambda: "gpu")
+    ranker = make_ranker(model=ByProduct())
+    program = ranker._program(top_items, 0, 3, False)
+    user = np.zeros(4, np.int32)
+    text = program.lower(ranker._tables, user, user).as_text()
+    assert re.findall(r"precision = \[(\w+, \w+)\]", text) == ["HIGHEST, HIGHEST"]
 
 
 def test_lists_are_not_computed_far_ahead_of_a_slow_consumer():
