@@ -43,7 +43,15 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["train", "recommend", "jax", "orbax.checkpoint"])
 SMALL = "--network.embedding-size 4 --loop.batch-size 4 --epochs 4 --split.kind leave_one_out"
 Kind = Literal[
-    "dense", "by row", "streamed", "neumf", "linear", "ancf", "4 devices", "scoring"
+    "dense",
+    "by row",
+    "streamed",
+    "neumf",
+    "linear",
+    "engagement",
+    "ancf",
+    "4 devices",
+    "scoring",
 ]
 KINDS: dict[Kind, str] = {
     "dense": f"--model mf {SMALL} --loop.tables dense",
@@ -51,6 +59,7 @@ KINDS: dict[Kind, str] = {
     "streamed": f"--model mf {SMALL} --loop.stream 50",
     "neumf": f"--model neumf {SMALL} --network.hidden 5 3",
     "linear": f"--model linear {SMALL}",
+    "engagement": f"--model engagement {SMALL} --network.hidden 5 3",
     "ancf": f"--model ancf {SMALL} --network.mlp-size 4 --network.heads 2 --network.layers 1",
     "4 devices": f"--model mf {SMALL} --loop.tables divided",
     "scoring": "",
