@@ -21,7 +21,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +29,7 @@ import tyro
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import worker  # noqa: E402
 from benchmarks.compile_lines import all_lines, small_lines  # noqa: E402
 from benchmarks.compile_target import HELP, environment  # noqa: E402
 
@@ -157,13 +157,8 @@ def _source_row(source: str, kinds: dict[str, int]) -> str:
 
 def versions() -> str:
     """The versions of what compiles."""
-    found = []
-    for name in PACKAGES:
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            continue
-    return ", ".join(found)
+    installed = worker.versions(PACKAGES)
+    return ", ".join(f"{name} {version}" for name, version in installed.items())
 
 
 def write(rows: list[dict[str, Any]], command: Command, path: Path) -> None:

@@ -3,10 +3,11 @@
 python benchmarks/device.py --out device.json
 python benchmarks/device.py --share 50       sizes divided by 50: only to see that all works
 
-It needs no network and no data. Each line runs in a process of its own. "Of the ceiling" is the
-larger of two shares: of the fastest product of the kind that the line may use (operations), and of
-the copy (bytes that have to move at least). Kernels and the busy share are those of the whole line,
-by JAX's profiler; the profiler's own time counts as idle, so that "busy" is a lower bound.
+It needs no network and no data. Each line runs in a process of its own. "Of the ceiling", of
+rankings, is the larger of two shares: of the product in float32, in which rankings are made
+(operations), and of the copy (bytes that have to move at least). Kernels and the busy share are
+those of the whole line, by JAX's profiler; its own time counts as idle, so that "busy" is a lower
+bound.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.device_lines import Line, all_lines  # noqa: E402
+from benchmarks.worker import versions  # noqa: E402
 
 COLUMNS = (
     "line",
@@ -38,7 +39,6 @@ COLUMNS = (
     "peak MiB",
     "s before",
 )
-PACKAGES = ("jax", "jaxlib", "torch")
 
 
 @dataclass(frozen=True)
@@ -129,17 +129,6 @@ def results(command: Command) -> Iterator[tuple[Line, dict[str, Any]]]:
                 share = of_ceiling(line, found["seconds"], ceilings)
                 found["of the ceiling"] = share
         yield line, found
-
-
-def versions() -> dict[str, str]:
-    """Of what is installed and matters for speed."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -73,24 +74,28 @@ def neumf_ranking(options: Options) -> Callable[[], Any]:
     users = int(options["users"])
     items = int(options["items"])
     made = shop.synthetic(int(options["events"]), users, items)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "shop.npz"
-        np.savez(path, **made)
-        return workloads.neumf_ranking({"data": str(path)})
+    return _over(made, workloads.neumf_ranking, options)
 
 
 def of_peer(module: str, options: Options) -> Callable[[], Any]:
     """The epoch of a peer in PyTorch over made events."""
-    epoch = __import__(f"benchmarks.peers.{module}", fromlist=["epoch"]).epoch
+    epoch = import_module(f"benchmarks.peers.{module}").epoch
     made = shop.synthetic(
         int(options["events"]), int(options["users"]), int(options["items"])
     )
     if "length" in options:
         made = shop.latest(made, int(options["length"]))
+    return _over(made, epoch, options)
+
+
+def _over(
+    made: dict[str, Any], prepare: Prepare, options: Options
+) -> Callable[[], Any]:
+    """The work over made events, which it reads from a file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "shop.npz"
         np.savez(path, **made)
-        return epoch({**options, "data": str(path)})
+        return prepare({**options, "data": str(path)})
 
 
 def ceilings(share: int) -> list[Line]:

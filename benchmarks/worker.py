@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 from time import perf_counter
 from typing import Any
@@ -21,10 +21,10 @@ PACKAGES = ("jax", "jaxlib", "torch", "recbole", "implicit", "numpy")
 Answer = Callable[[dict[str, Any]], None]
 
 
-def versions() -> dict[str, str]:
-    """Versions of what is installed here and matters for speed."""
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Versions of those packages that are installed here."""
     installed = {}
-    for name in PACKAGES:
+    for name in packages:
         try:
             installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

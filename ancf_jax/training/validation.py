@@ -29,9 +29,8 @@ from ancf_jax.view import SILENT, View
 
 LOWER_IS_BETTER = ("loss", "rmse", "mae", "log_loss")
 EVENTS_PER_BLOCK = 256  # of which the loss is computed at a time
-SAMPLE_USERS = (
-    1_000  # on whom the untrained model is judged, so that training begins soon
-)
+# On few users the untrained model is judged, so that training begins soon.
+SAMPLE_USERS = 1_000
 SAMPLE_BLOCKS = 4  # of events, for its loss
 
 
